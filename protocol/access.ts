@@ -1,0 +1,77 @@
+import type { Identity, Role } from './identity.ts'
+import { topicRoot } from './topics.ts'
+
+/** Filters a role may use; `{self}` is the identity's own name. */
+export interface AccessRules {
+  publish: readonly string[]
+  subscribe: readonly string[]
+}
+
+const own = `${topicRoot}/{self}`
+const anyDevice = `${topicRoot}/devices/+/+`
+
+/** Who may publish and read what: the one table that every broker's access control is made from. */
+export const accessRules: Record<Role, AccessRules> = {
+  device: {
+    publish: [
+      `${own}/state`,
+      `${own}/health`,
+      `${own}/config/reported`,
+      `${own}/command/result`,
+      `${own}/points/+/inference`,
+      `${own}/points/+/summary`,
+      `${own}/points/+/escalation`,
+    ],
+    subscribe: [`${own}/config/desired`, `${own}/command`, `${own}/points/+/verdict`],
+  },
+  server: {
+    publish: [`${own}/state`, `${anyDevice}/points/+/verdict`],
+    subscribe: [`${anyDevice}/points/+/escalation`],
+  },
+  recorder: {
+    publish: [],
+    subscribe: [
+      `${anyDevice}/state`,
+      `${anyDevice}/health`,
+      `${anyDevice}/config/reported`,
+      `${anyDevice}/command/result`,
+      `${anyDevice}/points/+/inference`,
+      `${anyDevice}/points/+/summary`,
+      `${anyDevice}/points/+/verdict`,
+      `${topicRoot}/servers/+/state`,
+      `${topicRoot}/alarms/+/+/+`,
+    ],
+  },
+  flows: {
+    publish: [`${anyDevice}/config/desired`, `${anyDevice}/command`, `${topicRoot}/alarms/+/+/+`],
+    subscribe: [`${topicRoot}/#`, '$SYS/#'],
+  },
+  operator: {
+    publish: [`${anyDevice}/config/desired`, `${anyDevice}/command`],
+    subscribe: [`${topicRoot}/#`, '$SYS/#'],
+  },
+}
+
+export type Access = 'publish' | 'subscribe'
+
+/** Whether an identity may publish to a topic, or subscribe to a filter (without its `$share/group/` part). */
+export function isAllowed(identity: Identity, access: Access, topicOrFilter: string): boolean {
+  return accessRules[identity.role][access].some(rule => covers(rule.replace('{self}', identity.name), topicOrFilter))
+}
+
+/**
+ * True when every topic that `requested` (a topic or a filter) matches is matched by `granted` too.
+ * MQTT 3.1.1, 4.7: `+` is one level, `#` is that level and all below.
+ */
+export function covers(granted: string, requested: string): boolean {
+  const grantedLevels = granted.split('/')
+  const requestedLevels = requested.split('/')
+  for (let i = 0; i < grantedLevels.length; i++) {
+    const level = grantedLevels[i]
+    if (level === '#') return true
+    const other = requestedLevels[i]
+    if (other === undefined || other === '#') return false
+    if (level !== '+' && level !== other) return false
+  }
+  return requestedLevels.length === grantedLevels.length
+}

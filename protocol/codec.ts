@@ -1,0 +1,95 @@
+import { Decoder, Encoder } from 'cbor-x'
+import type { z } from 'zod'
+import { FaultlineError } from './errors.ts'
+import { alarm } from './payloads/alarm.ts'
+import { command, commandResult } from './payloads/command.ts'
+import { configDesired, configReported } from './payloads/config.ts'
+import { escalation, escalationVersion } from './payloads/escalation.ts'
+import { health } from './payloads/health.ts'
+import { inference } from './payloads/inference.ts'
+import { deviceState, serverState } from './payloads/state.ts'
+import { summary } from './payloads/summary.ts'
+import { verdict } from './payloads/verdict.ts'
+import { parseTopic, type TopicAddress, type TopicKind } from './topics.ts'
+
+/** The schema of each kind of message. */
+export const payloadSchemas = {
+  state: deviceState,
+  health,
+  'config-desired': configDesired,
+  'config-reported': configReported,
+  command,
+  'command-result': commandResult,
+  inference,
+  summary,
+  escalation,
+  verdict,
+  'server-state': serverState,
+  alarm,
+} as const satisfies Record<TopicKind, z.ZodType>
+
+export type Payload<K extends TopicKind = TopicKind> = z.infer<(typeof payloadSchemas)[K]>
+
+/** A message read and checked: its address, and a payload of the type its kind promises. */
+export type Message = {
+  [K in TopicKind]: { kind: K; address: Extract<TopicAddress, { kind: K }>; payload: Payload<K> }
+}[TopicKind]
+
+/** Larger payloads are refused before they are parsed: 1 MiB is a window of 262,144 float samples. */
+export const maxPayloadBytes = 1_048_576
+
+const cborEncoder = new Encoder({ useRecords: false, tagUint8Array: false, variableMapSize: true })
+const cborDecoder = new Decoder({ useRecords: false, mapsAsObjects: true })
+
+/** The bytes of a payload. The payload is trusted: it is the sender's own, checked by the compiler. */
+export function encodePayload<K extends TopicKind>(kind: K, payload: Payload<K>): Buffer {
+  return kind === 'escalation' ? cborEncoder.encode(payload) : Buffer.from(JSON.stringify(payload))
+}
+
+/**
+ * Reads a payload of a known kind. Throws only coded errors: `MESSAGE_TOO_LARGE`, `MESSAGE_MALFORMED`,
+ * `MESSAGE_VERSION_UNSUPPORTED`, `MESSAGE_INVALID` (naming the field).
+ */
+export function decodePayload<K extends TopicKind>(kind: K, bytes: Uint8Array): Payload<K> {
+  if (bytes.byteLength > maxPayloadBytes) {
+    throw new FaultlineError('MESSAGE_TOO_LARGE', `${kind}: ${bytes.byteLength} bytes, at most ${maxPayloadBytes}`)
+  }
+  const value = kind === 'escalation' ? parseCbor(bytes) : parseJson(kind, bytes)
+  const parsed = payloadSchemas[kind].safeParse(value)
+  if (parsed.success) return parsed.data as Payload<K>
+  const issue = parsed.error.issues[0]
+  const field = issue?.path.join('.') || 'payload'
+  throw new FaultlineError('MESSAGE_INVALID', `${kind}: ${field}: ${issue?.message ?? 'does not fit the schema'}`)
+}
+
+/** Reads a message from its topic and bytes. Throws the errors of `decodePayload`, and `TOPIC_UNKNOWN`. */
+export function decodeMessage(topic: string, bytes: Uint8Array): Message {
+  const address = parseTopic(topic)
+  if (!address) throw new FaultlineError('TOPIC_UNKNOWN', `"${topic.slice(0, 200)}" is not a topic of the contract`)
+  return { kind: address.kind, address, payload: decodePayload(address.kind, bytes) } as Message
+}
+
+function parseJson(kind: TopicKind, bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch (cause) {
+    throw new FaultlineError('MESSAGE_MALFORMED', `${kind}: not UTF-8 JSON`, { cause })
+  }
+}
+
+function parseCbor(bytes: Uint8Array): unknown {
+  let value: unknown
+  try {
+    value = cborDecoder.decode(bytes)
+  } catch (cause) {
+    throw new FaultlineError('MESSAGE_MALFORMED', 'escalation: not CBOR', { cause })
+  }
+  const version = typeof value === 'object' && value !== null && 'v' in value ? value.v : undefined
+  if (typeof version === 'number' && version !== escalationVersion) {
+    throw new FaultlineError(
+      'MESSAGE_VERSION_UNSUPPORTED',
+      `escalation: version ${version}, this software speaks ${escalationVersion}`,
+    )
+  }
+  return value
+}

@@ -1,0 +1,122 @@
+/**
+ * The one list of error codes. A code is stable and documented (`docs/reference/errors.md` is generated from here):
+ * `title` says what happened, `remedy` what a person can do about it.
+ */
+export const errorCodes = {
+  // Messages
+  MESSAGE_TOO_LARGE: {
+    title: 'A payload exceeds the size limit',
+    remedy: 'Send smaller windows, or raise the limit on both sides.',
+  },
+  MESSAGE_MALFORMED: {
+    title: 'A payload is not the JSON or CBOR it should be',
+    remedy: 'Check the publisher; compare with the payload reference.',
+  },
+  MESSAGE_INVALID: {
+    title: 'A payload does not fit its schema',
+    remedy: 'The message names the field; compare with the payload reference.',
+  },
+  MESSAGE_VERSION_UNSUPPORTED: {
+    title: 'A payload has a version this software does not speak',
+    remedy: 'Update the older side.',
+  },
+  TOPIC_UNKNOWN: { title: 'A topic is not part of the contract', remedy: 'Compare with the topic reference.' },
+  WINDOW_INVALID: {
+    title: 'A window has the wrong shape, type or values',
+    remedy: 'Check sample count, dtype, scale and that every sample is finite.',
+  },
+  IDENTIFIER_INVALID: {
+    title: 'A name is not a valid identifier',
+    remedy: 'Use 1 to 63 of a-z, 0-9 and "-", not starting with "-".',
+  },
+  // Configuration and files
+  CONFIG_INVALID: {
+    title: 'A configuration file or option is wrong',
+    remedy: 'The message names the entry; compare with the configuration reference.',
+  },
+  CONFIG_UNREADABLE: { title: 'A configuration file cannot be read', remedy: 'Check the path and its permissions.' },
+  DATABASE_FAILED: {
+    title: 'A database file cannot be opened or written',
+    remedy: 'Check the path, its permissions and free space.',
+  },
+  ADDRESS_IN_USE: { title: 'A port is taken', remedy: 'Choose another port, or stop the program that holds it.' },
+  // Models
+  BUNDLE_UNREADABLE: { title: 'A bundle cannot be read', remedy: 'Check the directory and its bundle.json.' },
+  BUNDLE_INVALID: { title: 'A bundle description does not fit the format', remedy: 'The message names the field.' },
+  BUNDLE_DIGEST_MISMATCH: {
+    title: 'A file of a bundle is not the one its description names',
+    remedy: 'Copy the bundle again; do not edit its files.',
+  },
+  BUNDLE_GOLDEN_MISMATCH: {
+    title: 'A network does not reproduce its golden outputs',
+    remedy: 'Try another engine; if all disagree the bundle is damaged.',
+  },
+  ENGINE_UNAVAILABLE: {
+    title: 'An inference engine is not installed or does not run here',
+    remedy: 'Install it, or let another engine be chosen.',
+  },
+  ENGINE_LOAD_FAILED: {
+    title: 'An engine cannot load a network',
+    remedy: "Check that the bundle holds this engine's format.",
+  },
+  FEATURE_UNKNOWN: {
+    title: 'A bundle asks for a signal feature that does not exist',
+    remedy: 'Compare with the feature list in the metrics reference.',
+  },
+  POLICY_UNKNOWN: { title: 'No policy has this name', remedy: 'Compare with the policy reference.' },
+  POLICY_STATE_INVALID: {
+    title: 'A saved policy state cannot be restored',
+    remedy: 'Delete the state; the policy starts anew.',
+  },
+  // Data
+  RECORDING_UNREADABLE: {
+    title: 'A recording or data set cannot be read',
+    remedy: 'Check the path and the format named in the message.',
+  },
+  RECORDING_INVALID: {
+    title: 'A recording is not what its description says',
+    remedy: 'Check rate, length and digest in the manifest.',
+  },
+  // Identities
+  CREDENTIALS_REFUSED: {
+    title: 'The broker refused the credentials',
+    remedy: 'Check the name and secret, or whether the identity was revoked.',
+  },
+  IDENTITY_EXISTS: {
+    title: 'An identity of this name is enrolled already',
+    remedy: 'Choose another name, or revoke the old one.',
+  },
+  IDENTITY_UNKNOWN: {
+    title: 'No identity of this name is enrolled',
+    remedy: 'List the identities with `npm run provision -- list`.',
+  },
+  // Services
+  BROKER_UNREACHABLE: { title: 'The broker cannot be reached', remedy: 'Check its address, port and the network.' },
+  STORE_FAILED: {
+    title: 'The telemetry store cannot be reached or refused a request',
+    remedy: 'Check the address, the database and free space.',
+  },
+  FLOWS_FAILED: { title: 'The Node-RED runtime did not start', remedy: 'Read its log lines above this error.' },
+  // Own mistakes
+  INTERNAL: { title: 'Something failed that should not', remedy: 'Report it with the log around it.' },
+} as const satisfies Record<string, { title: string; remedy: string }>
+
+export type ErrorCode = keyof typeof errorCodes
+
+/** Every error that crosses a folder's boundary: a code from the list and one clear sentence. */
+export class FaultlineError extends Error {
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.name = 'FaultlineError'
+    this.code = code
+  }
+}
+
+/** Wraps whatever was thrown; errors that have a code already pass unchanged. */
+export function toFaultlineError(thrown: unknown, code: ErrorCode = 'INTERNAL', prefix = ''): FaultlineError {
+  if (thrown instanceof FaultlineError) return thrown
+  const message = thrown instanceof Error ? thrown.message : String(thrown)
+  return new FaultlineError(code, prefix ? `${prefix}: ${message}` : message, { cause: thrown })
+}

@@ -1,0 +1,26 @@
+import { z } from 'zod'
+
+export const timestamp = z.iso.datetime().describe('UTC, ISO 8601 with milliseconds')
+export const probability = z.number().min(0).max(1)
+export const label = z.string().min(1).max(64).describe('A class of the task')
+export const count = z.int().nonnegative()
+export const milliseconds = z.number().nonnegative()
+export const reason = z
+  .string()
+  .regex(/^[a-z0-9-]{1,64}$/)
+  .describe('Machine-readable, kebab-case')
+
+/** Which model spoke: enough to tell two versions apart, and two builds of one version. */
+export const modelReference = z.strictObject({
+  name: z.string().min(1).max(63),
+  version: z.string().min(1).max(32),
+  digest: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{12,64}$/)
+    .describe('Digest of the bundle description, possibly shortened'),
+})
+
+export const range = z.strictObject({ min: z.number(), mean: z.number(), max: z.number() })
+
+export type ModelReference = z.infer<typeof modelReference>
+export type Range = z.infer<typeof range>

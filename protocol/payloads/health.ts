@@ -1,0 +1,43 @@
+import { z } from 'zod'
+import { count, milliseconds, timestamp } from './common.ts'
+
+/** Mutually exclusive since the agent's start: windows = accepted + answered + late + rejected + offline + pending. */
+export const counters = z
+  .strictObject({
+    windows: count,
+    accepted: count.describe('The local answer was accepted at once'),
+    answered: count.describe('A verdict came before the deadline'),
+    late: count.describe('The deadline passed; the local answer stands'),
+    rejected: count.describe('The server declined; the local answer stands'),
+    offline: count.describe('No connection; the local answer stands'),
+    pending: count.describe('Escalated, no verdict yet'),
+  })
+  .refine(c => c.windows === c.accepted + c.answered + c.late + c.rejected + c.offline + c.pending, {
+    message: 'counters must sum to windows',
+  })
+
+/** Sent every few seconds; not stored by the broker. */
+export const health = z.strictObject({
+  at: timestamp,
+  uptimeS: z.number().nonnegative(),
+  counters,
+  audits: count.describe('Escalations that the policy would have accepted, sent to measure what acceptance misses'),
+  revisions: count.describe('Verdicts that came after their deadline and revised an inference'),
+  errors: count.describe('Messages and windows refused with a coded error'),
+  queues: z.strictObject({ spool: count, pending: count }),
+  roundTripMs: z
+    .strictObject({ median: milliseconds, p95: milliseconds, samples: count })
+    .optional()
+    .describe('Escalation to verdict, over the recent ones'),
+  bytes: z.strictObject({
+    sent: count.describe('Topics and payloads of everything published'),
+    escalations: count.describe('The part of it that was raw windows'),
+    received: count,
+  }),
+  memoryBytes: count,
+  temperatureC: z.number().optional(),
+  energyJ: z.number().nonnegative().optional().describe('An estimate from configured constants'),
+})
+
+export type Counters = z.infer<typeof counters>
+export type Health = z.infer<typeof health>
