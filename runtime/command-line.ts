@@ -1,0 +1,63 @@
+import { FaultlineError, toFaultlineError } from '@faultline/protocol'
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+
+export { Command, InvalidArgumentError } from 'commander'
+
+/** Codes that are the caller's mistake exit with 2, everything else with 1. */
+const usageCodes = new Set(['CONFIG_INVALID', 'IDENTIFIER_INVALID', 'commander.error'])
+
+/** A program that reports mistakes in one line. */
+export function createProgram(name: string, description: string): Command {
+  return new Command(name).description(description).exitOverride().showHelpAfterError('(--help lists the options)')
+}
+
+/** Parses the command line and runs it; a mistake ends in one line on standard error and a non-zero exit. */
+export async function runProgram(program: Command, argv: readonly string[] = process.argv): Promise<void> {
+  try {
+    await program.parseAsync([...argv])
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) {
+      // Commander has printed its message already; --help and --version are no mistakes.
+      process.exitCode = thrown.exitCode === 0 ? 0 : 2
+      return
+    }
+    reportError(thrown)
+    // A failed start may leave sockets open, which would keep the process alive with nothing to do.
+    process.exit(process.exitCode)
+  }
+}
+
+/** Prints one line and sets the exit code. */
+export function reportError(thrown: unknown): void {
+  const error = toFaultlineError(thrown)
+  process.stderr.write(`error ${error.code}: ${error.message}\n`)
+  if (error.code === 'INTERNAL' && error.cause instanceof Error) process.stderr.write(`${error.cause.stack}\n`)
+  process.exitCode = usageCodes.has(error.code) ? 2 : 1
+}
+
+/** Option parsers: each refuses with what it wanted. */
+export function parseInteger(minimum: number, maximum = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return text => {
+    const value = Number(text)
+    if (text.trim() !== '' && Number.isInteger(value) && value >= minimum && value <= maximum) return value
+    throw new InvalidArgumentError(
+      `Give a whole number from ${minimum}${maximum === Number.MAX_SAFE_INTEGER ? '' : ` to ${maximum}`}.`,
+    )
+  }
+}
+
+export function parsePositive(text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && Number.isFinite(value) && value > 0) return value
+  throw new InvalidArgumentError('Give a number above 0.')
+}
+
+/** Turns the system error of a failed `listen` into one that says what to do. */
+export function listenError(thrown: unknown, what: string, port: number): FaultlineError {
+  const code = (thrown as NodeJS.ErrnoException).code
+  if (code === 'EADDRINUSE')
+    return new FaultlineError('ADDRESS_IN_USE', `${what}: port ${port} is taken`, { cause: thrown })
+  if (code === 'EACCES')
+    return new FaultlineError('ADDRESS_IN_USE', `${what}: not allowed to listen on port ${port}`, { cause: thrown })
+  return toFaultlineError(thrown, 'INTERNAL', what)
+}

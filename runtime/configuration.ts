@@ -1,0 +1,68 @@
+import { readFile } from 'node:fs/promises'
+import { FaultlineError } from '@faultline/protocol'
+import { parse } from 'yaml'
+import type { z } from 'zod'
+
+const prefix = 'FAULTLINE_'
+
+/**
+ * Reads a YAML file, lets environment variables override it, and checks the whole against a schema.
+ * `FAULTLINE_BROKER__URL=mqtt://h` sets `broker.url`: two underscores go one level down, one underscore joins words
+ * in camel case. Throws `CONFIG_UNREADABLE`, or `CONFIG_INVALID` naming the entry.
+ */
+export async function loadConfig<S extends z.ZodType>(
+  schema: S,
+  file: string | undefined,
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<z.infer<S>> {
+  const entries = file === undefined ? {} : await readYaml(file)
+  for (const [name, value] of Object.entries(environment)) {
+    if (name.startsWith(prefix) && value !== undefined && name !== 'FAULTLINE_LOG_LEVEL' && name !== 'FAULTLINE_DATA') {
+      assign(entries, name.slice(prefix.length).split('__').map(camelCase), parse(value))
+    }
+  }
+  return checkConfig(schema, entries, file ?? 'configuration')
+}
+
+/** Checks a value against a schema. Throws `CONFIG_INVALID` with the first entry that is wrong. */
+export function checkConfig<S extends z.ZodType>(schema: S, value: unknown, source: string): z.infer<S> {
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  throw new FaultlineError('CONFIG_INVALID', `${source}: ${issue?.path.join('.') || 'top level'}: ${issue?.message}`)
+}
+
+async function readYaml(file: string): Promise<Record<string, unknown>> {
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (cause) {
+    throw new FaultlineError('CONFIG_UNREADABLE', `cannot read ${file}: ${(cause as Error).message}`, { cause })
+  }
+  let value: unknown
+  try {
+    value = parse(text) ?? {}
+  } catch (cause) {
+    throw new FaultlineError('CONFIG_INVALID', `${file}: not YAML: ${(cause as Error).message.split('\n')[0]}`, {
+      cause,
+    })
+  }
+  if (typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>
+  throw new FaultlineError('CONFIG_INVALID', `${file}: must hold named entries`)
+}
+
+const camelCase = (word: string): string =>
+  word.toLowerCase().replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
+
+function assign(target: Record<string, unknown>, path: readonly string[], value: unknown): void {
+  const [head, ...rest] = path
+  if (head === undefined || head === '__proto__') return
+  if (rest.length === 0) {
+    target[head] = value
+    return
+  }
+  const child = target[head]
+  const next = typeof child === 'object' && child !== null ? (child as Record<string, unknown>) : {}
+  target[head] = next
+  assign(next, rest, value)
+}

@@ -1,0 +1,7 @@
+export * from './command-line.ts'
+export * from './configuration.ts'
+export * from './database.ts'
+export * from './logger.ts'
+export * from './mqtt-session.ts'
+export * from './service.ts'
+export * from './version.ts'
