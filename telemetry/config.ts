@@ -1,0 +1,54 @@
+import { FaultlineError, type Identity, parseIdentity } from '@faultline/protocol'
+import { z } from 'zod'
+import type { TelemetryStore } from './store.ts'
+import { InfluxStore } from './stores/influx.ts'
+import { SqliteStore } from './stores/sqlite.ts'
+
+export const storeSettings = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('sqlite'),
+    path: z.string().min(1).describe('The file; made when missing'),
+    retentionDays: z
+      .number()
+      .positive()
+      .max(36_500)
+      .optional()
+      .describe('Age at which points are deleted; never when absent'),
+  }),
+  z.strictObject({
+    kind: z.literal('influx'),
+    url: z.url({ protocol: /^https?$/ }).describe('Address of the 1.x API, such as http://127.0.0.1:8086'),
+    database: z.string().min(1).max(63).default('faultline').describe('Created when missing'),
+    username: z.string().min(1).optional(),
+    password: z.string().optional(),
+  }),
+])
+
+export const recorderConfig = z.strictObject({
+  broker: z.strictObject({
+    url: z.url({ protocol: /^(mqtts?|wss?)$/ }).describe('mqtt, mqtts, ws or wss'),
+    identity: z.string().describe('Name of the enrolled identity: recorders/{id}'),
+    secret: z.string().min(1),
+  }),
+  store: storeSettings,
+  batch: z
+    .strictObject({
+      maxPoints: z.int().min(1).max(5_000).default(500),
+      maxDelayMs: z.int().min(0).max(60_000).default(1_000),
+    })
+    .optional(),
+  capacity: z.int().min(1_000).max(1_000_000).default(50_000).describe('Points kept in memory while the store is away'),
+})
+
+export type StoreSettings = z.input<typeof storeSettings>
+export type RecorderConfig = z.infer<typeof recorderConfig>
+
+export const createStore = (settings: StoreSettings): TelemetryStore =>
+  settings.kind === 'sqlite' ? new SqliteStore(settings) : new InfluxStore(settings)
+
+/** The identity a recorder's configuration names. Throws `CONFIG_INVALID` for one of another role. */
+export function recorderIdentity(name: string): Identity {
+  const identity = parseIdentity(name)
+  if (identity.role === 'recorder') return identity
+  throw new FaultlineError('CONFIG_INVALID', `broker.identity: "${name}" is a ${identity.role}, not recorders/{id}`)
+}

@@ -1,0 +1,188 @@
+import { FaultlineError } from '@faultline/protocol'
+import type { Service } from '@faultline/runtime'
+import { type FieldValue, fieldsNamed, type Measurement, type TelemetryPoint } from './point.ts'
+
+/**
+ * Where telemetry is kept. Every method throws `STORE_FAILED` (as `StoreError`) and nothing else. Times are in
+ * milliseconds since 1970; `since` is included, `until` is not.
+ */
+export interface TelemetryStore extends Service {
+  readonly name: string
+  /**
+   * Writes points, all of them or as many as the store accepts. A point of the same measurement, tags, time and offset
+   * as one that is there is the same point: its fields are replaced, and it counts once.
+   */
+  write(points: readonly TelemetryPoint[]): Promise<void>
+  /** Inferences, revisions included, newest first. */
+  inferences(query?: InferenceQuery): Promise<InferenceRow[]>
+  /** Windows counted by tags, in the order of the tags' values. A revision is not another window: it is left out. */
+  counts(query: CountQuery): Promise<CountRow[]>
+  /** A numeric field over time: one bucket per `every` ms in which something was recorded, oldest first. */
+  series(query: SeriesQuery): Promise<SeriesBucket[]>
+}
+
+export const placeTags = ['site', 'device', 'point', 'machine'] as const
+export type Place = Partial<Record<(typeof placeTags)[number], string>>
+
+export interface InferenceQuery extends Place {
+  since?: number
+  until?: number
+  /** 100 when absent, at most 10,000. */
+  limit?: number
+}
+
+export const countTags = [...placeTags, 'label', 'decidedBy', 'outcome'] as const
+export type CountTag = (typeof countTags)[number]
+
+export interface CountQuery extends Place {
+  since?: number
+  until?: number
+  groupBy: readonly CountTag[]
+}
+
+export type CountRow = Partial<Record<CountTag, string>> & { count: number }
+
+export interface SeriesQuery extends Place {
+  measurement: Measurement
+  /** Name of a numeric field, such as `feature_rms`. */
+  field: string
+  since: number
+  /** Now when absent. */
+  until?: number
+  /** Length of a bucket in ms. Buckets begin at multiples of it since 1970. */
+  every: number
+}
+
+export interface SeriesBucket {
+  /** Begin of the bucket. */
+  time: number
+  mean: number
+  min: number
+  max: number
+}
+
+export interface InferenceRow {
+  time: number
+  id: string
+  site: string
+  device: string
+  point: string
+  machine: string
+  label: string
+  confidence: number | null
+  decidedBy: string
+  outcome: string
+  reason: string
+  latencyMs: number
+  local: { label: string; confidence: number | null; model: string }
+  server?: { label: string; confidence: number; model: string; agent: string }
+  /** Id of the inference that this one replaces. */
+  revises?: string
+  shaftHz?: number
+  features: Record<string, number>
+  numbers: Record<string, number>
+}
+
+/** A failed request; whether the same request may succeed later is for the caller to know. */
+export class StoreError extends FaultlineError {
+  /** False when the store understood and refused: the same points will be refused again. */
+  readonly retryable: boolean
+
+  constructor(message: string, options: { cause?: unknown; retryable?: boolean } = {}) {
+    super('STORE_FAILED', message, { cause: options.cause })
+    this.name = 'StoreError'
+    this.retryable = options.retryable ?? true
+  }
+}
+
+/** Runs a request, so that whatever it throws is a `StoreError` that names the store. */
+export async function storeRequest<T>(store: string, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (cause) {
+    if (cause instanceof StoreError) throw cause
+    throw new StoreError(`${store}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+  }
+}
+
+const refuse = (message: string): never => {
+  throw new StoreError(message, { retryable: false })
+}
+
+/** The limit of a query. Throws `STORE_FAILED` for one that is not 1 to 10,000. */
+export function checkLimit(limit = 100): number {
+  return Number.isInteger(limit) && limit >= 1 && limit <= 10_000 ? limit : refuse(`limit ${limit} is not 1 to 10,000`)
+}
+
+/** A bound of a time range as whole milliseconds. Throws `STORE_FAILED`. */
+export function checkTime(time: number): number {
+  return Number.isFinite(time) && Math.abs(time) < 9e12 ? Math.ceil(time) : refuse(`${time} is not a time in ms`)
+}
+
+/** Throws `STORE_FAILED` for a tag that cannot be grouped by. */
+export function checkGroupBy(tags: readonly CountTag[]): readonly CountTag[] {
+  const unknown = tags.find(tag => !countTags.includes(tag))
+  return unknown === undefined ? [...new Set(tags)] : refuse(`"${unknown}" is not one of ${countTags.join(', ')}`)
+}
+
+const maxBuckets = 10_000
+
+/** Fills in the defaults. Throws `STORE_FAILED` for a name that is none, and for more than 10,000 buckets. */
+export function checkSeries(query: SeriesQuery): Required<Pick<SeriesQuery, 'since' | 'until' | 'every'>> {
+  const since = checkTime(query.since)
+  const until = checkTime(query.until ?? Date.now())
+  if (!/^[A-Za-z][\w.-]{0,99}$/.test(query.field)) refuse(`"${query.field}" is not the name of a field`)
+  if (!Number.isInteger(query.every) || query.every < 1) refuse(`every ${query.every} is not a whole number of ms`)
+  if ((until - since) / query.every > maxBuckets) refuse(`more than ${maxBuckets} buckets; take a longer "every"`)
+  return { since, until, every: query.every }
+}
+
+/** Puts counts in the order both stores promise: by the values of the tags, in the order asked for. */
+export function sortCounts(rows: CountRow[], groupBy: readonly CountTag[]): CountRow[] {
+  return rows.sort((a, b) => {
+    for (const tag of groupBy) {
+      const [left, right] = [a[tag] ?? '', b[tag] ?? '']
+      if (left !== right) return left < right ? -1 : 1
+    }
+    return 0
+  })
+}
+
+/** The row of a stored inference. */
+export function inferenceRow({ tags, fields, time }: Pick<TelemetryPoint, 'tags' | 'fields' | 'time'>): InferenceRow {
+  const confidence = number(fields.confidence)
+  return {
+    time,
+    id: text(fields.id),
+    site: text(tags.site),
+    device: text(tags.device),
+    point: text(tags.point),
+    machine: text(tags.machine),
+    label: text(tags.label),
+    confidence,
+    decidedBy: text(tags.decidedBy),
+    outcome: text(tags.outcome),
+    reason: text(fields.reason),
+    latencyMs: number(fields.latencyMs) ?? 0,
+    local: {
+      label: text(fields.localLabel),
+      confidence: number(fields.localConfidence),
+      model: text(fields.localModel),
+    },
+    ...(fields.serverLabel !== undefined && {
+      server: {
+        label: text(fields.serverLabel),
+        confidence: number(fields.serverConfidence) ?? 0,
+        model: text(fields.serverModel),
+        agent: text(fields.serverAgent),
+      },
+    }),
+    ...(fields.revises !== undefined && { revises: text(fields.revises) }),
+    ...(typeof fields.shaftHz === 'number' && { shaftHz: fields.shaftHz }),
+    features: fieldsNamed('feature', fields),
+    numbers: fieldsNamed('number', fields),
+  }
+}
+
+const text = (value: FieldValue | undefined): string => (value === undefined ? '' : String(value))
+const number = (value: FieldValue | undefined): number | null => (typeof value === 'number' ? value : null)

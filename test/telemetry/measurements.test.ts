@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { test } from 'node:test'
+import { type DeviceState, FaultlineError, topicKinds } from '@faultline/protocol'
+import fc from 'fast-check'
+import { pointOf } from '../../telemetry/measurements.ts'
+import { measurements, tagNames } from '../../telemetry/point.ts'
+import { inference, inferencePoint, iso, messageOf, noon, recordedKinds, samplePoint, samples } from './messages.ts'
+
+test('an inference becomes a point with few-valued tags, and ids and numbers as fields', () => {
+  const { id } = samples.inference
+  assert.deepEqual(
+    { ...samplePoint('inference'), offset: 0 },
+    {
+      measurement: 'inference',
+      tags: {
+        decidedBy: 'server',
+        device: 'press-3',
+        label: 'ball',
+        machine: 'press-3',
+        outcome: 'answered',
+        point: 'motor-de',
+        revision: 'no',
+        site: 'plant-a',
+      },
+      fields: {
+        id,
+        confidence: 0.9,
+        reason: 'confident',
+        latencyMs: 12.5,
+        shaftHz: 29.5,
+        localLabel: 'normal',
+        localConfidence: 0.9,
+        localModel: 'bearings-local@1.2.0',
+        localDigest: 'sha256:0123456789abcdef',
+        serverLabel: 'ball',
+        serverConfidence: 0.97,
+        serverModel: 'bearings-server@1.2.0',
+        serverDigest: 'sha256:0123456789abcdef',
+        serverAgent: 'server-1',
+        number_score: 0.9,
+        number_threshold: 0.8,
+        feature_rms: 0.25,
+        feature_kurtosis: 3.1,
+      },
+      time: noon,
+      offset: 0,
+    },
+  )
+})
+
+test('every kind but escalations and what is asked of devices is recorded, each under its own measurement', () => {
+  const notRecorded = ['escalation', 'command', 'config-desired']
+  assert.deepEqual([...recordedKinds, ...notRecorded].sort(), [...topicKinds].sort())
+  assert.deepEqual(recordedKinds.map(kind => samplePoint(kind).measurement).sort(), [...measurements].sort())
+  assert.equal(pointOf(messageOf('command', { id: 'c', name: 'capture', args: {} }), noon), undefined)
+  assert.equal(pointOf(messageOf('config-desired', { revision: 1, config: {} }), noon), undefined)
+})
+
+test('no field has the name of a tag, and no tag holds an id', () => {
+  for (const kind of recordedKinds) {
+    const { tags, fields } = samplePoint(kind)
+    assert.deepEqual(
+      Object.keys(fields).filter(name => (tagNames as readonly string[]).includes(name)),
+      [],
+      kind,
+    )
+    assert.equal(Object.values(tags).includes('window-1'), false, kind)
+    assert.ok(Object.keys(fields).length > 0, kind)
+  }
+})
+
+test('messages that carry a time are dated by it, the others by their reception', () => {
+  const later = noon + 12_345
+  for (const kind of recordedKinds) {
+    const { time } = pointOf(messageOf(kind, samples[kind]), later)!
+    assert.equal(time, kind === 'verdict' ? later : noon, kind)
+  }
+  const will: DeviceState = { online: false, boot: 4 }
+  assert.equal(pointOf(messageOf('state', will), later)!.time, later)
+  assert.equal(pointOf(messageOf('state', { ...will, at: iso(noon) }), later)!.time, noon)
+})
+
+test('going offline is another series than being online, so that neither overwrites the other', () => {
+  const offline = pointOf(messageOf('state', { online: false, boot: 4, at: iso(noon) }), noon)!
+  assert.deepEqual(offline.tags, { site: 'plant-a', device: 'press-3', online: 'no' })
+  assert.equal(samplePoint('state').tags.online, 'yes')
+})
+
+test('a rejection is a verdict with its reason as the result', () => {
+  const { tags, fields } = pointOf(messageOf('verdict', { id: 'w', rejected: 'overloaded', retryAfterMs: 500 }), noon)!
+  assert.deepEqual(tags, { site: 'plant-a', device: 'press-3', point: 'motor-de', result: 'overloaded' })
+  assert.deepEqual(fields, { id: 'w', retryAfterMs: 500 })
+})
+
+test('a second delivery gives the same point; another window or a revision of the same millisecond does not', () => {
+  const payload = inference()
+  const offset = (changes = {}) => inferencePoint({ ...payload, ...changes }).offset
+  assert.equal(offset(), offset())
+  assert.notEqual(offset(), offset({ id: 'another' }))
+  assert.notEqual(offset(), offset({ revises: payload.id }))
+  assert.notEqual(offset({ id: 'a', revises: 'b' }), offset({ id: 'b', revises: 'a' }))
+})
+
+test('a time no store can keep is refused', () => {
+  for (const at of ['1969-12-31T23:59:59.999Z', '2200-01-01T00:00:00.000Z']) {
+    assert.throws(
+      () => inferencePoint({ at }),
+      (error: unknown) => error instanceof FaultlineError && error.code === 'MESSAGE_INVALID',
+    )
+  }
+})
+
+test('whatever text and names a device sends, a point stays writable', () => {
+  fc.assert(
+    fc.property(
+      fc.string({ unit: 'binary', minLength: 1, maxLength: 64 }),
+      fc.dictionary(fc.string({ unit: 'binary', maxLength: 80 }), fc.double({ noNaN: true, noDefaultInfinity: true })),
+      (text, features) => {
+        const point = inferencePoint({ id: text, label: text, features })
+        for (const value of [...Object.values(point.tags), point.fields.id]) {
+          assert.match(String(value), /^[^\p{Cc}\p{Cs}\\]+$/u)
+        }
+        for (const name of Object.keys(point.fields)) assert.match(name, /^[A-Za-z][A-Za-z0-9_.-]{0,79}$/)
+      },
+    ),
+    { numRuns: 200 },
+  )
+})
+
+test('a device cannot fill the store with field names', () => {
+  const features = Object.fromEntries(Array.from({ length: 1_000 }, (_, i) => [`f${i}`, i]))
+  const names = Object.keys(inferencePoint({ features }).fields).filter(name => name.startsWith('feature_'))
+  assert.equal(names.length, 128)
+})
+
+test('the reference names every measurement with each of its tags and fields', async () => {
+  const text = await readFile(new URL('../../docs/reference/telemetry.md', import.meta.url), 'utf8')
+  const sections = new Map(text.split(/^### /m).map(section => [section.split('\n')[0]?.replaceAll('`', ''), section]))
+  for (const kind of recordedKinds) {
+    const { measurement, tags, fields } = samplePoint(kind)
+    const section = sections.get(measurement)
+    assert.ok(section, `${measurement} has no section`)
+    const names = [...Object.keys(tags), ...Object.keys(fields)].map(name =>
+      name.replace(/^(feature|number|label|outcome|confidence)_.*$/, '$1_'),
+    )
+    for (const name of names) assert.ok(section.includes(`\`${name}`), `${measurement}: ${name} is not described`)
+  }
+})

@@ -1,0 +1,49 @@
+import { EventEmitter, on } from 'node:events'
+import type { TelemetryPoint } from '../../telemetry/point.ts'
+import type { StoreError, TelemetryStore } from '../../telemetry/store.ts'
+
+interface Events {
+  write: [points: readonly TelemetryPoint[]]
+  failure: [error: unknown]
+}
+
+/** A store that tells when it is written to, and can be made to fail. */
+export class ObservedStore extends EventEmitter<Events> implements TelemetryStore {
+  readonly name = 'observed'
+  /** Sizes of the batches that were written. */
+  readonly batches: number[] = []
+  /** Given the points of a write: what to fail with, or nothing. */
+  failWith: (points: readonly TelemetryPoint[]) => StoreError | undefined = () => undefined
+  private readonly store: TelemetryStore
+
+  constructor(store: TelemetryStore) {
+    super()
+    this.store = store
+  }
+
+  start = (): Promise<void> => this.store.start()
+  stop = (): Promise<void> => this.store.stop()
+  inferences: TelemetryStore['inferences'] = query => this.store.inferences(query)
+  counts: TelemetryStore['counts'] = query => this.store.counts(query)
+  series: TelemetryStore['series'] = query => this.store.series(query)
+
+  async write(points: readonly TelemetryPoint[]): Promise<void> {
+    try {
+      const failure = this.failWith(points)
+      if (failure) throw failure
+      await this.store.write(points)
+    } catch (error) {
+      this.emit('failure', error)
+      throw error
+    }
+    this.batches.push(points.length)
+    this.emit('write', points)
+  }
+
+  /** Resolves once so many points were written, counted from the beginning. */
+  async untilWritten(points: number): Promise<void> {
+    const written = () => this.batches.reduce((sum, size) => sum + size, 0)
+    if (written() >= points) return
+    for await (const _ of on(this, 'write', { signal: AbortSignal.timeout(10_000) })) if (written() >= points) return
+  }
+}

@@ -1,0 +1,16 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import { Aedes } from 'aedes'
+
+/** An MQTT broker on a free port of loopback without any rules: the recorder must do with whatever it is connected to. */
+export async function startPlainBroker(t: { after(clean: () => Promise<void>): void }): Promise<{ url: string }> {
+  const aedes = await Aedes.createBroker()
+  const server = createServer(aedes.handle)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(async () => {
+    await new Promise<void>(resolve => aedes.close(resolve))
+    server.close()
+  })
+  return { url: `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}` }
+}

@@ -1,0 +1,220 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { encodePayload, identityOf, type TopicKind } from '@faultline/protocol'
+import { silentLogger } from '@faultline/runtime'
+import mqtt from 'mqtt'
+import { Recorder } from '../../telemetry/recorder.ts'
+import { StoreError, type TelemetryStore } from '../../telemetry/store.ts'
+import { InfluxStore } from '../../telemetry/stores/influx.ts'
+import { SqliteStore } from '../../telemetry/stores/sqlite.ts'
+import { startInfluxd } from '../support/influxd.ts'
+import { startScript } from '../support/processes.ts'
+import { missing } from '../support/programs.ts'
+import { temporaryDirectory } from '../support/temp.ts'
+import { inference, iso, noon, recordedKinds, samples, topicFor } from './messages.ts'
+import { ObservedStore } from './observed-store.ts'
+import { startPlainBroker } from './plain-broker.ts'
+
+const identity = identityOf('recorder', 'main')
+const secret = 'recorder-secret'
+
+async function connect(t: TestContext, url: string) {
+  const client = await mqtt.connectAsync(url)
+  t.after(() => client.endAsync(true))
+  return {
+    raw: (topic: string, payload: string | Buffer) => client.publishAsync(topic, payload, { qos: 1 }),
+    inference: (changes: Parameters<typeof inference>[0] = {}) =>
+      client.publishAsync(topicFor('inference'), encodePayload('inference', inference(changes)), { qos: 1 }),
+    sample: (kind: (typeof recordedKinds)[number]) =>
+      client.publishAsync(topicFor(kind), encodePayload<TopicKind>(kind, samples[kind]), { qos: 1 }),
+  }
+}
+
+async function openFleet(t: TestContext, telemetry: TelemetryStore = new SqliteStore({ path: ':memory:' })) {
+  const { url } = await startPlainBroker(t)
+  const store = new ObservedStore(telemetry)
+  await store.start()
+  t.after(() => store.stop())
+  const options = {
+    broker: { url, identity, secret },
+    store,
+    logger: silentLogger,
+    batch: { maxPoints: 500, maxDelayMs: 10 },
+    backOff: { initialMs: 10, maximumMs: 50 },
+  }
+  const startRecorder = async (changes: Partial<typeof options> = {}) => {
+    const recorder = new Recorder({ ...options, ...changes })
+    t.after(() => recorder.stop())
+    await recorder.start()
+    await recorder.whenOnline(AbortSignal.timeout(10_000))
+    return recorder
+  }
+  return { url, store, startRecorder, publish: await connect(t, url) }
+}
+
+test('every kind of message that a fleet publishes is recorded once', async t => {
+  const { store, startRecorder, publish } = await openFleet(t)
+  const recorder = await startRecorder()
+  for (const kind of recordedKinds) await publish.sample(kind)
+  // Deliveries of QoS 1 may repeat themselves.
+  for (const kind of recordedKinds) await publish.sample(kind)
+  await store.untilWritten(2 * recordedKinds.length)
+  assert.deepEqual(recorder.counts, { recorded: 2 * recordedKinds.length, dropped: 0, refused: 0, waiting: 0 })
+  assert.deepEqual(await store.counts({ groupBy: ['machine', 'outcome'] }), [
+    { machine: 'press-3', outcome: 'answered', count: 1 },
+  ])
+  const hour = 3_600_000
+  const verdicts = await store.series({
+    measurement: 'verdict',
+    field: 'inferMs',
+    since: Date.now() - hour,
+    until: Date.now() + hour,
+    every: 1 + 2 * hour,
+  })
+  assert.equal(verdicts.length, 1)
+})
+
+test('what is on its way up, and what is asked of devices, is not recorded', async t => {
+  const { store, startRecorder, publish } = await openFleet(t)
+  const recorder = await startRecorder()
+  await publish.raw(topicFor('command'), encodePayload('command', { id: 'c', name: 'capture', args: {} }))
+  await publish.raw(topicFor('config-desired'), encodePayload('config-desired', { revision: 1, config: {} }))
+  await publish.raw(topicFor('escalation'), Buffer.from([0xff]))
+  await publish.inference()
+  await store.untilWritten(1)
+  assert.deepEqual(recorder.counts, { recorded: 1, dropped: 0, refused: 0, waiting: 0 })
+})
+
+test('hostile payloads are refused and counted, and the recorder goes on', async t => {
+  const { store, startRecorder, publish } = await openFleet(t)
+  const recorder = await startRecorder()
+  const hostile = [
+    'not JSON',
+    '{"id":',
+    '[]',
+    'null',
+    Buffer.from([0xff, 0xfe, 0x00]),
+    JSON.stringify({ ...inference(), confidence: 7 }),
+    JSON.stringify({ ...inference(), latencyMs: -1 }),
+    JSON.stringify({ ...inference(), extra: true }),
+    JSON.stringify({ ...inference(), at: '0001-01-01T00:00:00.000Z' }),
+    JSON.stringify(inference()).replace('12.5', '1e999'),
+    Buffer.alloc(1_100_000, 0x20),
+  ]
+  for (const payload of hostile) await publish.raw(topicFor('inference'), payload)
+  await publish.raw('faultline/v1/devices/PLANT/press-3/points/motor-de/inference', JSON.stringify(inference()))
+  await publish.inference({ id: 'good' })
+  await store.untilWritten(1)
+  assert.deepEqual(
+    (await store.inferences()).map(row => row.id),
+    ['good'],
+  )
+  assert.deepEqual(recorder.counts, { recorded: 1, dropped: 0, refused: hostile.length + 1, waiting: 0 })
+})
+
+test('what is published while the recorder restarts is delivered when it is back', async t => {
+  const { store, startRecorder, publish } = await openFleet(t)
+  const first = await startRecorder()
+  await publish.inference({ id: 'before' })
+  await store.untilWritten(1)
+  await first.stop()
+  for (let i = 0; i < 20; i++) await publish.inference({ id: `between-${i}`, at: iso(noon + i + 1) })
+  await startRecorder()
+  await publish.inference({ id: 'after', at: iso(noon + 100) })
+  await store.untilWritten(22)
+  assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 22 }])
+})
+
+test('stopping writes what has arrived', async t => {
+  const { store, startRecorder, publish } = await openFleet(t)
+  const recorder = await startRecorder({ batch: { maxPoints: 3, maxDelayMs: 60_000 } })
+  for (let i = 0; i < 4; i++) await publish.inference()
+  await store.untilWritten(3)
+  await recorder.stop()
+  assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 4 }])
+  assert.equal(recorder.counts.recorded, 4)
+})
+
+test('a store that is away for a while costs nothing', async t => {
+  const { store, startRecorder, publish } = await openFleet(t)
+  const recorder = await startRecorder()
+  store.failWith = () => new StoreError('away')
+  const failed = once(store, 'failure')
+  for (let i = 0; i < 50; i++) await publish.inference()
+  await failed
+  store.failWith = () => undefined
+  await store.untilWritten(50)
+  assert.deepEqual(recorder.counts, { recorded: 50, dropped: 0, refused: 0, waiting: 0 })
+})
+
+test('InfluxDB that goes and comes back has everything', { skip: missing('influxd') }, async t => {
+  const influxd = await startInfluxd(t)
+  const { store, startRecorder, publish } = await openFleet(t, new InfluxStore({ url: influxd.url }))
+  await startRecorder()
+  await publish.inference()
+  await store.untilWritten(1)
+  await influxd.stop()
+  const failed = once(store, 'failure')
+  for (let i = 0; i < 20; i++) await publish.inference()
+  await failed
+  await influxd.start()
+  await store.untilWritten(21)
+  assert.deepEqual(await store.counts({ groupBy: ['machine'] }), [{ machine: 'press-3', count: 21 }])
+})
+
+test('the program records from its configuration file, and flushes when it is told to end', async t => {
+  const { url } = await startPlainBroker(t)
+  const directory = await temporaryDirectory(t)
+  const path = join(directory, 'telemetry.sqlite')
+  const config = join(directory, 'recorder.yaml')
+  const batch = { maxPoints: 500, maxDelayMs: 60_000 }
+  await writeFile(
+    config,
+    JSON.stringify({ broker: { url, identity: 'recorders/main', secret }, store: { kind: 'sqlite', path }, batch }),
+  )
+  const program = startScript(t, 'telemetry/main.ts', ['--config', config])
+  await program.said(/connected to the broker/)
+  const publish = await connect(t, url)
+  await publish.inference()
+  // Deliveries are in order: a refusal that is logged comes after the inference before it.
+  await publish.raw(topicFor('inference'), 'not JSON')
+  await program.said(/message refused/)
+  assert.equal(await program.stop(), 0)
+  assert.match(program.output, /"recorded":1,"dropped":0,"refused":1/)
+  assert.doesNotMatch(program.output, new RegExp(secret))
+
+  const store = new SqliteStore({ path })
+  t.after(() => store.stop())
+  await store.start()
+  assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 1 }])
+})
+
+test('the program says what it wants, and what is wrong, in one line', async t => {
+  const directory = await temporaryDirectory(t)
+  const config = join(directory, 'recorder.yaml')
+  const run = async (...args: string[]) => {
+    const program = startScript(t, 'telemetry/main.ts', args)
+    return { code: await program.exited, output: program.output }
+  }
+  await writeFile(
+    config,
+    'broker: { url: mqtt://127.0.0.1, identity: devices/plant-a/press-3, secret: s }\nstore: { kind: sqlite, path: x }\n',
+  )
+  const [help, wrongRole, nothing, absent] = await Promise.all([
+    run('--help'),
+    run('--config', config),
+    run(),
+    run('--config', join(directory, 'none.yaml')),
+  ])
+  assert.equal(help.code, 0)
+  assert.match(help.output, /--config <file>/)
+  assert.equal(wrongRole.code, 2)
+  assert.match(wrongRole.output, /^error CONFIG_INVALID: broker\.identity: .*recorders\/\{id\}\n$/)
+  assert.equal(nothing.code, 2)
+  assert.match(nothing.output, /^error CONFIG_INVALID: configuration: broker: .*\n$/)
+  assert.equal(absent.code, 1)
+  assert.match(absent.output, /^error CONFIG_UNREADABLE: .*none\.yaml.*\n$/)
+})

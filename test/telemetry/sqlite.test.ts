@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { StoreError } from '../../telemetry/store.ts'
+import { SqliteStore } from '../../telemetry/stores/sqlite.ts'
+import { temporaryDirectory } from '../support/temp.ts'
+import { inferencePoint, iso, samplePoint } from './messages.ts'
+import { testStore } from './store-suite.ts'
+
+testStore('sqlite', {
+  skip: false,
+  async open(t) {
+    const store = new SqliteStore({ path: join(await temporaryDirectory(t), 'data', 'telemetry.sqlite') })
+    t.after(() => store.stop())
+    await store.start()
+    return store
+  },
+})
+
+test('sqlite: points older than the retention go on start, newer ones stay', async t => {
+  const path = join(await temporaryDirectory(t), 'telemetry.sqlite')
+  const day = 86_400_000
+  const writer = new SqliteStore({ path })
+  await writer.start()
+  const old = Array.from({ length: 4_500 }, (_, i) => inferencePoint({ at: iso(Date.now() - 10 * day - i) }))
+  await writer.write([...old, inferencePoint({ id: 'new', at: iso(Date.now() - 2 * day) }), samplePoint('health')])
+  await writer.stop()
+
+  const store = new SqliteStore({ path, retentionDays: 7 })
+  t.after(() => store.stop())
+  await store.start()
+  assert.deepEqual(
+    (await store.inferences()).map(row => row.id),
+    ['new'],
+  )
+  // A series that was pruned away can be written again.
+  await store.write([samplePoint('health')])
+  assert.equal((await store.series({ measurement: 'health', field: 'errors', since: 0, every: 9e11 })).length, 1)
+})
+
+test('sqlite: another process reads while the recorder writes', async t => {
+  const path = join(await temporaryDirectory(t), 'telemetry.sqlite')
+  const writer = new SqliteStore({ path })
+  const reader = new SqliteStore({ path })
+  t.after(() => Promise.all([writer.stop(), reader.stop()]))
+  await writer.start()
+  await reader.start()
+  await writer.write([inferencePoint()])
+  assert.deepEqual(await reader.counts({ groupBy: [] }), [{ count: 1 }])
+})
+
+test('sqlite: a file that is no database, and a store that is not started, give STORE_FAILED', async t => {
+  const path = join(await temporaryDirectory(t), 'telemetry.sqlite')
+  await writeFile(path, 'this is not a database, and it is long enough to be seen as one that is broken '.repeat(20))
+  const failed = (error: unknown) => error instanceof StoreError && error.code === 'STORE_FAILED' && error.retryable
+  await assert.rejects(new SqliteStore({ path }).start(), failed)
+  await assert.rejects(new SqliteStore({ path: ':memory:' }).write([inferencePoint()]), failed)
+  await assert.rejects(new SqliteStore({ path: ':memory:' }).inferences(), failed)
+})

@@ -1,0 +1,273 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import type { Inference } from '@faultline/protocol'
+import type { TelemetryPoint } from '../../telemetry/point.ts'
+import type { CountTag, TelemetryStore } from '../../telemetry/store.ts'
+import { StoreError } from '../../telemetry/store.ts'
+import { inference, inferencePoint, iso, noon, place, recordedKinds, samplePoint, samples } from './messages.ts'
+
+export interface StoreSuiteOptions {
+  /** The reason to skip, or false. */
+  skip: false | string
+  /** A started, empty store; cleaned up with the test. */
+  open(t: TestContext): Promise<TelemetryStore>
+}
+
+const minute = 60_000
+const at = (offset: number): string => iso(noon + offset)
+const refusedQuery = (error: unknown): boolean => error instanceof StoreError && error.code === 'STORE_FAILED'
+
+/** What every store promises, so that one can take another's place. */
+export function testStore(name: string, { skip, open }: StoreSuiteOptions): void {
+  const check = (behaviour: string, run: (store: TelemetryStore) => Promise<void>) =>
+    test(`${name}: ${behaviour}`, { skip }, async t => run(await open(t)))
+
+  check('an empty store answers every query with nothing', async store => {
+    assert.deepEqual(await store.inferences(), [])
+    assert.deepEqual(await store.counts({ groupBy: ['outcome'] }), [])
+    assert.deepEqual(await store.counts({ groupBy: [] }), [])
+    assert.deepEqual(
+      await store.series({ measurement: 'health', field: 'spoolQueue', since: noon, every: minute * 60_000 }),
+      [],
+    )
+  })
+
+  check('an inference comes back with everything that was in it', async store => {
+    const { id, server, numbers, features, shaftHz } = samples.inference
+    await store.write([samplePoint('inference')])
+    assert.deepEqual(await store.inferences(), [
+      {
+        time: noon,
+        id,
+        ...place,
+        machine: 'press-3',
+        label: 'ball',
+        confidence: 0.9,
+        decidedBy: 'server',
+        outcome: 'answered',
+        reason: 'confident',
+        latencyMs: 12.5,
+        local: { label: 'normal', confidence: 0.9, model: 'bearings-local@1.2.0' },
+        server: { label: server!.label, confidence: 0.97, model: 'bearings-server@1.2.0', agent: 'server-1' },
+        shaftHz,
+        features,
+        numbers,
+      },
+    ])
+  })
+
+  check('an answer without confidence stays without, beside others that have features it lacks', async store => {
+    await store.write([
+      inferencePoint({ features: { rms: 1, peak: 4 }, at: at(1) }),
+      inferencePoint({
+        confidence: null,
+        local: { ...inference().local, confidence: null },
+        features: { rms: 2 },
+        numbers: undefined,
+        shaftHz: undefined,
+      }),
+    ])
+    const [newer, older] = await store.inferences()
+    assert.deepEqual(newer?.features, { rms: 1, peak: 4 })
+    assert.deepEqual(older?.features, { rms: 2 })
+    assert.deepEqual(older?.numbers, {})
+    assert.equal(older?.confidence, null)
+    assert.equal(older?.local.confidence, null)
+    assert.equal(older?.shaftHz, undefined)
+    assert.equal(older?.server, undefined)
+  })
+
+  check('every kind of record is taken, twice without harm', async store => {
+    const points = recordedKinds.map(samplePoint)
+    await store.write(points)
+    await store.write(points)
+    const query = { since: noon - minute, until: noon + minute, every: minute }
+    const value = async (measurement: TelemetryPoint['measurement'], field: string) =>
+      (await store.series({ ...query, measurement, field })).map(bucket => bucket.mean)
+    assert.deepEqual(await value('summary', 'windows'), [60])
+    assert.deepEqual(await value('health', 'temperatureC'), [51.5])
+    assert.deepEqual(await value('verdict', 'inferMs'), [1.5])
+    assert.deepEqual(await value('state', 'boot'), [4])
+    assert.deepEqual(await value('server_state', 'windowsPerSecond'), [12.5])
+    assert.deepEqual(await value('config_reported', 'price'), [0.2])
+    assert.deepEqual(await value('alarm', 'windows'), [5])
+    assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 1 }])
+  })
+
+  check('a message delivered twice counts once, in one batch and in two', async store => {
+    const point = inferencePoint()
+    await store.write([point, point])
+    await store.write([point])
+    assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 1 }])
+    assert.equal((await store.inferences()).length, 1)
+  })
+
+  check('two windows of one point that end in the same millisecond are two', async store => {
+    await store.write([inferencePoint({ id: 'one' }), inferencePoint({ id: 'two' })])
+    assert.deepEqual(await store.counts({ groupBy: ['outcome'] }), [{ outcome: 'accepted', count: 2 }])
+    assert.deepEqual((await store.inferences()).map(row => row.id).sort(), ['one', 'two'])
+  })
+
+  for (const revisionId of ['original', 'another']) {
+    check(
+      `a revision under ${revisionId} id stands beside the inference it revises and is not counted`,
+      async store => {
+        const late: Partial<Inference> = { id: 'original', decidedBy: 'local-fallback', outcome: 'late' }
+        // The same tags on purpose: nothing but `revises` tells the two apart.
+        await store.write([inferencePoint(late), inferencePoint({ ...late, id: revisionId, revises: 'original' })])
+        assert.deepEqual(await store.counts({ groupBy: ['outcome'] }), [{ outcome: 'late', count: 1 }])
+        const rows = await store.inferences()
+        assert.deepEqual(rows.map(row => row.revises ?? null).sort(), [null, 'original'].sort())
+      },
+    )
+  }
+
+  check('inferences come newest first, at most as many as asked for', async store => {
+    const ids = Array.from({ length: 30 }, (_, i) => `window-${i}`)
+    await store.write(ids.map((id, i) => inferencePoint({ id, at: at(i * 1_000), label: i % 2 ? 'ball' : 'normal' })))
+    assert.deepEqual(
+      (await store.inferences()).map(row => row.id),
+      ids.toReversed(),
+    )
+    assert.deepEqual(
+      (await store.inferences({ limit: 3 })).map(row => row.id),
+      ['window-29', 'window-28', 'window-27'],
+    )
+  })
+
+  check('inferences and counts are narrowed by place and time; the end is not included', async store => {
+    await store.write([
+      inferencePoint({ id: 'a', at: at(0), machine: 'press-3' }),
+      inferencePoint({ id: 'b', at: at(1), machine: 'press-4' }, { device: 'press-4' }),
+      inferencePoint({ id: 'c', at: at(2), machine: 'press-4' }, { device: 'press-4', point: 'motor-nde' }),
+      inferencePoint({ id: 'd', at: at(3), machine: 'fan-1' }, { site: 'plant-b', device: 'fan-1' }),
+    ])
+    const ids = async (query: Parameters<TelemetryStore['inferences']>[0]) =>
+      (await store.inferences(query)).map(row => row.id).join('')
+    assert.equal(await ids({ site: 'plant-b' }), 'd')
+    assert.equal(await ids({ machine: 'press-4' }), 'cb')
+    assert.equal(await ids({ device: 'press-4', point: 'motor-nde' }), 'c')
+    assert.equal(await ids({ since: noon + 1 }), 'dcb')
+    assert.equal(await ids({ since: noon + 1, until: noon + 3 }), 'cb')
+    assert.equal(await ids({ machine: 'none' }), '')
+    assert.deepEqual(await store.counts({ groupBy: ['machine'], site: 'plant-a', since: noon + 1 }), [
+      { machine: 'press-4', count: 2 },
+    ])
+  })
+
+  check('counts add up over every tag they can be grouped by', async store => {
+    const outcomes = ['accepted', 'accepted', 'answered', 'late', 'rejected', 'offline'] as const
+    await store.write(
+      outcomes.flatMap((outcome, i) =>
+        ['press-3', 'press-4'].map(machine => inferencePoint({ at: at(i), outcome, machine }, { device: machine })),
+      ),
+    )
+    assert.deepEqual(await store.counts({ groupBy: ['machine', 'outcome'], machine: 'press-3' }), [
+      { machine: 'press-3', outcome: 'accepted', count: 2 },
+      { machine: 'press-3', outcome: 'answered', count: 1 },
+      { machine: 'press-3', outcome: 'late', count: 1 },
+      { machine: 'press-3', outcome: 'offline', count: 1 },
+      { machine: 'press-3', outcome: 'rejected', count: 1 },
+    ])
+    for (const tag of ['site', 'device', 'point', 'machine', 'label', 'decidedBy', 'outcome'] as const) {
+      const rows = await store.counts({ groupBy: [tag] })
+      assert.equal(
+        rows.reduce((sum, row) => sum + row.count, 0),
+        12,
+        tag,
+      )
+      assert.ok(
+        rows.every(row => row[tag]),
+        tag,
+      )
+    }
+  })
+
+  check('a series has one bucket per interval that holds anything, with mean, least and greatest', async store => {
+    const values = [1, 2, 6, 10]
+    const times = [0, 20_000, 59_999, 3 * minute]
+    await store.write(values.map((rms, i) => inferencePoint({ at: at(times[i]!), features: { rms } })))
+    await store.write([inferencePoint({ at: at(0), machine: 'fan-1', features: { rms: 100 } })])
+    const query = { measurement: 'inference', field: 'feature_rms', machine: 'press-3', every: minute } as const
+    assert.deepEqual(await store.series({ ...query, since: noon, until: noon + 10 * minute }), [
+      { time: noon, mean: 3, min: 1, max: 6 },
+      { time: noon + 3 * minute, mean: 10, min: 10, max: 10 },
+    ])
+    // Buckets are aligned to the clock, not to the query.
+    assert.deepEqual(await store.series({ ...query, since: noon + 10_000, until: noon + 50_000 }), [
+      { time: noon, mean: 2, min: 2, max: 2 },
+    ])
+    assert.deepEqual(await store.series({ ...query, field: 'feature_none', since: noon, until: noon + minute }), [])
+  })
+
+  check('hostile text in labels, ids and feature names forges nothing and stays harmless', async store => {
+    const hostile = [
+      "x' OR 1=1 --",
+      'x\ninference,machine=forged latencyMs=1',
+      'back\\slash\\',
+      "\\' OR '' = '\\'",
+      'com,ma =equals "quoted" 日本 🔧',
+      '; DROP DATABASE faultline',
+    ]
+    await store.write(
+      hostile.map((label, i) => inferencePoint({ label, id: label, at: at(i), features: { [`${label}=9,x`]: i } })),
+    )
+    const rows = await store.inferences()
+    assert.deepEqual(
+      rows.map(row => row.label).reverse(),
+      hostile.map(text => text.replace(/[\n\\]/g, '_')),
+    )
+    assert.deepEqual(
+      rows.map(row => row.id),
+      rows.map(row => row.label),
+    )
+    assert.deepEqual(
+      rows.map(row => Object.values(row.features)),
+      [[5], [4], [3], [2], [1], [0]],
+    )
+    assert.deepEqual(await store.counts({ groupBy: ['machine'] }), [{ machine: 'press-3', count: hostile.length }])
+    for (const machine of hostile) {
+      assert.deepEqual(await store.inferences({ machine }), [])
+      assert.deepEqual(await store.counts({ machine, groupBy: [] }), [])
+    }
+    assert.equal((await store.inferences()).length, hostile.length)
+  })
+
+  check('a query that makes no sense is refused with a code', async store => {
+    const series = { measurement: 'health', field: 'boot', since: noon, until: noon + minute, every: 1_000 } as const
+    await assert.rejects(store.inferences({ limit: 0 }), refusedQuery)
+    await assert.rejects(store.inferences({ limit: 1e9 }), refusedQuery)
+    await assert.rejects(store.inferences({ since: Number.NaN }), refusedQuery)
+    await assert.rejects(store.counts({ groupBy: ['id" FROM x' as CountTag] }), refusedQuery)
+    await assert.rejects(store.series({ ...series, field: 'boot") FROM x; --' }), refusedQuery)
+    await assert.rejects(store.series({ ...series, every: 0.5 }), refusedQuery)
+    await assert.rejects(store.series({ ...series, since: 0, every: 1 }), refusedQuery)
+  })
+
+  check('a thousand points in one batch are all there', async store => {
+    await store.write(Array.from({ length: 1_000 }, (_, i) => inferencePoint({ at: at(i) })))
+    await store.write([])
+    assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 1_000 }])
+    assert.equal((await store.inferences({ limit: 10_000 })).length, 1_000)
+  })
+
+  check('times far off, as a device without a clock sends them, are kept', async store => {
+    const epoch = inferencePoint({ id: 'epoch', at: iso(0) })
+    const future = inferencePoint({ id: 'future', at: '2199-12-31T23:59:59.999Z' })
+    await store.write([epoch, future])
+    assert.deepEqual(
+      (await store.inferences()).map(row => [row.id, row.time]),
+      [
+        ['future', Date.UTC(2199, 11, 31, 23, 59, 59, 999)],
+        ['epoch', 0],
+      ],
+    )
+  })
+
+  check('what was written outlives a stop and a start', async store => {
+    await store.write([inferencePoint()])
+    await store.stop()
+    await store.start()
+    assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 1 }])
+  })
+}
