@@ -1,0 +1,82 @@
+import { FaultlineError } from '@faultline/protocol'
+import type { Bearing } from '../signal/bearing.ts'
+import { skf6205 } from '../signal/bearing.ts'
+import { checkWindow } from '../signal/check.ts'
+import { extractFeatures } from '../signal/features.ts'
+import { represent } from '../signal/representations.ts'
+import type { Window } from '../window.ts'
+import type { InputDescription } from './description.ts'
+
+/** A window ready for the network. */
+export interface PreparedInput {
+  /** `inputSize(description)` values. */
+  values: Float32Array
+  /** Every feature of the window, where making the input computed them. */
+  features?: Record<string, number>
+}
+
+/** Values in one network input, without the batch. */
+export function inputSize(input: InputDescription): number {
+  return inputShape(input).reduce((product, extent) => product * extent, 1)
+}
+
+/** Shape of one network input, without the batch. */
+export function inputShape(input: InputDescription): readonly number[] {
+  return input.kind === 'features' ? [input.features.length] : input.shape
+}
+
+/**
+ * Makes the network's input from a window.
+ * Throws `WINDOW_INVALID` where length, rate, shape or values are not what the description asks for, and
+ * `FEATURE_UNKNOWN` for a feature or representation that does not exist.
+ */
+export function prepare(window: Window, input: InputDescription, bearing: Bearing = skf6205): PreparedInput {
+  if (input.kind === 'image') return { values: imageInput(window, input) }
+  checkLength(window, input)
+  if (input.kind === 'signal') return { values: represent(window, input) }
+  const features = extractFeatures(window, bearing)
+  const values = Float32Array.from(input.features, (name, i) => {
+    const value = features[name]
+    if (value === undefined) throw new FaultlineError('FEATURE_UNKNOWN', `there is no feature "${name}"`)
+    return (value - input.mean[i]!) / input.scale[i]!
+  })
+  return { values, features }
+}
+
+/** Crystals of two devices differ a little; a wrong rate differs a lot. */
+const RATE_TOLERANCE = 0.01
+
+function checkLength(window: Window, input: { samples: number; rateHz: number }): void {
+  if (window.samples.length !== input.samples)
+    throw new FaultlineError(
+      'WINDOW_INVALID',
+      `the model takes ${input.samples} samples, the window has ${window.samples.length}`,
+    )
+  if (!(Math.abs(window.rateHz - input.rateHz) <= RATE_TOLERANCE * input.rateHz))
+    throw new FaultlineError(
+      'WINDOW_INVALID',
+      `the model was made for ${input.rateHz} Hz, the window was taken at ${window.rateHz} Hz`,
+    )
+}
+
+/** Pixels 0..255 in height, width, channel order to `(x / 255 - mean) / std` in the layout the network takes. */
+function imageInput(window: Window, input: Extract<InputDescription, { kind: 'image' }>): Float32Array {
+  checkWindow(window)
+  const [a, b, c] = input.shape
+  const [height, width, channels] = input.layout === 'hwc' ? [a, b, c] : [b, c, a]
+  const wanted = [height, width, channels]
+  if (window.shape.length !== 3 || wanted.some((extent, i) => extent !== window.shape[i]))
+    throw new FaultlineError(
+      'WINDOW_INVALID',
+      `the model takes an image of [${wanted}], the window is [${window.shape}]`,
+    )
+  const values = new Float32Array(window.samples.length)
+  const plane = height * width
+  for (let pixel = 0; pixel < plane; pixel++) {
+    for (let channel = 0; channel < channels; channel++) {
+      const value = (window.samples[pixel * channels + channel]! / 255 - input.mean[channel]!) / input.std[channel]!
+      values[input.layout === 'hwc' ? pixel * channels + channel : channel * plane + pixel] = value
+    }
+  }
+  return values
+}

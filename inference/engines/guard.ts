@@ -1,0 +1,48 @@
+import { FaultlineError } from '@faultline/protocol'
+import type { EngineName, Network } from './engine.ts'
+
+export interface RawNetwork {
+  engine: EngineName
+  /** Values in one input. */
+  inputSize: number
+  run(inputs: Float32Array, batch: number): Promise<Float32Array>
+  release(): Promise<void>
+}
+
+/**
+ * What every engine's network has to do beside running: refuse a batch of the wrong size, refuse to run once disposed,
+ * and free native memory only when no run is using it.
+ */
+export class GuardedNetwork implements Network {
+  readonly engine: EngineName
+  readonly #raw: RawNetwork
+  readonly #running = new Set<Promise<unknown>>()
+  #disposal: Promise<void> | undefined
+
+  constructor(raw: RawNetwork) {
+    this.#raw = raw
+    this.engine = raw.engine
+  }
+
+  async run(inputs: Float32Array, batch: number): Promise<Float32Array> {
+    if (this.#disposal) throw new FaultlineError('INTERNAL', `a disposed ${this.engine} network was run`)
+    const { inputSize } = this.#raw
+    if (!Number.isInteger(batch) || batch < 1 || inputs.length !== batch * inputSize)
+      throw new FaultlineError(
+        'WINDOW_INVALID',
+        `a batch of ${batch} takes ${batch} x ${inputSize} values, not ${inputs.length}`,
+      )
+    const run = this.#raw.run(inputs, batch)
+    this.#running.add(run)
+    try {
+      return await run
+    } finally {
+      this.#running.delete(run)
+    }
+  }
+
+  dispose(): Promise<void> {
+    this.#disposal ??= Promise.allSettled(this.#running).then(() => this.#raw.release())
+    return this.#disposal
+  }
+}

@@ -1,0 +1,83 @@
+import { FaultlineError, toFaultlineError } from '@faultline/protocol'
+import type { InferenceSession } from 'onnxruntime-node'
+import type { Bundle } from '../bundle/bundle.ts'
+import { inputShape, inputSize } from '../bundle/input.ts'
+import { readBundleFile } from '../bundle/loader.ts'
+import type { Engine, Network } from './engine.ts'
+import { GuardedNetwork } from './guard.ts'
+
+export interface OnnxOptions {
+  /** Threads within one operator. One is right beside other work: small networks lose more to waking threads than they gain. */
+  threads?: number
+}
+
+/** ONNX on the native onnxruntime, CPU only. The network has one float32 input with a free batch dimension. */
+export class OnnxEngine implements Engine {
+  readonly name = 'onnx'
+  readonly #threads: number
+
+  constructor({ threads = 1 }: OnnxOptions = {}) {
+    this.#threads = threads
+  }
+
+  supports({ description }: Bundle): boolean {
+    return description.formats.onnx !== undefined
+  }
+
+  async load(bundle: Bundle): Promise<Network> {
+    const { formats, input } = bundle.description
+    if (!formats.onnx) throw new FaultlineError('ENGINE_LOAD_FAILED', 'the bundle holds no ONNX file')
+    const bytes = await readBundleFile(bundle, formats.onnx)
+    const ort = await import('onnxruntime-node').catch(cause => {
+      throw toFaultlineError(cause, 'ENGINE_UNAVAILABLE', 'onnxruntime-node')
+    })
+    const session = await ort.InferenceSession.create(bytes, {
+      executionProviders: ['cpu'],
+      intraOpNumThreads: this.#threads,
+      interOpNumThreads: 1,
+      // Errors are thrown; warnings would go to the terminal past the log.
+      logSeverityLevel: 3,
+    }).catch(cause => {
+      throw toFaultlineError(cause, 'ENGINE_LOAD_FAILED', formats.onnx?.path)
+    })
+    const shape = inputShape(input)
+    const size = inputSize(input)
+    try {
+      checkInput(session, size)
+    } catch (error) {
+      await session.release()
+      throw error
+    }
+    const [inputName, outputName] = [session.inputNames[0]!, session.outputNames[0]!]
+    return new GuardedNetwork({
+      engine: 'onnx',
+      inputSize: size,
+      run: async (inputs, batch) => {
+        const results = await session.run({ [inputName]: new ort.Tensor('float32', inputs, [batch, ...shape]) }, [
+          outputName,
+        ])
+        return results[outputName]!.data as Float32Array
+      },
+      release: () => session.release(),
+    })
+  }
+}
+
+function checkInput({ inputMetadata, outputMetadata }: InferenceSession, size: number): void {
+  const [input, ...more] = inputMetadata
+  const output = outputMetadata[0]
+  if (!input?.isTensor || input.type !== 'float32' || more.length > 0)
+    throw new FaultlineError('ENGINE_LOAD_FAILED', 'the ONNX network does not have exactly one float32 input')
+  if (!output?.isTensor || output.type !== 'float32')
+    throw new FaultlineError('ENGINE_LOAD_FAILED', 'the first output of the ONNX network is no float32 tensor')
+  const [batch, ...extents] = input.shape
+  if (typeof batch === 'number')
+    throw new FaultlineError(
+      'ENGINE_LOAD_FAILED',
+      `the ONNX network has a fixed batch of ${batch}; export it with a free one`,
+    )
+  const known = extents.every(extent => typeof extent === 'number')
+  const product = extents.reduce<number>((total, extent) => total * Number(extent), 1)
+  if (known && product !== size)
+    throw new FaultlineError('ENGINE_LOAD_FAILED', `the ONNX network takes ${product} values, the bundle says ${size}`)
+}

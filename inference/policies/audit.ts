@@ -1,0 +1,67 @@
+import { FaultlineError } from '@faultline/protocol'
+import { z } from 'zod'
+import { Random } from '../random.ts'
+import type { Decision, DecisionContext, Feedback, LocalResult, Policy, PolicyState } from './policy.ts'
+import { checkState } from './stateless.ts'
+
+export interface AuditOptions {
+  /** Share of accepted windows that is escalated anyway, 0..1. */
+  rate: number
+  seed: number
+}
+
+const VERSION = 1
+const word = z.int().min(0).max(0xffff_ffff)
+const auditData = z.strictObject({
+  random: z.tuple([word, word, word, word]),
+  inner: z.object({ policy: z.string(), version: z.int(), model: z.string().optional(), data: z.unknown() }),
+})
+
+/**
+ * Turns a random share of another policy's accepted windows into escalations with the reason `audit`, to learn what
+ * acceptance misses. Chosen by a seeded generator that looks at nothing but the count of accepted windows, so the sample
+ * is fair. Keeps the inner policy's name and numbers.
+ */
+export class AuditedPolicy implements Policy {
+  readonly #inner: Policy
+  readonly #rate: number
+  #random: Random
+
+  /** Throws `CONFIG_INVALID` for a rate outside 0..1. */
+  constructor(inner: Policy, { rate, seed }: AuditOptions) {
+    if (!(rate >= 0 && rate <= 1)) throw new FaultlineError('CONFIG_INVALID', `an audit rate is 0..1, not ${rate}`)
+    this.#inner = inner
+    this.#rate = rate
+    this.#random = new Random(seed)
+  }
+
+  get name(): string {
+    return this.#inner.name
+  }
+
+  decide(local: LocalResult, context: DecisionContext): Decision {
+    const decision = this.#inner.decide(local, context)
+    if (decision.action === 'escalate') return decision
+    if (this.#random.uniform() >= this.#rate) return decision
+    return { action: 'escalate', reason: 'audit', numbers: { ...decision.numbers, auditRate: this.#rate } }
+  }
+
+  learn(feedback: Feedback): void {
+    this.#inner.learn(feedback)
+  }
+
+  snapshot(): PolicyState {
+    const inner = this.#inner.snapshot()
+    const state: PolicyState = { policy: 'audit', version: VERSION, data: { random: this.#random.state, inner } }
+    if (inner.model !== undefined) state.model = inner.model
+    return state
+  }
+
+  restore(state: PolicyState): void {
+    checkState(state, 'audit', VERSION)
+    const parsed = auditData.safeParse(state.data)
+    if (!parsed.success) throw new FaultlineError('POLICY_STATE_INVALID', 'the audit state is damaged')
+    this.#inner.restore({ ...parsed.data.inner, data: parsed.data.inner.data })
+    this.#random = new Random(parsed.data.random)
+  }
+}

@@ -1,0 +1,34 @@
+import type { Decision, DecisionContext, LocalResult } from './policy.ts'
+import { StatelessPolicy } from './stateless.ts'
+
+export interface RelevanceOptions {
+  /** The class that means nothing is wrong. */
+  normal: string
+  /** Confidence that "normal" needs to be accepted. */
+  confidence: number
+  model?: string
+}
+
+/**
+ * Accepts only what is confidently normal and escalates everything else: the device filters, the server names the fault.
+ * After the bearing case of arXiv 2304.11763, where a threshold on the vibration level is the local model.
+ */
+export class RelevancePolicy extends StatelessPolicy {
+  readonly name = 'relevance'
+  readonly #normal: string
+  readonly #confidence: number
+
+  constructor({ normal, confidence, model }: RelevanceOptions) {
+    super(model)
+    this.#normal = normal
+    this.#confidence = confidence
+  }
+
+  protected judge({ label, confidence }: LocalResult, { price }: DecisionContext): Decision {
+    const numbers = { score: confidence, threshold: this.#confidence, price }
+    if (label !== this.#normal) return { action: 'escalate', reason: 'not-normal', numbers }
+    return confidence < this.#confidence
+      ? { action: 'escalate', reason: 'below-threshold', numbers }
+      : { action: 'accept', reason: 'normal', numbers }
+  }
+}

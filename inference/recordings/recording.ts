@@ -1,0 +1,36 @@
+/** The classes of a rolling bearing's state, in the order the shipped models use. */
+export const bearingClasses = ['normal', 'ball', 'inner-race', 'outer-race'] as const
+export type BearingClass = (typeof bearingClasses)[number]
+
+/** What is known about one recording without reading its samples. */
+export interface RecordingInfo {
+  /** File name without its ending, for example `12k-DE_105_DE`. */
+  id: string
+  class: BearingClass
+  rateHz: number
+  /** Samples in the recording. */
+  samples: number
+  /** Shaft speed in Hz (revolutions per second), where it is known. */
+  shaftHz?: number
+  /** True when `shaftHz` is the nominal speed of the load and was not measured. */
+  shaftEstimated?: boolean
+  /** Motor load in horsepower. */
+  loadHp?: number
+  /** Diameter of the seeded defect in inches; absent for a sound bearing. */
+  diameterInch?: number
+  /** Place of an outer-race defect on the clock face, `@6` being the load zone. */
+  position?: string
+  /** Recordings of one group are consecutive parts of one run: they belong on one side of a split. */
+  group: string
+}
+
+/** A directory of recordings. Opening lists them; samples are read and verified one recording at a time. */
+export interface Dataset {
+  readonly directory: string
+  readonly recordings: readonly RecordingInfo[]
+  /**
+   * The samples of one recording in its own unit (g for CWRU), all finite.
+   * Throws `RECORDING_UNREADABLE` (no such recording, no such file) or `RECORDING_INVALID` (length, digest or values).
+   */
+  read(id: string): Promise<Float32Array>
+}
