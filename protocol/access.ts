@@ -56,16 +56,19 @@ export type Access = 'publish' | 'subscribe'
 
 /** Whether an identity may publish to a topic, or subscribe to a filter (without its `$share/group/` part). */
 export function isAllowed(identity: Identity, access: Access, topicOrFilter: string): boolean {
+  // A topic name to publish to has no wildcards (MQTT 3.1.1, 3.3.2-2); one that has would fit rules it must not.
+  if (access === 'publish' && /[+#]/.test(topicOrFilter)) return false
   return accessRules[identity.role][access].some(rule => covers(rule.replace('{self}', identity.name), topicOrFilter))
 }
 
 /**
  * True when every topic that `requested` (a topic or a filter) matches is matched by `granted` too.
- * MQTT 3.1.1, 4.7: `+` is one level, `#` is that level and all below.
+ * MQTT 3.1.1, 4.7: `+` is one level, `#` is that level and all below; neither matches a first level that begins with `$`.
  */
 export function covers(granted: string, requested: string): boolean {
   const grantedLevels = granted.split('/')
   const requestedLevels = requested.split('/')
+  if (requested.startsWith('$') && /^[+#]/.test(granted)) return false
   for (let i = 0; i < grantedLevels.length; i++) {
     const level = grantedLevels[i]
     if (level === '#') return true

@@ -1,6 +1,8 @@
 import { Decoder, Encoder } from 'cbor-x'
 import type { z } from 'zod'
 import { FaultlineError } from './errors.ts'
+import { describeIssue } from './issue.ts'
+import { cborFault, outlineFault } from './outline.ts'
 import { alarm } from './payloads/alarm.ts'
 import { command, commandResult } from './payloads/command.ts'
 import { configDesired, configReported } from './payloads/config.ts'
@@ -41,8 +43,12 @@ export const maxPayloadBytes = 1_048_576
 const cborEncoder = new Encoder({ useRecords: false, tagUint8Array: false, variableMapSize: true })
 const cborDecoder = new Decoder({ useRecords: false, mapsAsObjects: true })
 
-/** The bytes of a payload. The payload is trusted: it is the sender's own, checked by the compiler. */
+/**
+ * The bytes of a payload. Throws `MESSAGE_INVALID` for what every receiver would refuse (a NaN among the features, a
+ * confidence a rounding error above 1), so that the mistake shows where it is made.
+ */
 export function encodePayload<K extends TopicKind>(kind: K, payload: Payload<K>): Buffer {
+  checkSchema(kind, payload)
   return kind === 'escalation' ? cborEncoder.encode(payload) : Buffer.from(JSON.stringify(payload))
 }
 
@@ -55,11 +61,13 @@ export function decodePayload<K extends TopicKind>(kind: K, bytes: Uint8Array): 
     throw new FaultlineError('MESSAGE_TOO_LARGE', `${kind}: ${bytes.byteLength} bytes, at most ${maxPayloadBytes}`)
   }
   const value = kind === 'escalation' ? parseCbor(bytes) : parseJson(kind, bytes)
+  return checkSchema(kind, value)
+}
+
+function checkSchema<K extends TopicKind>(kind: K, value: unknown): Payload<K> {
   const parsed = payloadSchemas[kind].safeParse(value)
   if (parsed.success) return parsed.data as Payload<K>
-  const issue = parsed.error.issues[0]
-  const field = issue?.path.join('.') || 'payload'
-  throw new FaultlineError('MESSAGE_INVALID', `${kind}: ${field}: ${issue?.message ?? 'does not fit the schema'}`)
+  throw new FaultlineError('MESSAGE_INVALID', `${kind}: ${describeIssue(parsed.error, 'payload')}`)
 }
 
 /** Reads a message from its topic and bytes. Throws the errors of `decodePayload`, and `TOPIC_UNKNOWN`. */
@@ -70,17 +78,24 @@ export function decodeMessage(topic: string, bytes: Uint8Array): Message {
 }
 
 function parseJson(kind: TopicKind, bytes: Uint8Array): unknown {
+  let value: unknown
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
     throw new FaultlineError('MESSAGE_MALFORMED', `${kind}: not UTF-8 JSON`, { cause })
   }
+  const fault = outlineFault(value)
+  if (fault) throw new FaultlineError('MESSAGE_MALFORMED', `${kind}: the JSON ${fault}`)
+  return value
 }
 
 function parseCbor(bytes: Uint8Array): unknown {
+  const fault = cborFault(bytes)
+  if (fault) throw new FaultlineError('MESSAGE_MALFORMED', `escalation: the CBOR ${fault}`)
   let value: unknown
   try {
-    value = cborDecoder.decode(bytes)
+    // A plain view: from a Buffer the decoder would cut Buffers, which compare and copy differently.
+    value = cborDecoder.decode(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
   } catch (cause) {
     throw new FaultlineError('MESSAGE_MALFORMED', 'escalation: not CBOR', { cause })
   }

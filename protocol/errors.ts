@@ -4,6 +4,7 @@
  */
 export const errorCodes = {
   // Messages
+  COMMAND_UNKNOWN: { title: 'A device does not know a command', remedy: 'Check its name, or update the device.' },
   MESSAGE_TOO_LARGE: {
     title: 'A payload exceeds the size limit',
     remedy: 'Send smaller windows, or raise the limit on both sides.',
@@ -30,6 +31,10 @@ export const errorCodes = {
     remedy: 'Use 1 to 63 of a-z, 0-9 and "-", not starting with "-".',
   },
   // Configuration and files
+  CONFIG_EXISTS: {
+    title: 'A configuration file is there already',
+    remedy: 'Move it away, or give another path; files are never overwritten.',
+  },
   CONFIG_INVALID: {
     title: 'A configuration file or option is wrong',
     remedy: 'The message names the entry; compare with the configuration reference.',
@@ -62,6 +67,10 @@ export const errorCodes = {
   FEATURE_UNKNOWN: {
     title: 'A bundle asks for a signal feature that does not exist',
     remedy: 'Compare with the feature list in the metrics reference.',
+  },
+  MODEL_EXPORT_UNSUPPORTED: {
+    title: 'A network cannot be written as ONNX',
+    remedy: 'The message names the layer; replace it, or export the network with its own tool.',
   },
   POLICY_UNKNOWN: { title: 'No policy has this name', remedy: 'Compare with the policy reference.' },
   POLICY_STATE_INVALID: {

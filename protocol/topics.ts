@@ -3,16 +3,17 @@ import { checkIdentifier, identifierPattern } from './identifiers.ts'
 /** Every topic of the contract starts here; an incompatible change gets a new version. */
 export const topicRoot = 'faultline/v1'
 
-/** Where a message belongs, read from its topic. */
+type DeviceTopic = 'state' | 'health' | 'config-desired' | 'config-reported' | 'command' | 'command-result'
+type PointTopic = 'inference' | 'summary' | 'escalation' | 'verdict'
+
+/** Where a message belongs, read from its topic. One member for each kind, so that a kind selects its address. */
 export type TopicAddress =
-  | {
-      kind: 'state' | 'health' | 'config-desired' | 'config-reported' | 'command' | 'command-result'
-      site: string
-      device: string
-    }
-  | { kind: 'inference' | 'summary' | 'escalation' | 'verdict'; site: string; device: string; point: string }
+  | { [K in DeviceTopic]: { kind: K; site: string; device: string } }[DeviceTopic]
+  | { [K in PointTopic]: { kind: K; site: string; device: string; point: string } }[PointTopic]
   | { kind: 'server-state'; server: string }
   | { kind: 'alarm'; site: string; machine: string; fault: string }
+
+export type TopicNames = Partial<Record<'site' | 'device' | 'point' | 'server' | 'machine' | 'fault', string>>
 
 export type TopicKind = TopicAddress['kind']
 
@@ -46,9 +47,9 @@ export function topicOf(address: TopicAddress): string {
  * A topic filter for messages of a kind: names given are matched exactly, names left out by `+`.
  * @example topicFilter('inference', { site: 'plant-a' }) // faultline/v1/devices/plant-a/+/points/+/inference
  */
-export function topicFilter(kind: TopicKind, names: Record<string, string | undefined> = {}): string {
+export function topicFilter(kind: TopicKind, names: TopicNames = {}): string {
   return topicTemplates[kind].replace(/\{(\w+)\}/g, (_, name: string) => {
-    const value = names[name]
+    const value = names[name as keyof TopicNames]
     return value === undefined ? '+' : checkIdentifier(value, name)
   })
 }

@@ -12,10 +12,14 @@ const largest: Record<Exclude<SampleType, 'f32'>, number> = { i16: 32_767, u8: 2
 
 /**
  * Packs samples for the wire. `i16` scales the largest magnitude to full range (error <= half a step, 1/65534 of the
- * peak); `u8` stores 0..255 as it is; `f32` keeps every bit. Throws `WINDOW_INVALID` for samples that are not finite.
+ * peak); `u8` rounds to the whole numbers 0..255; `f32` keeps every bit. Throws `WINDOW_INVALID` for samples that are not
+ * finite, do not fit `u8`, or do not fill the shape.
  */
 export function encodeWindow(window: DecodedWindow, dtype: SampleType = 'i16'): WireWindow {
   const { samples, shape, rateHz } = window
+  if (samples.length !== sizeOf(shape)) {
+    throw new FaultlineError('WINDOW_INVALID', `${samples.length} samples do not fill the shape [${shape.join(', ')}]`)
+  }
   const bytes = new Uint8Array(samples.length * sampleBytes[dtype])
   const view = new DataView(bytes.buffer)
   let peak = 0
@@ -28,15 +32,23 @@ export function encodeWindow(window: DecodedWindow, dtype: SampleType = 'i16'): 
   samples.forEach((sample, i) => {
     if (dtype === 'f32') view.setFloat32(i * 4, sample, true)
     else if (dtype === 'i16') view.setInt16(i * 2, Math.round(sample / scale), true)
-    else view.setUint8(i, Math.min(largest.u8, Math.max(0, Math.round(sample))))
+    else view.setUint8(i, toUint8(sample, i))
   })
   return { dtype, shape: [...shape], scale, rateHz, bytes }
+}
+
+const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1)
+
+function toUint8(sample: number, index: number): number {
+  const stored = Math.round(sample)
+  if (stored >= 0 && stored <= largest.u8) return stored
+  throw new FaultlineError('WINDOW_INVALID', `sample ${index} of a window does not fit u8: ${sample}`)
 }
 
 /** Unpacks samples from the wire. Throws `WINDOW_INVALID` when bytes, shape and type do not agree or a value is not finite. */
 export function decodeWindow(window: WireWindow): DecodedWindow {
   const { dtype, shape, scale, rateHz, bytes } = window
-  const length = shape.reduce((product, size) => product * size, 1)
+  const length = sizeOf(shape)
   if (bytes.byteLength !== length * sampleBytes[dtype]) {
     throw new FaultlineError(
       'WINDOW_INVALID',

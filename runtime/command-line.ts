@@ -4,11 +4,22 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 export { Command, InvalidArgumentError } from 'commander'
 
 /** Codes that are the caller's mistake exit with 2, everything else with 1. */
-const usageCodes = new Set(['CONFIG_INVALID', 'IDENTIFIER_INVALID', 'commander.error'])
+const usageCodes = new Set([
+  'CONFIG_EXISTS',
+  'CONFIG_INVALID',
+  'IDENTIFIER_INVALID',
+  'IDENTITY_EXISTS',
+  'IDENTITY_UNKNOWN',
+])
 
 /** A program that reports mistakes in one line. */
 export function createProgram(name: string, description: string): Command {
-  return new Command(name).description(description).exitOverride().showHelpAfterError('(--help lists the options)')
+  return new Command(name)
+    .description(description)
+    .exitOverride()
+    .configureOutput({
+      outputError: (text, write) => write(`${text.trim().replace(/\s*\n\s*/g, ' ')} (--help lists the options)\n`),
+    })
 }
 
 /** Parses the command line and runs it; a mistake ends in one line on standard error and a non-zero exit. */

@@ -1,9 +1,12 @@
 import { readFile } from 'node:fs/promises'
-import { FaultlineError } from '@faultline/protocol'
+import { describeIssue, FaultlineError } from '@faultline/protocol'
 import { parse } from 'yaml'
 import type { z } from 'zod'
 
 const prefix = 'FAULTLINE_'
+
+/** Read elsewhere, by the logger and the tests: no entries of a configuration. */
+const reserved = new Set(['FAULTLINE_LOG_LEVEL', 'FAULTLINE_DATA', 'FAULTLINE_NO_SKIPS'])
 
 /**
  * Reads a YAML file, lets environment variables override it, and checks the whole against a schema.
@@ -17,8 +20,8 @@ export async function loadConfig<S extends z.ZodType>(
 ): Promise<z.infer<S>> {
   const entries = file === undefined ? {} : await readYaml(file)
   for (const [name, value] of Object.entries(environment)) {
-    if (name.startsWith(prefix) && value !== undefined && name !== 'FAULTLINE_LOG_LEVEL' && name !== 'FAULTLINE_DATA') {
-      assign(entries, name.slice(prefix.length).split('__').map(camelCase), parse(value))
+    if (name.startsWith(prefix) && value !== undefined && !reserved.has(name)) {
+      assign(entries, name.slice(prefix.length).split('__').map(camelCase), parseYaml(value, name))
     }
   }
   return checkConfig(schema, entries, file ?? 'configuration')
@@ -28,8 +31,7 @@ export async function loadConfig<S extends z.ZodType>(
 export function checkConfig<S extends z.ZodType>(schema: S, value: unknown, source: string): z.infer<S> {
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  throw new FaultlineError('CONFIG_INVALID', `${source}: ${issue?.path.join('.') || 'top level'}: ${issue?.message}`)
+  throw new FaultlineError('CONFIG_INVALID', `${source}: ${describeIssue(parsed.error, 'top level')}`)
 }
 
 async function readYaml(file: string): Promise<Record<string, unknown>> {
@@ -39,16 +41,18 @@ async function readYaml(file: string): Promise<Record<string, unknown>> {
   } catch (cause) {
     throw new FaultlineError('CONFIG_UNREADABLE', `cannot read ${file}: ${(cause as Error).message}`, { cause })
   }
-  let value: unknown
-  try {
-    value = parse(text) ?? {}
-  } catch (cause) {
-    throw new FaultlineError('CONFIG_INVALID', `${file}: not YAML: ${(cause as Error).message.split('\n')[0]}`, {
-      cause,
-    })
-  }
+  const value = parseYaml(text, file) ?? {}
   if (typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>
   throw new FaultlineError('CONFIG_INVALID', `${file}: must hold named entries`)
+}
+
+function parseYaml(text: string, source: string): unknown {
+  try {
+    return parse(text)
+  } catch (cause) {
+    const [message] = (cause as Error).message.split('\n')
+    throw new FaultlineError('CONFIG_INVALID', `${source}: not YAML: ${message}`, { cause })
+  }
 }
 
 const camelCase = (word: string): string =>

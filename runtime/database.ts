@@ -10,15 +10,17 @@ export type { DatabaseSync, StatementSync } from 'node:sqlite'
  * is the list of scripts so far, of which those not yet applied are run. `:memory:` works. Throws `DATABASE_FAILED`.
  */
 export function openDatabase(path: string, migrations: readonly string[]): DatabaseSync {
+  let database: DatabaseSync | undefined
   try {
     if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true })
-    const database = new DatabaseSync(path)
+    database = new DatabaseSync(path)
     database.exec(
       'PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON',
     )
     migrate(database, migrations)
     return database
   } catch (cause) {
+    database?.close()
     throw new FaultlineError('DATABASE_FAILED', `${path}: ${(cause as Error).message}`, { cause })
   }
 }
@@ -40,7 +42,8 @@ export function inTransaction<T>(database: DatabaseSync, work: () => T): T {
     database.exec('COMMIT')
     return result
   } catch (error) {
-    database.exec('ROLLBACK')
+    // Some failures, a full disk among them, have rolled back already; a second time would hide the reason.
+    if (database.isTransaction) database.exec('ROLLBACK')
     throw error
   }
 }

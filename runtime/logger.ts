@@ -8,7 +8,7 @@ export interface LoggerOptions {
   file?: string
 }
 
-/** A structured logger (one JSON object per line). Secrets are cut out wherever they stand. */
+/** A structured logger (one JSON object per line). Secrets are cut out of the top level and the one below. */
 export function createLogger(component: string, options: LoggerOptions = {}): Logger {
   const destination: DestinationStream = pino.destination(
     options.file ? { dest: options.file, mkdir: true, sync: false } : { dest: 2, sync: true },

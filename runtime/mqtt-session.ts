@@ -1,4 +1,6 @@
 import { EventEmitter, once } from 'node:events'
+import { Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   decodeMessage,
   delivery,
@@ -12,7 +14,7 @@ import {
   toFaultlineError,
   topicOf,
 } from '@faultline/protocol'
-import mqtt, { type MqttClient } from 'mqtt'
+import mqtt, { ErrorWithSubackPacket, type MqttClient } from 'mqtt'
 import type { Logger } from './logger.ts'
 import type { Service } from './service.ts'
 
@@ -29,8 +31,8 @@ export interface MqttSessionOptions {
   will?: { address: TopicAddress; payload: Buffer }
   /** Topic filters, `$share/…` included; subscribed again after every reconnect. */
   subscriptions: readonly string[]
-  /** Called for each valid message; refused ones are logged and counted instead. */
-  onMessage?: (message: Message) => void
+  /** Called for each valid message; refused ones, and those it throws on, are logged and emitted as `refused`. */
+  onMessage?: (message: Message) => void | Promise<void>
   logger: Logger
   /** First and longest pause between connection attempts, in ms. */
   backOff?: { initialMs: number; maximumMs: number }
@@ -40,12 +42,17 @@ interface SessionEvents {
   /** Connected and subscribed. */
   online: []
   offline: []
-  /** A payload or a topic that is not of the contract. */
-  refused: [error: FaultlineError, topic: string]
+  /** A payload or a topic that is not of the contract, or a message that `onMessage` failed on. */
+  refused: [error: FaultlineError, topic: string, payload: Buffer]
+  /** Why it is not online: `BROKER_UNREACHABLE`, or `CREDENTIALS_REFUSED` for a log-in or a subscription. */
+  problem: [error: FaultlineError]
 }
 
+/** How long `stop` waits for acknowledgements, and then for the broker to close its end, in ms. */
+const goodbye = { acknowledgements: 2_000, close: 1_000 }
+
 /**
- * A connection to the broker that outlives breaks: reconnects with exponential back-off and full jitter (so that a
+ * A connection to the broker that outlives breaks: reconnects with exponential back-off and jitter (so that a
  * fleet does not return in step), subscribes again, speaks in typed messages, and never throws out of a subscriber.
  */
 export class MqttSession extends EventEmitter<SessionEvents> implements Service {
@@ -55,6 +62,7 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
   private client: MqttClient | undefined
   private isOnline = false
   private attempts = 0
+  private readonly inFlight = new Set<Promise<unknown>>()
 
   constructor(options: MqttSessionOptions) {
     super()
@@ -75,6 +83,8 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
       protocolVersion: 4,
       clean: clean ?? true,
       reconnectPeriod: this.nextPause(),
+      // A refusal may pass: the identity is enrolled later, or the broker is still starting.
+      reconnectOnConnackError: true,
       resubscribe: false,
       queueQoSZero: false,
       keepalive: 15,
@@ -91,14 +101,31 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     client.on('message', (topic, payload) => this.receive(topic, payload))
   }
 
+  /** Gives its subscriptions up, so that a member of a shared group finishes its work and gets no more. */
+  async unsubscribe(): Promise<void> {
+    const { subscriptions, logger } = this.options
+    if (!this.isOnline || subscriptions.length === 0) return
+    await this.client?.unsubscribeAsync([...subscriptions]).catch((error: Error) => {
+      logger.warn({ error: error.message }, 'could not unsubscribe')
+    })
+  }
+
   /** Waits until everything in flight is acknowledged or two seconds have passed, then says goodbye (no will). */
   async stop(): Promise<void> {
     const client = this.client
     if (!client) return
     this.client = undefined
-    const grace = setTimeout(() => client.end(true), 2_000)
+    if (client.connected) {
+      await Promise.race([
+        Promise.allSettled(this.inFlight),
+        delay(goodbye.acknowledgements, undefined, { ref: false }),
+      ])
+    }
+    // What is left would keep MQTT.js waiting for its acknowledgement for ever, and its publisher too.
+    for (const id of Object.keys(client.outgoing)) client.removeOutgoingMessage(Number(id))
+    const unanswered = setTimeout(() => client.stream.destroy(), goodbye.close)
     await client.endAsync(!client.connected)
-    clearTimeout(grace)
+    clearTimeout(unanswered)
     this.disconnected()
   }
 
@@ -124,63 +151,94 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
       throw new FaultlineError('BROKER_UNREACHABLE', `not connected to ${this.options.url}`)
     }
     this.bytes.sent += Buffer.byteLength(topic) + payload.byteLength
+    const published = client.publishAsync(topic, payload, { qos, retain })
+    this.inFlight.add(published)
     try {
-      await client.publishAsync(topic, payload, { qos, retain })
+      await published
     } catch (error) {
       throw toFaultlineError(error, 'BROKER_UNREACHABLE', `publishing ${address.kind}`)
+    } finally {
+      this.inFlight.delete(published)
     }
   }
 
   private async connected(client: MqttClient): Promise<void> {
+    // Nagle's algorithm would hold a small packet until the one before is acknowledged: 40 ms on every verdict.
+    if (client.stream instanceof Socket) client.stream.setNoDelay(true)
     try {
       if (this.options.subscriptions.length > 0) await this.subscribe(client)
     } catch (error) {
-      // Without its subscriptions the session would be silently deaf: start over.
+      if (client !== this.client || !client.connected) return // Stopped, or the break has its own report.
       this.report(error)
-      client.reconnect()
+      // Without its subscriptions the session would be silently deaf. Breaking the connection starts over after the
+      // usual pause; MQTT.js' own reconnect() would not pause, and would forget what waits to be published.
+      client.stream.destroy()
       return
     }
+    if (client !== this.client || !client.connected) return
     this.attempts = 0
+    client.options.reconnectPeriod = this.nextPause()
     this.isOnline = true
     this.options.logger.info({ broker: this.options.url }, 'connected to the broker')
     this.emit('online')
   }
 
   private async subscribe(client: MqttClient): Promise<void> {
-    const granted = await client.subscribeAsync([...this.options.subscriptions], { qos: 1 })
-    const denied = granted.find(grant => grant.qos > 2)
-    if (denied)
-      throw new FaultlineError('CREDENTIALS_REFUSED', `the broker refused the subscription to ${denied.topic}`)
+    const filters = [...this.options.subscriptions]
+    try {
+      await client.subscribeAsync(filters, { qos: 1 })
+    } catch (cause) {
+      if (!(cause instanceof ErrorWithSubackPacket && cause.packet)) throw cause // The connection broke.
+      // MQTT 3.1.1, 3.9.3: return code 128 in the place of each filter that was refused.
+      const refused = filters.filter((_, i) => Number(cause.packet.granted[i]) >= 128)
+      throw new FaultlineError('CREDENTIALS_REFUSED', `the broker refused the subscription to ${refused.join(', ')}`, {
+        cause,
+      })
+    }
   }
 
   private disconnected(): void {
     if (!this.isOnline) return
     this.isOnline = false
-    this.options.logger.warn({ broker: this.options.url }, 'connection to the broker lost')
+    const { logger, url } = this.options
+    if (this.client) logger.warn({ broker: url }, 'connection to the broker lost')
+    else logger.info({ broker: url }, 'disconnected from the broker')
     this.emit('offline')
   }
 
   private receive(topic: string, payload: Buffer): void {
     this.bytes.received += Buffer.byteLength(topic) + payload.byteLength
     if (payload.byteLength === 0) return // A retained message was cleared.
+    // A handler that fails, now or later, must not end the session, nor the process.
     try {
-      this.options.onMessage?.(decodeMessage(topic, payload))
+      const handled = this.options.onMessage?.(decodeMessage(topic, payload))
+      handled?.catch(thrown => this.refuse(thrown, topic, payload))
     } catch (thrown) {
-      const error = toFaultlineError(thrown)
-      this.options.logger.warn({ code: error.code, topic, error: error.message }, 'message refused')
-      this.emit('refused', error, topic)
+      this.refuse(thrown, topic, payload)
     }
+  }
+
+  private refuse(thrown: unknown, topic: string, payload: Buffer): void {
+    const error = toFaultlineError(thrown)
+    // A code of our own is the sender's mistake; INTERNAL is a handler's, and needs its stack.
+    const where = error.code === 'INTERNAL' && { err: thrown }
+    this.options.logger.warn({ code: error.code, topic, error: error.message, ...where }, 'message refused')
+    this.emit('refused', error, topic, payload)
   }
 
   private report(thrown: unknown): void {
     const code = (thrown as { code?: unknown }).code
     // CONNACK 4 and 5 (MQTT 3.1.1, 3.2.2.3): bad user name or password, not authorised.
     const refused = code === 4 || code === 5
-    const error = toFaultlineError(thrown, refused ? 'CREDENTIALS_REFUSED' : 'BROKER_UNREACHABLE')
-    this.options.logger.warn(
-      { code: error.code, broker: this.options.url, error: error.message },
-      'no connection to the broker',
-    )
+    // An attempt at several addresses fails with an AggregateError, which has a code but no message of its own.
+    const message = (thrown instanceof Error && thrown.message) || String(code ?? thrown)
+    const error =
+      thrown instanceof FaultlineError
+        ? thrown
+        : new FaultlineError(refused ? 'CREDENTIALS_REFUSED' : 'BROKER_UNREACHABLE', message, { cause: thrown })
+    const { logger, url } = this.options
+    logger.warn({ code: error.code, broker: url, error: error.message }, 'no connection to the broker')
+    this.emit('problem', error)
   }
 
   private nextPause(): number {

@@ -29,7 +29,11 @@ export class ServiceGroup implements Service {
   async stop(): Promise<void> {
     const failures: unknown[] = []
     for (const service of this.started.reverse()) {
-      await service.stop().catch(error => failures.push(error))
+      try {
+        await service.stop()
+      } catch (error) {
+        failures.push(error)
+      }
     }
     this.started = []
     if (failures.length > 0) throw failures[0]

@@ -14,24 +14,24 @@ export const alarmStates = [
 
 /** Retained: one alarm per machine and fault, always as it stands now. */
 export const alarm = z.strictObject({
-  site: identifier,
-  machine: identifier,
-  fault: identifier,
-  state: z.enum(alarmStates),
-  acknowledged: z.boolean(),
+  site: identifier.describe('As in the topic'),
+  machine: identifier.describe('As in the topic'),
+  fault: identifier.describe('As in the topic; a class of the task'),
+  state: z.enum(alarmStates).describe('After ISA-18.2'),
+  acknowledged: z.boolean().describe('Whether a person has seen it'),
   since: timestamp.describe('When the present state began'),
   at: timestamp.describe('When this message was made'),
   count: count.describe('Windows that showed the fault since the alarm was raised'),
   evidence: z
     .array(
       z.strictObject({
-        id: messageId,
-        at: timestamp,
-        device: identifier,
-        point: identifier,
+        id: messageId.describe('Of the inference'),
+        at: timestamp.describe('End of the window'),
+        device: identifier.describe('Which device saw it'),
+        point: identifier.describe('At which measurement point'),
         label,
-        confidence: probability.nullable(),
-        decidedBy: z.enum(['local', 'server', 'local-fallback']),
+        confidence: probability.nullable().describe('As in the inference'),
+        decidedBy: z.enum(['local', 'server', 'local-fallback']).describe('As in the inference'),
       }),
     )
     .max(20)

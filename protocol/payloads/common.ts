@@ -1,10 +1,10 @@
 import { z } from 'zod'
 
 export const timestamp = z.iso.datetime().describe('UTC, ISO 8601 with milliseconds')
-export const probability = z.number().min(0).max(1)
+export const probability = z.number().min(0).max(1).describe('From 0 to 1')
 export const label = z.string().min(1).max(64).describe('A class of the task')
-export const count = z.int().nonnegative()
-export const milliseconds = z.number().nonnegative()
+export const count = z.int().nonnegative().describe('How many')
+export const milliseconds = z.number().nonnegative().describe('Milliseconds')
 export const reason = z
   .string()
   .regex(/^[a-z0-9-]{1,64}$/)
@@ -12,15 +12,25 @@ export const reason = z
 
 /** Which model spoke: enough to tell two versions apart, and two builds of one version. */
 export const modelReference = z.strictObject({
-  name: z.string().min(1).max(63),
-  version: z.string().min(1).max(32),
+  name: z.string().min(1).max(63).describe("The bundle's name"),
+  version: z.string().min(1).max(32).describe("The bundle's version"),
   digest: z
     .string()
     .regex(/^sha256:[0-9a-f]{12,64}$/)
     .describe('Digest of the bundle description, possibly shortened'),
 })
 
-export const range = z.strictObject({ min: z.number(), mean: z.number(), max: z.number() })
+export const range = z.strictObject({
+  min: z.number().describe('Smallest'),
+  mean: z.number().describe('Mean'),
+  max: z.number().describe('Largest'),
+})
+
+/** Why something was refused, for programs and for people. */
+export const refusal = z.strictObject({
+  code: z.string().describe('A code of the error reference'),
+  message: z.string().describe('One sentence'),
+})
 
 export type ModelReference = z.infer<typeof modelReference>
 export type Range = z.infer<typeof range>

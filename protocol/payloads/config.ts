@@ -1,28 +1,39 @@
 import { z } from 'zod'
-import { count, timestamp } from './common.ts'
+import { count, refusal, timestamp } from './common.ts'
 
 /** What an operator may change while the agent runs. Everything is optional: what is absent stays as it is. */
 export const runtimeConfig = z.strictObject({
   policy: z
-    .strictObject({ name: z.string().min(1).max(63), parameters: z.record(z.string(), z.unknown()).default({}) })
-    .optional(),
+    .strictObject({
+      name: z.string().min(1).max(63).describe('One of the policy reference'),
+      parameters: z.record(z.string(), z.unknown()).default({}).describe("The policy's own parameters"),
+    })
+    .optional()
+    .describe('Decides whether the local answer is accepted or the window escalated'),
   price: z.number().positive().max(1).optional().describe('Cost of one escalation, in wrong accepted answers (beta)'),
   auditRate: z.number().min(0).max(1).optional().describe('Share of accepted windows escalated anyway'),
-  deadlineMs: z.int().positive().max(600_000).optional(),
-  reporting: z.enum(['every', 'exception']).optional(),
-  summaryIntervalS: z.number().positive().max(86_400).optional(),
-  healthIntervalS: z.number().positive().max(86_400).optional(),
+  deadlineMs: z.int().positive().max(600_000).optional().describe('How long to wait for a verdict'),
+  reporting: z
+    .enum(['every', 'exception'])
+    .optional()
+    .describe('Publish every inference, or only changes with summaries in between'),
+  summaryIntervalS: z.number().positive().max(86_400).optional().describe('Seconds from one summary to the next'),
+  healthIntervalS: z.number().positive().max(86_400).optional().describe('Seconds from one health to the next'),
 })
 
-export const configDesired = z.strictObject({ revision: count, config: runtimeConfig })
+/** What an operator wants a device to run with. */
+export const configDesired = z.strictObject({
+  revision: count.describe('Grows by one with every change'),
+  config: runtimeConfig.describe('What is absent stays as it is'),
+})
 
 /** The device's answer: the revision it saw, whether it applied it, and the configuration now in force. */
 export const configReported = z.strictObject({
-  revision: count,
-  at: timestamp,
-  status: z.enum(['applied', 'refused']),
-  error: z.strictObject({ code: z.string(), message: z.string() }).optional(),
-  config: runtimeConfig,
+  revision: count.describe('The desired revision this answers'),
+  at: timestamp.describe('When it was applied or refused'),
+  status: z.enum(['applied', 'refused']).describe('A refused configuration changes nothing'),
+  error: refusal.optional().describe('Why it was refused'),
+  config: runtimeConfig.describe('The configuration in force'),
 })
 
 export type RuntimeConfig = z.infer<typeof runtimeConfig>

@@ -9,30 +9,35 @@ export const sampleBytes: Record<SampleType, number> = { i16: 2, f32: 4, u8: 1 }
 
 /** The window as it travels: little-endian samples; a sample's value is `scale` x the stored number. */
 export const wireWindow = z.strictObject({
-  dtype: z.enum(sampleTypes),
-  shape: z.array(z.int().positive()).min(1).max(3),
+  dtype: z.enum(sampleTypes).describe('Type of a stored sample, little-endian'),
+  shape: z.array(z.int().positive()).min(1).max(3).describe('Sizes, the last varying fastest'),
   scale: z.number().positive().describe('Physical units per stored unit'),
   rateHz: z.number().nonnegative().describe('Sampling rate in Hz; 0 for an image'),
-  bytes: z.instanceof(Uint8Array),
+  bytes: z.instanceof(Uint8Array).describe('The stored samples'),
 })
 
 /** A window on its way up: a CBOR map, because raw samples in JSON would triple the bytes. */
 export const escalation = z.strictObject({
-  v: z.literal(escalationVersion),
+  v: z.literal(escalationVersion).describe('Version of this payload'),
   id: messageId,
   at: timestamp.describe('End of the window'),
-  machine: identifier,
-  reason,
+  machine: identifier.describe('What the point measures'),
+  reason: reason.describe('Why the local answer was not accepted'),
   deadline: timestamp.describe('After this the device no longer waits'),
-  task: identifier,
-  local: z.strictObject({
-    label,
-    confidence: probability.nullable(),
-    probabilities: z.array(z.number().nullable()).max(10_000),
-    digest: z.string(),
-  }),
-  window: wireWindow,
-  shaftHz: z.number().positive().optional(),
+  task: identifier.describe('What is to be decided; a server answers with a model of the same task'),
+  local: z
+    .strictObject({
+      label,
+      confidence: probability.nullable().describe('Null when the model gave no valid answer'),
+      probabilities: z
+        .array(z.number().nullable())
+        .max(10_000)
+        .describe('Model output by class; null where not finite'),
+      digest: z.string().describe('Digest of the local model'),
+    })
+    .describe("The local model's answer"),
+  window: wireWindow.describe('The samples'),
+  shaftHz: z.number().positive().optional().describe('Shaft rate in Hz, where known'),
 })
 
 export type Escalation = z.infer<typeof escalation>

@@ -4,7 +4,7 @@ import { count, milliseconds, timestamp } from './common.ts'
 /** Mutually exclusive since the agent's start: windows = accepted + answered + late + rejected + offline + pending. */
 export const counters = z
   .strictObject({
-    windows: count,
+    windows: count.describe('All windows'),
     accepted: count.describe('The local answer was accepted at once'),
     answered: count.describe('A verdict came before the deadline'),
     late: count.describe('The deadline passed; the local answer stands'),
@@ -18,24 +18,37 @@ export const counters = z
 
 /** Sent every few seconds; not stored by the broker. */
 export const health = z.strictObject({
-  at: timestamp,
-  uptimeS: z.number().nonnegative(),
-  counters,
+  at: timestamp.describe('When this message was made'),
+  uptimeS: z.number().nonnegative().describe("Seconds since the agent's start"),
+  counters: counters.describe('How the windows since the start ended; the parts sum to windows'),
   audits: count.describe('Escalations that the policy would have accepted, sent to measure what acceptance misses'),
   revisions: count.describe('Verdicts that came after their deadline and revised an inference'),
   errors: count.describe('Messages and windows refused with a coded error'),
-  queues: z.strictObject({ spool: count, pending: count }),
+  overruns: count.optional().describe('Windows passed over because the one before was not done in time'),
+  queues: z
+    .strictObject({
+      spool: count.describe('Messages waiting for the connection'),
+      pending: count.describe('Escalations waiting for a verdict'),
+      dropped: count.optional().describe('Messages the full spool gave up, since the start'),
+    })
+    .describe('What waits'),
   roundTripMs: z
-    .strictObject({ median: milliseconds, p95: milliseconds, samples: count })
+    .strictObject({
+      median: milliseconds.describe('Median'),
+      p95: milliseconds.describe('95th percentile'),
+      samples: count.describe('Of how many round trips'),
+    })
     .optional()
     .describe('Escalation to verdict, over the recent ones'),
-  bytes: z.strictObject({
-    sent: count.describe('Topics and payloads of everything published'),
-    escalations: count.describe('The part of it that was raw windows'),
-    received: count,
-  }),
-  memoryBytes: count,
-  temperatureC: z.number().optional(),
+  bytes: z
+    .strictObject({
+      sent: count.describe('Topics and payloads of everything published'),
+      escalations: count.describe('The part of it that was raw windows'),
+      received: count.describe('Topics and payloads of everything received'),
+    })
+    .describe('Since the start'),
+  memoryBytes: count.describe('Resident memory of the process'),
+  temperatureC: z.number().optional().describe('Of the processor, where it can be read'),
   energyJ: z.number().nonnegative().optional().describe('An estimate from configured constants'),
 })
 

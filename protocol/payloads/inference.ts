@@ -7,27 +7,41 @@ export const outcomes = ['accepted', 'answered', 'late', 'rejected', 'offline'] 
 export const outcome = z.enum(outcomes)
 export type Outcome = z.infer<typeof outcome>
 
-export const localAnswer = z.strictObject({ label, confidence: probability.nullable(), model: modelReference })
+export const localAnswer = z.strictObject({
+  label,
+  confidence: probability.nullable().describe('Null when the model gave no valid answer'),
+  model: modelReference.describe('The local model'),
+})
 
 /** The device's published, final answer for one window. */
 export const inference = z.strictObject({
   id: messageId,
   at: timestamp.describe('End of the window'),
-  machine: identifier,
+  machine: identifier.describe('What the point measures'),
   label,
   confidence: probability.nullable().describe('Null when the local model gave no valid answer and nobody else did'),
-  decidedBy: z.enum(['local', 'server', 'local-fallback']),
-  outcome,
-  reason,
+  decidedBy: z
+    .enum(['local', 'server', 'local-fallback'])
+    .describe('Whose answer it is; local-fallback: the server was asked and did not answer in time'),
+  outcome: outcome.describe('How the window ended'),
+  reason: reason.describe('Why the policy accepted or escalated'),
   numbers: z
     .record(z.string(), z.number())
     .optional()
     .describe('The numbers behind the decision: score, threshold, price'),
-  local: localAnswer,
-  server: z.strictObject({ label, confidence: probability, model: modelReference, agent: identifier }).optional(),
+  local: localAnswer.describe("The local model's answer"),
+  server: z
+    .strictObject({
+      label,
+      confidence: probability.describe('Probability of the label'),
+      model: modelReference.describe('The server model'),
+      agent: identifier.describe('The server agent that answered'),
+    })
+    .optional()
+    .describe("The server model's answer, where there was one"),
   latencyMs: milliseconds.describe('From the end of the window to this answer'),
   features: z.record(z.string(), z.number()).describe('Signal features; level features in the unit of the signal'),
-  shaftHz: z.number().positive().optional(),
+  shaftHz: z.number().positive().optional().describe('Shaft rate in Hz, where known'),
   revises: messageId.optional().describe('The inference this one replaces: a verdict came after the deadline'),
 })
 

@@ -3,45 +3,71 @@ import { identifier } from '../identifiers.ts'
 import { count, modelReference, timestamp } from './common.ts'
 
 export const loadedModel = modelReference.extend({
-  task: identifier,
-  role: z.enum(['local', 'server']),
-  engine: z.string(),
+  task: identifier.describe('What the model decides'),
+  role: z.enum(['local', 'server']).describe('Small model on a device, or big one on a server'),
+  engine: z.string().describe('The inference engine that runs it'),
   enginesRejected: z
-    .array(z.strictObject({ engine: z.string(), reason: z.string() }))
+    .array(z.strictObject({ engine: z.string().describe('Its name'), reason: z.string().describe('What went wrong') }))
     .describe('Engines tried before, and why each was passed over'),
 })
 
 export const pointState = z.strictObject({
-  point: identifier,
-  machine: identifier,
-  rateHz: z.number().positive(),
-  windowSamples: z.int().positive(),
+  point: identifier.describe('The measurement point'),
+  machine: identifier.describe('What it measures'),
+  rateHz: z.number().positive().describe('Sampling rate in Hz'),
+  windowSamples: z.int().positive().describe('Samples in a window'),
 })
 
-const offline = z.strictObject({ online: z.literal(false), boot: count, at: timestamp.optional() })
+const boot = count.describe('Grows by one with every start of the agent')
+const at = timestamp.describe('When this message was made')
+const agentVersion = z.string().describe('Version of the software')
+const models = z.array(loadedModel).describe('The models loaded')
+
+const offline = z.strictObject({
+  online: z.literal(false).describe('Stopped, or the connection broke'),
+  boot,
+  at: at.optional().describe('Absent in the will, which was written long before'),
+})
 
 const onlineDevice = z.strictObject({
-  online: z.literal(true),
-  at: timestamp,
-  boot: count.describe('Grows by one with every start of the agent'),
-  clockSynchronised: z.boolean(),
-  agentVersion: z.string(),
-  models: z.array(loadedModel),
-  policy: z.strictObject({ name: z.string(), parameters: z.record(z.string(), z.unknown()) }),
-  points: z.array(pointState),
+  online: z.literal(true).describe('Connected'),
+  at,
+  boot,
+  clockSynchronised: z.boolean().describe('Whether the times it sends can be trusted'),
+  agentVersion,
+  models,
+  policy: z
+    .strictObject({
+      name: z.string().describe('One of the policy reference'),
+      parameters: z.record(z.string(), z.unknown()).describe("The policy's own parameters"),
+    })
+    .describe('The policy in force'),
+  points: z.array(pointState).describe('What it measures'),
 })
 
 /** Retained. The offline form is also the will: the broker publishes it when the connection breaks. */
 export const deviceState = z.discriminatedUnion('online', [onlineDevice, offline])
 
 const onlineServer = z.strictObject({
-  online: z.literal(true),
-  at: timestamp,
-  boot: count,
-  agentVersion: z.string(),
-  models: z.array(loadedModel),
-  capacity: z.strictObject({ maxBatch: z.int().positive(), maxQueue: z.int().positive() }),
-  load: z.strictObject({ queued: count, answered: count, rejected: count, windowsPerSecond: z.number().nonnegative() }),
+  online: z.literal(true).describe('Connected'),
+  at,
+  boot,
+  agentVersion,
+  models,
+  capacity: z
+    .strictObject({
+      maxBatch: z.int().positive().describe('Windows inferred at once'),
+      maxQueue: z.int().positive().describe('Windows that may wait; more are rejected as overloaded'),
+    })
+    .describe('What it can take'),
+  load: z
+    .strictObject({
+      queued: count.describe('Windows waiting now'),
+      answered: count.describe('Since the start'),
+      rejected: count.describe('Since the start'),
+      windowsPerSecond: z.number().nonnegative().describe('Answered, over the recent past'),
+    })
+    .describe('What it carries'),
 })
 
 /** Retained, and the will, as for devices. */

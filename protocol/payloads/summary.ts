@@ -5,14 +5,14 @@ import { outcome } from './inference.ts'
 
 /** What happened at a point over an interval, in place of the inferences that were not published. */
 export const summary = z.strictObject({
-  from: timestamp,
-  to: timestamp,
-  machine: identifier,
-  windows: count,
-  labels: z.record(label, count),
-  outcomes: z.partialRecord(outcome, count),
+  from: timestamp.describe('Begin of the interval'),
+  to: timestamp.describe('End of the interval'),
+  machine: identifier.describe('What the point measures'),
+  windows: count.describe('Windows that ended in the interval'),
+  labels: z.record(label, count).describe('Windows by final label'),
+  outcomes: z.partialRecord(outcome, count).describe('Windows by how they ended'),
   confidence: range.optional().describe('Absent when no window had a valid answer'),
-  features: z.record(z.string(), range),
+  features: z.record(z.string(), range).describe('Signal features over the interval'),
 })
 
 export type Summary = z.infer<typeof summary>

@@ -5,21 +5,21 @@ import { label, milliseconds, modelReference, probability } from './common.ts'
 export const rejectionReasons = ['overloaded', 'expired', 'no-model', 'bad-window'] as const
 
 const answered = z.strictObject({
-  id: messageId,
+  id: messageId.describe('Of the escalation'),
   label,
-  confidence: probability,
-  probabilities: z.array(probability).min(2).max(10_000),
-  model: modelReference,
+  confidence: probability.describe('Probability of the label'),
+  probabilities: z.array(probability).min(2).max(10_000).describe('Of every class, in the order of the server model'),
+  model: modelReference.describe('The server model'),
   agent: identifier.describe('The server agent that answered'),
-  queueMs: milliseconds,
-  inferMs: milliseconds,
+  queueMs: milliseconds.describe('Waited at the server agent, in ms'),
+  inferMs: milliseconds.describe('Took the server model, in ms'),
 })
 
 const rejected = z.strictObject({
-  id: messageId,
-  rejected: z.enum(rejectionReasons),
-  agent: identifier.optional(),
-  retryAfterMs: milliseconds.optional(),
+  id: messageId.describe('Of the escalation'),
+  rejected: z.enum(rejectionReasons).describe('Why there is no classification'),
+  agent: identifier.optional().describe('The server agent that rejected it'),
+  retryAfterMs: milliseconds.optional().describe('Escalate nothing more for so long, in ms'),
 })
 
 /** The server agent's answer to one escalation: a classification, or why there is none. */

@@ -1,0 +1,79 @@
+import { globSync } from 'node:fs'
+import { isAbsolute, resolve } from 'node:path'
+import { run } from 'node:test'
+import { dot, junit, spec, tap } from 'node:test/reporters'
+import { parseArgs } from 'node:util'
+
+const usage = `Usage: npm test -- [FOLDER | FILE …] [--only PATTERN] [--reporter spec|dot|tap|junit] [--concurrency N]
+
+Runs all tests, or those of the folders under test/ and the files that are named.
+
+  --only PATTERN      only tests whose name matches this regular expression
+  --reporter NAME     how results are shown (default: spec)
+  --concurrency N     test files at a time (default: 2)
+  --help              show this
+
+FAULTLINE_NO_SKIPS=1 makes a skipped test an error, for CI, which has every server the tests need.`
+
+const reporters = { spec: () => new spec(), dot: () => dot, tap: () => tap, junit: () => junit }
+
+/** Test files by path, those of the folders and files named, or all. Throws for a name that has none. */
+function testFiles(names: readonly string[]): string[] {
+  const all = globSync('**/*.test.ts', { cwd: import.meta.dirname }).sort()
+  const chosen = names.flatMap(name => {
+    if (isAbsolute(name)) return [name]
+    const wanted = name.replace(/^\.?\/?test\//, '').replace(/\/$/, '')
+    const found = all.filter(file => file === wanted || file.startsWith(`${wanted}/`) || file === `${wanted}.test.ts`)
+    if (found.length === 0) throw new Error(`there are no tests in test/${wanted}`)
+    return found
+  })
+  return [...new Set(names.length > 0 ? chosen : all)].map(file => resolve(import.meta.dirname, file))
+}
+
+function main(): void {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      only: { type: 'string' },
+      reporter: { type: 'string', default: 'spec' },
+      concurrency: { type: 'string', default: '2' },
+      help: { type: 'boolean' },
+    },
+  })
+  if (values.help) {
+    console.log(usage)
+    return
+  }
+  const concurrency = Number(values.concurrency)
+  if (!Number.isInteger(concurrency) || concurrency < 1) throw new Error('--concurrency wants a whole number from 1')
+  if (!Object.hasOwn(reporters, values.reporter)) throw new Error(`there is no reporter ${values.reporter}`)
+  const reporter = reporters[values.reporter as keyof typeof reporters]()
+
+  const noSkips = process.env.FAULTLINE_NO_SKIPS === '1'
+  const skipped: string[] = []
+  const stream = run({
+    files: testFiles(positionals),
+    concurrency,
+    execArgv: ['--import', import.meta.resolve('tsx'), '--enable-source-maps', '--disable-warning=ExperimentalWarning'],
+    ...(values.only !== undefined && { testNamePatterns: [new RegExp(values.only)] }),
+  })
+  stream.on('test:pass', ({ name, file, skip }) => {
+    if (skip !== undefined && skip !== false) skipped.push(`${name} (${file ?? 'unknown file'}): ${skip}`)
+  })
+  stream.on('test:fail', () => {
+    process.exitCode = 1
+  })
+  stream.on('end', () => {
+    if (!noSkips || skipped.length === 0) return
+    process.exitCode = 1
+    console.error(`\n${skipped.length} skipped with FAULTLINE_NO_SKIPS=1:\n${skipped.join('\n')}`)
+  })
+  stream.compose(reporter).pipe(process.stdout)
+}
+
+try {
+  main()
+} catch (error) {
+  console.error(`error: ${(error as Error).message} (--help lists the options)`)
+  process.exitCode = 2
+}

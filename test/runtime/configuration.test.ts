@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { loadConfig } from '@faultline/runtime'
+import { z } from 'zod'
+import { temporaryDirectory } from '../support/temp.ts'
+
+const schema = z.strictObject({
+  broker: z.strictObject({ url: z.string(), keepAliveS: z.number().default(15) }),
+  points: z.array(z.strictObject({ machine: z.string() })).default([]),
+  source: z
+    .discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('simulated'), seed: z.int() }),
+      z.strictObject({ kind: z.literal('replay'), path: z.string() }),
+    ])
+    .optional(),
+})
+
+const valid = 'broker:\n  url: mqtt://localhost\n'
+
+async function load(t: TestContext, yaml: string, environment: NodeJS.ProcessEnv = {}) {
+  const file = join(await temporaryDirectory(t), 'agent.yaml')
+  await writeFile(file, yaml)
+  return loadConfig(schema, file, environment)
+}
+
+test('a file is read and its defaults filled in', async t => {
+  const config = await load(t, `${valid}points: [{ machine: press }]\n`)
+  assert.deepEqual(config, { broker: { url: 'mqtt://localhost', keepAliveS: 15 }, points: [{ machine: 'press' }] })
+})
+
+test('an environment variable overrides the file, at any depth', async t => {
+  const config = await load(t, `${valid}points: [{ machine: press }]\n`, {
+    FAULTLINE_BROKER__URL: 'mqtts://plant',
+    FAULTLINE_BROKER__KEEP_ALIVE_S: '30',
+    FAULTLINE_POINTS__0__MACHINE: 'pump',
+    OTHER: 'x',
+  })
+  assert.deepEqual(config.broker, { url: 'mqtts://plant', keepAliveS: 30 })
+  assert.deepEqual(config.points, [{ machine: 'pump' }])
+})
+
+test('the environment alone is enough', async () => {
+  const config = await loadConfig(schema, undefined, { FAULTLINE_BROKER__URL: 'mqtt://h' })
+  assert.equal(config.broker.url, 'mqtt://h')
+})
+
+test('variables of the logger and the tests are no entries', async t => {
+  await load(t, valid, { FAULTLINE_LOG_LEVEL: 'debug', FAULTLINE_DATA: '/data', FAULTLINE_NO_SKIPS: '1' })
+})
+
+const mistakes: [what: string, yaml: string, code: string, message: RegExp][] = [
+  ['a missing entry', 'broker: {}', 'CONFIG_INVALID', /agent\.yaml: broker\.url: /],
+  ['a wrong type', 'broker: { url: 5 }', 'CONFIG_INVALID', /agent\.yaml: broker\.url: /],
+  [
+    'an entry inside a list',
+    `${valid}points: [{ machine: a }, { machine: 1 }]`,
+    'CONFIG_INVALID',
+    /points\.1\.machine: /,
+  ],
+  ['an unknown entry', `${valid}borker: 1`, 'CONFIG_INVALID', /top level: .*borker/],
+  ['an entry of one form', `${valid}source: { kind: replay }`, 'CONFIG_INVALID', /source\.path: /],
+  ['an unknown form', `${valid}source: { kind: magic }`, 'CONFIG_INVALID', /source\.kind: /],
+  ['a text', 'just text', 'CONFIG_INVALID', /must hold named entries/],
+  ['a list', '- a', 'CONFIG_INVALID', /must hold named entries/],
+  ['an empty file', '', 'CONFIG_INVALID', /broker: /],
+  ['no YAML', 'broker: [', 'CONFIG_INVALID', /agent\.yaml: not YAML: /],
+  ['two documents', `${valid}---\n${valid}`, 'CONFIG_INVALID', /not YAML/],
+]
+for (const [what, yaml, code, message] of mistakes) {
+  test(`${what} is one error that names it`, async t => {
+    await assert.rejects(load(t, yaml), error => {
+      assert.equal((error as { code: string }).code, code)
+      assert.match((error as Error).message, message)
+      assert.ok(!(error as Error).message.includes('\n'))
+      return true
+    })
+  })
+}
+
+test('a file that is not there is unreadable', async () => {
+  await assert.rejects(loadConfig(schema, '/nowhere/agent.yaml', {}), { code: 'CONFIG_UNREADABLE', message: /nowhere/ })
+})
+
+test('a variable that is not YAML is named', async t => {
+  await assert.rejects(load(t, valid, { FAULTLINE_BROKER__URL: '[' }), {
+    code: 'CONFIG_INVALID',
+    message: /^FAULTLINE_BROKER__URL: not YAML/,
+  })
+})
+
+test('no variable reaches a prototype', async t => {
+  await assert.rejects(load(t, valid, { FAULTLINE___PROTO____POLLUTED: '1' }), { code: 'CONFIG_INVALID' })
+  assert.equal(({} as { polluted?: number }).polluted, undefined)
+})

@@ -1,0 +1,347 @@
+import assert from 'node:assert/strict'
+import { EventEmitter, once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import { type TestContext, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import {
+  encodePayload,
+  examples,
+  type FaultlineError,
+  identityOf,
+  type Message,
+  topicFilter,
+  topicOf,
+} from '@faultline/protocol'
+import { MqttSession, type MqttSessionOptions, silentLogger } from '@faultline/runtime'
+import { TestBroker } from './test-broker.ts'
+
+const identity = identityOf('device', 'plant-a', 'press-3')
+const { inference, health, verdict, state } = examples
+const stateTopic = topicOf(state.address)
+const verdicts = topicFilter('verdict', { site: 'plant-a', device: 'press-3' })
+const commands = topicFilter('command', { site: 'plant-a', device: 'press-3' })
+
+async function startBroker(t: TestContext): Promise<TestBroker> {
+  const broker = new TestBroker()
+  await broker.start()
+  t.after(() => broker.stop())
+  return broker
+}
+
+/** A session that stops with the test, with what it received; not started yet. */
+function newSession(t: TestContext, broker: { url: string }, options: Partial<MqttSessionOptions> = {}) {
+  const received: Message[] = []
+  const arrivals = new EventEmitter()
+  const session = new MqttSession({
+    url: broker.url,
+    identity,
+    secret: 'secret',
+    subscriptions: [verdicts],
+    onMessage: message => {
+      received.push(message)
+      arrivals.emit('message')
+    },
+    logger: silentLogger,
+    backOff: { initialMs: 20, maximumMs: 200 },
+    ...options,
+  })
+  t.after(() => session.stop())
+  return { session, received, arrival: () => once(arrivals, 'message', { signal: AbortSignal.timeout(5_000) }) }
+}
+
+const soon = (): AbortSignal => AbortSignal.timeout(5_000)
+const problem = async (session: MqttSession): Promise<FaultlineError> =>
+  ((await once(session, 'problem', { signal: soon() })) as [FaultlineError])[0]
+
+async function online(t: TestContext, broker: TestBroker, options: Partial<MqttSessionOptions> = {}) {
+  const made = newSession(t, broker, options)
+  await made.session.start()
+  await made.session.whenOnline(soon())
+  return made
+}
+
+/** Waits until a condition of the broker holds; it has no event for it. */
+async function until(condition: () => boolean): Promise<void> {
+  const deadline = performance.now() + 5_000
+  while (!condition()) {
+    assert.ok(performance.now() < deadline, `did not happen: ${condition}`)
+    await delay(5)
+  }
+}
+
+test('a message is delivered typed and checked', async t => {
+  const broker = await startBroker(t)
+  const { received, arrival } = await online(t, broker)
+  const arrived = arrival()
+  broker.publish(topicOf(verdict.address), encodePayload('verdict', verdict.payload))
+  await arrived
+  assert.deepEqual(received, [{ kind: 'verdict', ...verdict }])
+})
+
+test('a message is published with the QoS and retain flag of its kind', async t => {
+  const broker = await startBroker(t)
+  const { session } = await online(t, broker)
+  await session.publish(inference.address, inference.payload)
+  await session.publish(state.address, state.payload)
+  await session.publish(health.address, health.payload)
+  await until(() => broker.published.length === 3)
+  assert.deepEqual(
+    broker.published.map(({ topic, qos, retain }) => ({ topic, qos, retain })),
+    [
+      { topic: topicOf(inference.address), qos: 1, retain: false },
+      { topic: stateTopic, qos: 1, retain: true },
+      { topic: topicOf(health.address), qos: 0, retain: false },
+    ],
+  )
+  assert.equal(
+    session.bytes.sent,
+    broker.published.reduce((sum, { topic, payload }) => sum + topic.length + payload.length, 0),
+  )
+})
+
+test('publishing resolves with the acknowledgement, not before', async t => {
+  const broker = await startBroker(t)
+  broker.acknowledgeAfterMs = 150
+  const { session } = await online(t, broker)
+  const started = performance.now()
+  await session.publish(inference.address, inference.payload)
+  assert.ok(performance.now() - started >= 140)
+})
+
+test('what receivers would refuse is not published', async t => {
+  const broker = await startBroker(t)
+  const { session } = await online(t, broker)
+  await assert.rejects(session.publish(inference.address, { ...inference.payload, latencyMs: Number.NaN }), {
+    code: 'MESSAGE_INVALID',
+  })
+  assert.equal(session.bytes.sent, 0)
+})
+
+test('a session reconnects and subscribes again when the broker goes away and comes back', async t => {
+  const broker = await startBroker(t)
+  const { session, received, arrival } = await online(t, broker)
+  const offline = once(session, 'offline', { signal: soon() })
+  await broker.stop()
+  await offline
+  assert.equal(session.online, false)
+  assert.equal((await problem(session)).code, 'BROKER_UNREACHABLE')
+  await broker.start()
+  await session.whenOnline(soon())
+  const arrived = arrival()
+  broker.publish(topicOf(verdict.address), encodePayload('verdict', verdict.payload))
+  await arrived
+  assert.equal(received.length, 1)
+})
+
+test('after a long absence the first pause is short again', async t => {
+  const broker = await startBroker(t)
+  const { session } = await online(t, broker, { backOff: { initialMs: 20, maximumMs: 2_000 } })
+  await broker.stop()
+  for (let attempt = 0; attempt < 5; attempt++) await problem(session)
+  await broker.start()
+  await session.whenOnline(soon())
+  const started = performance.now()
+  const offline = once(session, 'offline', { signal: soon() })
+  broker.breakConnections()
+  await offline
+  await session.whenOnline(soon())
+  const ms = performance.now() - started
+  assert.ok(ms < 300, `came back after ${ms} ms`)
+})
+
+test('what is published offline with QoS 1 arrives in order after the reconnection', async t => {
+  const broker = await startBroker(t)
+  const { session } = await online(t, broker)
+  const offline = once(session, 'offline', { signal: soon() })
+  await broker.stop()
+  await offline
+  const ids = ['a', 'b', 'c', 'd']
+  const published = Promise.all(ids.map(id => session.publish(inference.address, { ...inference.payload, id })))
+  await assert.rejects(session.publish(health.address, health.payload), { code: 'BROKER_UNREACHABLE' })
+  await broker.start()
+  await published
+  assert.deepEqual(
+    broker.published.map(({ payload }) => JSON.parse(payload).id),
+    ids,
+  )
+})
+
+test('what is published before the first connection arrives too', async t => {
+  const broker = await startBroker(t)
+  const { session } = newSession(t, broker)
+  await session.start()
+  await session.publish(inference.address, inference.payload)
+  assert.equal(broker.published.length, 1)
+})
+
+test('a payload that is not of the contract is reported and the next one still arrives', async t => {
+  const broker = await startBroker(t)
+  const { session, received, arrival } = await online(t, broker, { subscriptions: ['#'] })
+  const refusals: [string, string, string][] = []
+  session.on('refused', (error, topic, payload) => refusals.push([error.code, topic, payload.toString()]))
+  const topic = topicOf(verdict.address)
+  const arrived = arrival()
+  broker.publish(topic, '{')
+  broker.publish(topic, '{"id":1}')
+  broker.publish('another/topic', 'x')
+  broker.publish(topic, '') // A retained message was cleared: nothing to report.
+  broker.publish(topic, encodePayload('verdict', verdict.payload))
+  await arrived
+  assert.deepEqual(refusals, [
+    ['MESSAGE_MALFORMED', topic, '{'],
+    ['MESSAGE_INVALID', topic, '{"id":1}'],
+    ['TOPIC_UNKNOWN', 'another/topic', 'x'],
+  ])
+  assert.equal(received.length, 1)
+  assert.ok(session.online)
+})
+
+test('a handler that throws or rejects is reported and the session goes on', async t => {
+  const broker = await startBroker(t)
+  const failures = [
+    () => {
+      throw new TypeError('at once')
+    },
+    () => Promise.reject(new TypeError('later')),
+  ]
+  const { session } = await online(t, broker, { onMessage: () => failures.shift()?.() })
+  for (const message of ['at once', 'later']) {
+    const refused = once(session, 'refused', { signal: soon() })
+    broker.publish(topicOf(verdict.address), encodePayload('verdict', verdict.payload))
+    const [error] = (await refused) as [FaultlineError]
+    assert.deepEqual([error.code, error.message], ['INTERNAL', message])
+  }
+  await session.publish(inference.address, inference.payload)
+})
+
+test('wrong credentials are reported as such, and tried again', async t => {
+  const broker = await startBroker(t)
+  broker.refuseCredentials = true
+  const { session } = newSession(t, broker)
+  await session.start()
+  assert.equal((await problem(session)).code, 'CREDENTIALS_REFUSED')
+  assert.equal((await problem(session)).code, 'CREDENTIALS_REFUSED')
+  assert.equal(session.online, false)
+  broker.refuseCredentials = false // As when the device is enrolled after it was switched on.
+  await session.whenOnline(soon())
+})
+
+test('a broker that is not there is reported as unreachable', async t => {
+  const { session } = newSession(t, { url: 'mqtt://127.0.0.1:1' })
+  await session.start()
+  const error = await problem(session)
+  assert.equal(error.code, 'BROKER_UNREACHABLE')
+  assert.match(error.message, /ECONNREFUSED/)
+})
+
+test('a refused subscription is named, tried again after growing pauses, and never online', async t => {
+  const broker = await startBroker(t)
+  broker.refusedFilters = [commands]
+  const { session } = newSession(t, broker, { subscriptions: [verdicts, commands] })
+  let wasOnline = false
+  session.on('online', () => {
+    wasOnline = true
+  })
+  const times: number[] = []
+  await session.start()
+  while (times.length < 5) {
+    const error = await problem(session)
+    assert.equal(error.code, 'CREDENTIALS_REFUSED')
+    assert.ok(error.message.endsWith(commands), error.message)
+    times.push(performance.now())
+  }
+  // Pauses of 20, 40, 80 and 160 ms, at least half of each: without them five attempts take a few milliseconds.
+  assert.ok(times[4]! - times[0]! > 140, `${times[4]! - times[0]!} ms for five attempts`)
+  assert.equal(wasOnline, false)
+  broker.refusedFilters = []
+  await session.whenOnline(soon())
+})
+
+test('what waits to be published survives a refused subscription', async t => {
+  const broker = await startBroker(t)
+  broker.refusedFilters = [verdicts]
+  broker.acknowledgeAfterMs = 200
+  const { session } = newSession(t, broker)
+  await session.start()
+  const published = session.publish(inference.address, inference.payload)
+  await problem(session)
+  broker.refusedFilters = []
+  broker.acknowledgeAfterMs = 0
+  await published
+})
+
+const will = { address: state.address, payload: encodePayload('state', { online: false, boot: 12 }) }
+const wills = (broker: TestBroker): unknown[] => broker.published.filter(({ topic }) => topic === stateTopic)
+
+test('the will is published when the connection breaks', async t => {
+  const broker = await startBroker(t)
+  await online(t, broker, { will })
+  broker.breakConnections()
+  await until(() => wills(broker).length === 1)
+  assert.deepEqual(wills(broker), [{ topic: stateTopic, payload: '{"online":false,"boot":12}', qos: 1, retain: true }])
+})
+
+test('a session that stops publishes no will', async t => {
+  const broker = await startBroker(t)
+  const { session } = await online(t, broker, { will })
+  await session.stop()
+  assert.equal(session.online, false)
+  await assert.rejects(session.publish(inference.address, inference.payload), { code: 'BROKER_UNREACHABLE' })
+  // A second session on the same broker: when its message is there, a will would have been there before.
+  const other = await online(t, broker)
+  await other.session.publish(inference.address, inference.payload)
+  assert.deepEqual(wills(broker), [])
+})
+
+test('stopping waits for what is in flight', async t => {
+  const broker = await startBroker(t)
+  broker.acknowledgeAfterMs = 200
+  const { session } = await online(t, broker)
+  const published = session.publish(inference.address, inference.payload)
+  await session.stop()
+  await published
+})
+
+test('stopping offline ends, and settles what still waits', async t => {
+  const { session } = newSession(t, { url: 'mqtt://127.0.0.1:1' })
+  await session.start()
+  const published = assert.rejects(session.publish(inference.address, inference.payload), {
+    code: 'BROKER_UNREACHABLE',
+  })
+  await session.stop()
+  await published
+  await session.stop()
+})
+
+test('stopping does not wait for ever on a broker that went silent', async t => {
+  const sockets: Socket[] = []
+  const silent = createServer({ allowHalfOpen: true }, socket => {
+    sockets.push(socket)
+    // CONNECT is answered with an accepting CONNACK, nothing else ever.
+    socket.once('data', () => socket.write(Buffer.of(0x20, 2, 0, 0)))
+    socket.on('error', () => {})
+  })
+  silent.listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  t.after(() => {
+    for (const socket of sockets) socket.destroy()
+    silent.close()
+  })
+  const { port } = silent.address() as { port: number }
+  const { session } = newSession(t, { url: `mqtt://127.0.0.1:${port}` }, { subscriptions: [] })
+  await session.start()
+  await session.whenOnline(soon())
+  const published = assert.rejects(session.publish(inference.address, inference.payload), {
+    code: 'BROKER_UNREACHABLE',
+  })
+  const started = performance.now()
+  await session.stop()
+  await published
+  assert.ok(performance.now() - started < 5_000)
+})
+
+test('waiting to be online can be called off', async t => {
+  const { session } = newSession(t, { url: 'mqtt://127.0.0.1:1' })
+  await session.start()
+  await assert.rejects(session.whenOnline(AbortSignal.timeout(20)))
+})
