@@ -1,0 +1,5 @@
+export { BearingData } from './data/bearing-data.ts'
+export { type BearingEvaluation, evaluateBearings } from './evaluation/bearings.ts'
+export { exportOnnx } from './onnx/export.ts'
+export { type RecordingPart, type Split, splitByLoad } from './splits.ts'
+export { type BearingTrainingOptions, trainBearings } from './training/bearings.ts'
