@@ -2,10 +2,11 @@ import { z } from 'zod'
 import { payloadSchemas } from './codec.ts'
 import type { TopicKind } from './topics.ts'
 
-/** The part of JSON Schema (draft 7, which AsyncAPI 3 extends) that the payloads need. */
+/** The part of JSON Schema (draft 7, which AsyncAPI 3 extends) that payloads and configuration files need. */
 export interface JsonSchema {
   type?: string | string[]
   description?: string
+  default?: unknown
   properties?: Record<string, JsonSchema>
   required?: string[]
   additionalProperties?: JsonSchema | boolean
@@ -28,8 +29,11 @@ export interface JsonSchema {
 }
 
 /** The JSON Schema of a kind's payload, as a publisher must send it. */
-export function payloadJsonSchema(kind: TopicKind): JsonSchema {
-  const { $schema: _, ...schema } = z.toJSONSchema(payloadSchemas[kind], {
+export const payloadJsonSchema = (kind: TopicKind): JsonSchema => jsonSchemaOf(payloadSchemas[kind])
+
+/** The JSON Schema of what a zod schema takes, before defaults are filled in. */
+export function jsonSchemaOf(type: z.ZodType): JsonSchema {
+  const { $schema: _, ...schema } = z.toJSONSchema(type, {
     target: 'draft-7',
     io: 'input',
     unrepresentable: 'any',
@@ -38,8 +42,9 @@ export function payloadJsonSchema(kind: TopicKind): JsonSchema {
       if (zodSchema._zod.def.type === 'custom') Object.assign(jsonSchema, { type: 'string', contentEncoding: 'binary' })
       // The format says it already; the expression would be longer than the rest of the page.
       if (jsonSchema.format === 'date-time') jsonSchema.pattern = 'Z$'
-      // The largest exact integer is a limit of JavaScript, not of the contract.
+      // The largest exact integers are a limit of JavaScript, not of the contract.
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum
+      if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum
     },
   })
   return schema as JsonSchema

@@ -1,28 +1,32 @@
+import { stringify } from 'yaml'
 import { accessRules } from './access.ts'
-import { contentTypeOf, meanings, partiesOf, sentenceOf } from './asyncapi.ts'
+import { asyncApiDocument, contentTypeOf, meanings, partiesOf, sentenceOf } from './asyncapi.ts'
 import { maxPayloadBytes } from './codec.ts'
 import { errorCodes } from './errors.ts'
 import { examples } from './examples.ts'
 import { identifierPattern } from './identifiers.ts'
 import { roles } from './identity.ts'
-import { type JsonSchema, payloadJsonSchema } from './json-schema.ts'
+import { payloadJsonSchema } from './json-schema.ts'
+import { block, code, page, table } from './markdown.ts'
 import { outlineLimits } from './outline.ts'
+import { type SchemaField, schemaFields } from './schema-fields.ts'
 import { delivery, sharedFilter, type TopicKind, topicFilter, topicKinds, topicOf, topicTemplates } from './topics.ts'
 
-const notice = '<!-- Written by `npm run docs` from protocol/. Do not edit. -->'
+const source = 'protocol/'
 
-const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n')
-
-/** A value as code; a bar would end the cell of a table. */
-const code = (text: string): string => `\`${text.replaceAll('|', '\\|')}\``
-const page = (title: string, sections: readonly string[]): string =>
-  `${[`# ${title}`, notice, ...sections].join('\n\n')}\n`
+/** Everything in docs/reference that follows from the contract, by file name. */
+export function contractPages(): Record<string, string> {
+  return {
+    'topics.md': topicsPage(),
+    'payloads.md': payloadsPage(),
+    'errors.md': errorsPage(),
+    'asyncapi.yaml': stringify(asyncApiDocument(), { lineWidth: 0, aliasDuplicateObjects: false }),
+  }
+}
 
 /** `errors.md`: every code, what happened, what to do. */
-export function errorsPage(): string {
-  return page('Errors', [
+function errorsPage(): string {
+  return page('Errors', source, [
     'Every error that crosses a boundary of the software has one of these codes. Logs carry it as `code`, commands print ' +
       '`error CODE: message` and exit with 2 for a mistake in their use, with 1 otherwise.',
     table(
@@ -33,7 +37,7 @@ export function errorsPage(): string {
 }
 
 /** `topics.md`: every topic, who may publish and read it, how it is delivered. */
-export function topicsPage(): string {
+function topicsPage(): string {
   const topicRows = topicKinds.map(kind => [
     code(topicTemplates[kind]),
     `${sentenceOf(partiesOf(kind, 'publish'))} → ${sentenceOf(partiesOf(kind, 'subscribe'))}`,
@@ -46,7 +50,7 @@ export function topicsPage(): string {
     accessRules[role].publish.map(code).join('<br>') || 'nothing',
     accessRules[role].subscribe.map(code).join('<br>'),
   ])
-  return page('Topics', [
+  return page('Topics', source, [
     'The MQTT contract, version 1, for MQTT 3.1.1. An incompatible change gets a new version in the prefix. ' +
       '"(own)" means only topics under the name of the identity itself.',
     table(['topic', 'from → to', 'QoS', 'retained', 'payload'], topicRows),
@@ -63,8 +67,8 @@ export function topicsPage(): string {
 }
 
 /** `payloads.md`: every field of every payload, with an example. */
-export function payloadsPage(): string {
-  return page('Payloads', [
+function payloadsPage(): string {
+  return page('Payloads', source, [
     'Every payload is UTF-8 JSON except the escalation, which is a CBOR map (RFC 8949: definite lengths, text keys, no tags). ' +
       'A field that is not listed is refused. Times are UTC in ISO 8601.',
     `Refused before the fields are looked at: more than ${maxPayloadBytes.toLocaleString('en')} bytes, ` +
@@ -84,56 +88,18 @@ function payloadSection(kind: TopicKind): string[] {
     `${code(topicTemplates[kind])}, ${contentTypeOf(kind)}`,
     ...forms.flatMap((form, i) => [
       ...(forms.length > 1 ? [`Form ${i + 1} of ${forms.length}:`] : []),
-      table(['field', 'type', 'meaning'], fieldRows(form)),
+      table(['field', 'type', 'meaning'], schemaFields(form).map(fieldRow)),
     ]),
     `Example, on ${code(topicOf(address))}:`,
-    kind === 'escalation'
-      ? `\`\`\`text\n${cborDiagnostic(payload)}\n\`\`\``
-      : `\`\`\`json\n${JSON.stringify(payload, null, 2)}\n\`\`\``,
+    kind === 'escalation' ? block('text', cborDiagnostic(payload)) : block('json', JSON.stringify(payload, null, 2)),
   ]
 }
 
-/** Rows of field, type and meaning; nested fields by their path, list items as `name[]`, free keys as `name.*`. */
-export function fieldRows(schema: JsonSchema, prefix = ''): string[][] {
-  return Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
-    const path = `${prefix}${name}`
-    const optional = schema.required?.includes(name) ? '' : ', optional'
-    return [[code(path), `${typeOf(field)}${optional}`, field.description ?? ''], ...nestedRows(field, path)]
-  })
-}
-
-function nestedRows(field: JsonSchema, path: string): string[][] {
-  if (field.properties) return fieldRows(field, `${path}.`)
-  if (field.items?.properties) return fieldRows(field.items, `${path}[].`)
-  const values = field.additionalProperties
-  return typeof values === 'object' && values.properties ? fieldRows(values, `${path}.*.`) : []
-}
-
-function typeOf(schema: JsonSchema): string {
-  if (schema.const !== undefined) return code(JSON.stringify(schema.const))
-  if (schema.enum) return schema.enum.map(value => code(JSON.stringify(value))).join(', ')
-  if (schema.anyOf) return schema.anyOf.map(typeOf).join(' or ')
-  if (Array.isArray(schema.type)) return schema.type.join(' or ')
-  if (schema.type === 'array') return `list of ${typeOf(schema.items ?? {})}${limits(schema.minItems, schema.maxItems)}`
-  if (schema.type === 'object') {
-    const values = schema.additionalProperties
-    return typeof values === 'object' ? `map of ${typeOf(values)}` : 'map'
-  }
-  if (schema.contentEncoding === 'binary') return 'byte string'
-  if (schema.format === 'date-time') return 'time'
-  if (schema.pattern === identifierPattern.source) return 'identifier'
-  if (schema.pattern) return `text ${code(schema.pattern)}`
-  if (schema.type === 'string') return `text${limits(schema.minLength, schema.maxLength)}`
-  const above = schema.exclusiveMinimum === undefined ? '' : ` above ${schema.exclusiveMinimum}`
-  return `${schema.type ?? 'anything'}${above}${limits(schema.minimum, schema.maximum)}`
-}
-
-function limits(least: number | undefined, most: number | undefined): string {
-  const text = (bound: number): string => bound.toLocaleString('en')
-  if (least !== undefined && most !== undefined) return ` (${text(least)} to ${text(most)})`
-  if (least !== undefined) return ` (at least ${text(least)})`
-  return most === undefined ? '' : ` (at most ${text(most)})`
-}
+const fieldRow = ({ path, type, required, meaning }: SchemaField): string[] => [
+  code(path),
+  `${type}${required ? '' : ', optional'}`,
+  meaning,
+]
 
 /** CBOR diagnostic notation (RFC 8949, 8): JSON with bytes as `h'…'`. */
 function cborDiagnostic(value: unknown): string {

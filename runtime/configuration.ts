@@ -55,6 +55,10 @@ function parseYaml(text: string, source: string): unknown {
   }
 }
 
+/** The environment variable that sets an entry, by its path: `FAULTLINE_BROKER__URL` for `broker`, `url`. */
+export const variableOf = (path: readonly string[]): string =>
+  prefix + path.map(name => name.replace(/[A-Z]/g, letter => `_${letter}`).toUpperCase()).join('__')
+
 const camelCase = (word: string): string =>
   word.toLowerCase().replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
 

@@ -20,13 +20,12 @@ export interface BrokerAccess {
   secret: string
 }
 
-/** Our broker on a free port, which it keeps when it is stopped and started again, and a wire to it that can be cut. */
+/** Our broker on a free port, which it keeps when it is stopped and started again, and wires to it that can be cut. */
 export class AgentBroker implements BrokerAccess {
   readonly secret: string = secret
-  private port = 0
+  port = 0
   private broker: Broker | undefined
-  private proxy: Server | undefined
-  private readonly wires = new Set<Socket>()
+  private readonly wires = new Set<Wire>()
 
   get url(): string {
     return `mqtt://127.0.0.1:${this.port}`
@@ -45,38 +44,79 @@ export class AgentBroker implements BrokerAccess {
 
   /** Ends every connection. Sessions and retained messages live in memory, so they are gone too. */
   async stop(): Promise<void> {
-    this.cut()
-    this.proxy?.close()
-    this.proxy = undefined
+    for (const wire of this.wires) wire.cut()
     await this.broker?.stop()
     this.broker = undefined
   }
 
-  /** The broker behind a wire of its own. */
-  async wire(): Promise<BrokerAccess> {
-    const proxy = createServer(near => {
-      const far = connect(this.port, '127.0.0.1')
-      for (const [socket, other] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        this.wires.add(socket)
-        socket.pipe(other)
-        socket.on('error', () => {}) // Its end is what matters.
-        socket.on('close', () => {
-          this.wires.delete(socket)
-          other.destroy()
-        })
-      }
-    })
-    this.proxy = proxy.listen(0, '127.0.0.1')
-    await once(proxy, 'listening')
-    return { url: `mqtt://127.0.0.1:${(proxy.address() as AddressInfo).port}`, secret }
+  /** A way of its own to the broker. */
+  async wire(t: Pick<TestContext, 'after'>): Promise<Wire> {
+    const wire = new Wire(this)
+    await wire.start()
+    this.wires.add(wire)
+    t.after(() => wire.stop())
+    return wire
+  }
+}
+
+/** A connection that breaks when a test says so: no goodbye, and the broker lives on. */
+export class Wire implements BrokerAccess {
+  readonly secret = secret
+  url = ''
+  private readonly broker: AgentBroker
+  private readonly sockets = new Set<Socket>()
+  private server: Server | undefined
+  private open = true
+
+  constructor(broker: AgentBroker) {
+    this.broker = broker
   }
 
-  /** Breaks every connection over the wire, without a goodbye. */
+  async start(): Promise<void> {
+    this.server = createServer(near => this.join(near)).listen(0, '127.0.0.1')
+    await once(this.server, 'listening')
+    this.url = `mqtt://127.0.0.1:${(this.server.address() as AddressInfo).port}`
+  }
+
+  async stop(): Promise<void> {
+    this.cut()
+    this.server?.close()
+  }
+
+  /** Breaks what is connected; who tries again gets through. */
   cut(): void {
-    for (const socket of this.wires) socket.destroy()
+    for (const socket of this.sockets) socket.destroy()
+  }
+
+  /** Breaks what is connected, and lets nobody through until `mend`. */
+  sever(): void {
+    this.open = false
+    this.cut()
+  }
+
+  mend(): void {
+    this.open = true
+  }
+
+  private join(near: Socket): void {
+    near.on('error', () => {}) // Its end is what matters.
+    if (!this.open) {
+      near.destroy()
+      return
+    }
+    const far = connect(this.broker.port, '127.0.0.1')
+    far.on('error', () => {})
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      this.sockets.add(socket)
+      socket.pipe(other)
+      socket.on('close', () => {
+        this.sockets.delete(socket)
+        other.destroy()
+      })
+    }
   }
 }
 

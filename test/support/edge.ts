@@ -37,7 +37,7 @@ export class TestDevice {
 
   /** The inferences, once there are so many. */
   async inferred(count: number): Promise<InferenceEvent['inference'][]> {
-    const signal = AbortSignal.timeout(10_000)
+    const signal = AbortSignal.timeout(20_000)
     while (this.inferences.length < count) {
       await once(this.events, 'inference', { signal }).catch(() => {
         throw new Error(`${this.inferences.length} of ${count} inferences: ${JSON.stringify(this.inferences)}`)
@@ -54,11 +54,11 @@ export class TestDevice {
   }
 
   async online(): Promise<void> {
-    if (!this.agent.online) await once(this.agent, 'online', { signal: AbortSignal.timeout(10_000) })
+    if (!this.agent.online) await once(this.agent, 'online', { signal: AbortSignal.timeout(20_000) })
   }
 
   async offline(): Promise<void> {
-    if (this.agent.online) await once(this.agent, 'offline', { signal: AbortSignal.timeout(10_000) })
+    if (this.agent.online) await once(this.agent, 'offline', { signal: AbortSignal.timeout(20_000) })
   }
 }
 
@@ -111,7 +111,7 @@ export async function startServer(
     ...options,
   })
   t.after(() => agent.stop())
-  const online = once(agent, 'online', { signal: AbortSignal.timeout(10_000) })
+  const online = once(agent, 'online', { signal: AbortSignal.timeout(20_000) })
   await agent.start()
   await online
   return agent
@@ -128,6 +128,6 @@ export async function startVoice(t: Pick<TestContext, 'after'>, broker: BrokerAc
   })
   t.after(() => session.stop())
   await session.start()
-  await session.whenOnline(AbortSignal.timeout(10_000))
+  await session.whenOnline(AbortSignal.timeout(20_000))
   return session
 }

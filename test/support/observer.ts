@@ -38,7 +38,7 @@ export class Observer {
     fits: (payload: Payload<K>) => boolean = () => true,
     count = 1,
   ): Promise<Payload<K>[]> {
-    const signal = AbortSignal.timeout(10_000)
+    const signal = AbortSignal.timeout(20_000)
     for (;;) {
       const found = this.of(kind)
         .map(({ payload }) => payload as Payload<K>)
@@ -62,6 +62,6 @@ export async function observe(t: Pick<TestContext, 'after'>, broker: BrokerAcces
   const observer = new Observer(broker)
   t.after(() => observer.session.stop())
   await observer.session.start()
-  await observer.session.whenOnline(AbortSignal.timeout(10_000))
+  await observer.session.whenOnline(AbortSignal.timeout(20_000))
   return observer
 }

@@ -73,7 +73,7 @@ export class TinyServerModel {
 
   /** Resolves once a batch has reached the model. */
   async working(): Promise<void> {
-    if (this.batches.length === 0) await once(this.events, 'batch', { signal: AbortSignal.timeout(10_000) })
+    if (this.batches.length === 0) await once(this.events, 'batch', { signal: AbortSignal.timeout(20_000) })
   }
 
   prepare({ samples, shape }: Window): PreparedInput {

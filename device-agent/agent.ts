@@ -1,0 +1,277 @@
+import { EventEmitter } from 'node:events'
+import { isDeepStrictEqual } from 'node:util'
+import { AuditedPolicy, createPolicy } from '@faultline/inference'
+import {
+  type Command,
+  type ConfigReported,
+  encodePayload,
+  type FaultlineError,
+  type Health,
+  identityOf,
+  type Message,
+  type Payload,
+  parseTopic,
+  toFaultlineError,
+  topicFilter,
+} from '@faultline/protocol'
+import { type DatabaseSync, MqttSession, type Service, version } from '@faultline/runtime'
+import { Commands } from './commands.ts'
+import { Configuration, type RuntimeSettings } from './configuration.ts'
+import { healthOf } from './health.ts'
+import type { DeviceAgentOptions, InferenceEvent } from './options.ts'
+import { Outbox } from './outbox.ts'
+import { PointMonitor } from './point-monitor.ts'
+import { Spool } from './spool.ts'
+import { offlineState, onlineState, willState } from './state.ts'
+import { openStorage, Settings } from './storage.ts'
+import { WindowFlow } from './window-flow.ts'
+
+interface DeviceAgentEvents {
+  /** Every window's inference and every revision, published or not. */
+  inference: [event: InferenceEvent]
+  online: []
+  offline: []
+  /** An operator's configuration was applied or refused. */
+  configured: [report: ConfigReported]
+}
+
+/** What exists from start to stop. */
+interface Running {
+  database: DatabaseSync
+  boot: number
+  startedAt: number
+  spool: Spool
+  outbox: Outbox
+  session: MqttSession
+  flow: WindowFlow
+  configuration: Configuration
+  commands: Commands
+  monitors: PointMonitor[]
+}
+
+/** How long a stop waits for verdicts, and then for the broker to take what was spooled. */
+const farewellMs = 2_000
+
+type Timer = 'summary' | 'health'
+
+/** Windows of a device's points, answered by its own model where that will do and by a server where it will not. */
+export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Service {
+  private readonly options: DeviceAgentOptions
+  private running: Running | undefined
+  private stopping: Promise<void> | undefined
+  private policy: AuditedPolicy | undefined
+  private policySettings: RuntimeSettings['policy'] | undefined
+  private readonly timers = new Map<Timer, NodeJS.Timeout>()
+  private errors = 0
+  private finalHealth: Health | undefined
+  private finalBytesAvoided = 0
+
+  constructor(options: DeviceAgentOptions) {
+    super()
+    this.options = options
+  }
+
+  get online(): boolean {
+    return this.running?.session.online ?? false
+  }
+
+  /** As published; the last one after a stop. Undefined before the start. */
+  get health(): Health | undefined {
+    if (!this.running) return this.finalHealth
+    const { startedAt, flow, spool, session } = this.running
+    const { points } = this.options
+    return healthOf({ startedAt, flow, spool, points, bytes: session.bytes, errors: this.errors })
+  }
+
+  /** Bytes that accepting saved: what the windows would have taken that were not sent. */
+  get bytesAvoided(): number {
+    return this.running?.flow.bytes.avoided ?? this.finalBytesAvoided
+  }
+
+  /** Begins at once, with or without a connection. Throws `DATABASE_FAILED`, and the errors of policies. */
+  async start(): Promise<void> {
+    const { site, device, broker, points, classifier, dataDirectory, logger } = this.options
+    const database = openStorage(dataDirectory)
+    try {
+      const settings = new Settings(database)
+      const boot = settings.nextBoot()
+      const { policy, price, auditRate, deadlineMs, reporting, summaryIntervalS, healthIntervalS } = this.options
+      const configuration = new Configuration({
+        initial: { policy, price, auditRate, deadlineMs, reporting, summaryIntervalS, healthIntervalS },
+        settings,
+        apply: changed => this.apply(changed),
+        logger,
+      })
+      configuration.restore()
+      const stem = { site, device }
+      const session = new MqttSession({
+        ...broker,
+        identity: identityOf('device', site, device),
+        clean: false,
+        will: { address: { kind: 'state', ...stem }, payload: encodePayload('state', willState(boot)) },
+        subscriptions: (['config-desired', 'command', 'verdict'] as const).map(kind => topicFilter(kind, stem)),
+        onMessage: message => this.receive(message),
+        logger,
+      })
+      const spool = new Spool(database, this.options.spoolLimit)
+      const outbox = new Outbox(spool, session, logger)
+      const flow = new WindowFlow(
+        {
+          ...stem,
+          model: classifier,
+          points,
+          publisher: session,
+          send: (address, payload) => outbox.send(address, payload),
+          announce: (inference, { point, truth }) =>
+            this.announce('inference', { address: { kind: 'inference', ...stem, point }, inference, truth }),
+        },
+        { settings: configuration.current, policy: this.policy! },
+      )
+      const commands = new Commands(database, { ping: () => ({ agentVersion: version, boot }) })
+      const monitors = points.map(point => new PointMonitor(point, this.monitorHandlers(flow), logger))
+      const startedAt = performance.now()
+      this.running = { database, boot, startedAt, spool, outbox, session, flow, configuration, commands, monitors }
+      session.on('online', () => this.connected())
+      session.on('offline', () => this.announce('offline'))
+      session.on('refused', (error, topic, payload) => this.refused(error, topic, payload))
+      await session.start()
+      for (const monitor of monitors) await monitor.start()
+      this.schedule(configuration.current)
+    } catch (error) {
+      await this.stop()
+      if (database.isOpen) database.close()
+      throw error
+    }
+  }
+
+  /** Ends every window, sends what can be sent, keeps the rest for the next start, and says goodbye. */
+  async stop(): Promise<void> {
+    this.stopping ??= this.end().finally(() => {
+      this.stopping = undefined
+    })
+    await this.stopping
+  }
+
+  private async end(): Promise<void> {
+    const { running } = this
+    if (!running) return
+    const { flow, outbox, session, configuration, monitors, database, boot } = running
+    for (const timer of this.timers.values()) clearInterval(timer)
+    this.timers.clear()
+    await Promise.all(monitors.map(monitor => monitor.stop()))
+    await flow.finish(session.online ? Math.min(configuration.current.deadlineMs, farewellMs) : 0)
+    if (session.online) {
+      await outbox.drained(farewellMs)
+      this.publish('state', offlineState(boot))
+    }
+    outbox.stop()
+    await session.stop()
+    outbox.close()
+    this.finalHealth = this.health
+    this.finalBytesAvoided = this.bytesAvoided
+    database.close()
+    this.running = undefined
+  }
+
+  private monitorHandlers(flow: WindowFlow) {
+    return {
+      window: (...[point, window]: Parameters<WindowFlow['handle']>) => flow.handle(point, window),
+      failed: () => {
+        this.errors++
+      },
+    }
+  }
+
+  private connected(): void {
+    const { running } = this
+    if (!running) return
+    this.publishState(running.configuration.current)
+    this.publish('config-reported', running.configuration.report)
+    running.outbox.pump()
+    this.announce('online')
+  }
+
+  private async receive(message: Message): Promise<void> {
+    if (message.kind === 'verdict') this.running?.flow.receive(message.address.point, message.payload)
+    else if (message.kind === 'config-desired') this.configured(this.running?.configuration.receive(message.payload))
+    else if (message.kind === 'command') await this.execute(message.payload)
+  }
+
+  private async execute(command: Command): Promise<void> {
+    const { site, device } = this.options
+    const result = await this.running?.commands.execute(command)
+    if (!result) return
+    this.running?.outbox.send({ kind: 'command-result', site, device }, encodePayload('command-result', result))
+  }
+
+  private refused(error: FaultlineError, topic: string, payload: Buffer): void {
+    this.errors++
+    if (parseTopic(topic)?.kind !== 'config-desired') return
+    this.configured(this.running?.configuration.refuse(error, payload))
+  }
+
+  private configured(report: ConfigReported | undefined): void {
+    if (!report) return
+    this.publish('config-reported', report)
+    this.announce('configured', report)
+  }
+
+  /** Puts settings in force; throws before anything has changed. */
+  private apply(settings: RuntimeSettings): void {
+    const { classifier, seed = Math.floor(Math.random() * 2 ** 32) } = this.options
+    const description = classifier.bundle?.description
+    const policy = new AuditedPolicy(
+      createPolicy(settings.policy, {
+        digest: classifier.model.digest,
+        normal: description?.normal,
+        threshold: description?.calibration.threshold,
+      }),
+      { rate: settings.auditRate, seed },
+    )
+    // Another price or audit rate is no reason to forget what was learned.
+    const samePolicy = isDeepStrictEqual(settings.policy, this.policySettings)
+    if (this.policy && samePolicy) policy.restore(this.policy.snapshot())
+    this.policy = policy
+    this.policySettings = settings.policy
+    if (!this.running) return
+    this.running.flow.setRules({ settings, policy })
+    this.schedule(settings)
+    this.publishState(settings)
+  }
+
+  private schedule({ summaryIntervalS, healthIntervalS }: RuntimeSettings): void {
+    this.repeat('summary', summaryIntervalS, () => this.running?.flow.flushSummaries())
+    this.repeat('health', healthIntervalS, () => {
+      const { health } = this
+      if (health && this.online) this.publish('health', health)
+    })
+  }
+
+  private repeat(name: Timer, intervalS: number, work: () => void): void {
+    clearInterval(this.timers.get(name))
+    this.timers.set(name, setInterval(work, intervalS * 1_000))
+  }
+
+  private publishState(settings: RuntimeSettings): void {
+    const { classifier, enginesRejected = [], points } = this.options
+    this.publish('state', onlineState(this.running?.boot ?? 0, classifier, enginesRejected, settings, points))
+  }
+
+  /** For what is true only now: lost when there is no connection, and made anew when there is one. */
+  private publish<K extends 'state' | 'health' | 'config-reported'>(kind: K, payload: Payload<K>): void {
+    const { site, device, logger } = this.options
+    if (!this.online) return
+    this.running?.session
+      .publishRaw({ kind, site, device }, encodePayload(kind, payload))
+      .catch(error => logger.debug({ kind, error: toFaultlineError(error).message }, 'not published'))
+  }
+
+  /** A listener's mistake is not the agent's. */
+  private announce<E extends keyof DeviceAgentEvents>(event: E, ...args: DeviceAgentEvents[E]): void {
+    try {
+      this.emit(event as keyof DeviceAgentEvents, ...(args as [InferenceEvent]))
+    } catch (thrown) {
+      this.options.logger.error({ event, error: toFaultlineError(thrown).message }, 'a listener failed')
+    }
+  }
+}

@@ -1,0 +1,85 @@
+import {
+  type Classifier,
+  type Decision,
+  isValid,
+  type LocalResult,
+  type Policy,
+  timeFeatures,
+  type Window,
+} from '@faultline/inference'
+import { FaultlineError, toFaultlineError } from '@faultline/protocol'
+
+/** What the agent asks of a model. `Classifier` is one. */
+export interface LocalModel extends Pick<Classifier, 'model' | 'classes' | 'task' | 'classify'> {
+  readonly engine: string
+  /** What policies take from the bundle, where there is one. */
+  readonly bundle?: { description: { normal?: string; calibration: { threshold?: number } } }
+}
+
+/** What the device itself makes of a window. */
+export interface Assessment {
+  local: LocalResult
+  /** False when the model gave no answer that could be believed: NaN, a wrong length, an engine that failed. */
+  valid: boolean
+  decision: Decision
+  features: Record<string, number>
+}
+
+/** In place of a class, where a model gave no valid answer. It is never "normal". */
+export const unknownLabel = 'unknown'
+
+/** Published with every inference: those that mean something on any machine, in the unit of the signal. */
+const publishedFeatures = ['rms', 'meanAbs', 'peak', 'crestFactor', 'kurtosis', 'skewness'] as const
+
+/**
+ * Classifies a window and decides whether that answer will do. Throws `WINDOW_INVALID` for a window that is none; a model
+ * that fails is an invalid answer, which is escalated.
+ */
+export async function assess(window: Window, model: LocalModel, policy: Policy, price: number): Promise<Assessment> {
+  if (window.samples.length === 0 || !window.samples.every(Number.isFinite)) {
+    throw new FaultlineError('WINDOW_INVALID', 'the window is empty or holds a sample that is not finite')
+  }
+  const { classes } = model
+  const answer = await classifyOne(window, model)
+  const valid = answer !== undefined && isValid(answer.classification.probabilities, classes.length)
+  const local: LocalResult = valid
+    ? { ...answer.classification, classes }
+    : {
+        label: unknownLabel,
+        confidence: Number.NaN,
+        probabilities: answer?.classification.probabilities ?? [],
+        classes,
+      }
+  const decision: Decision = valid
+    ? policy.decide(local, { price })
+    : { action: 'escalate', reason: 'invalid-output', numbers: {} }
+  return { local, valid, decision, features: featuresOf(window, answer?.features) }
+}
+
+async function classifyOne(
+  window: Window,
+  model: LocalModel,
+): Promise<Awaited<ReturnType<LocalModel['classify']>>[number] | undefined> {
+  try {
+    return (await model.classify([window]))[0]
+  } catch (thrown) {
+    const error = toFaultlineError(thrown)
+    if (error.code === 'WINDOW_INVALID') throw error
+    return undefined
+  }
+}
+
+function featuresOf(window: Window, known: Record<string, number> | undefined): Record<string, number> {
+  if (window.shape.length !== 1) return {} // An image has no vibration.
+  const all: Record<string, number> = known ?? { ...timeFeatures(window.samples) }
+  return finite(Object.fromEntries(publishedFeatures.map(name => [name, all[name] ?? Number.NaN])))
+}
+
+/** Finite numbers alone, to five significant digits: JSON has no others, and more digits would be bytes without meaning. */
+export function finite(numbers: Record<string, number>): Record<string, number> {
+  const kept: Record<string, number> = {}
+  for (const [name, value] of Object.entries(numbers)) if (Number.isFinite(value)) kept[name] = rounded(value)
+  return kept
+}
+
+export const rounded = (value: number): number => Number(value.toPrecision(5))

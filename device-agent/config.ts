@@ -1,0 +1,60 @@
+import { engineNames } from '@faultline/inference'
+import { identifier, runtimeConfig } from '@faultline/protocol'
+import { z } from 'zod'
+import { sourceConfig } from './sources/create.ts'
+
+/** Reporting and prices as they are until somebody says otherwise. */
+export const defaultSettings = {
+  policy: { name: 'threshold', parameters: {} },
+  price: 0.2,
+  auditRate: 0.01,
+  deadlineMs: 5_000,
+  reporting: 'every',
+  summaryIntervalS: 60,
+  healthIntervalS: 10,
+} as const
+
+const settings = runtimeConfig.required().shape
+
+/** The file a device agent starts from. */
+export const deviceAgentConfig = z.strictObject({
+  site: identifier.describe('The site, as enrolled'),
+  device: identifier.describe('The device, as enrolled'),
+  broker: z
+    .strictObject({
+      url: z.url({ protocol: /^(mqtts?|wss?)$/ }).describe('mqtt://, mqtts://, ws:// or wss://'),
+      secret: z.string().min(1).describe('What enrolment gave'),
+    })
+    .describe('How the broker is reached'),
+  dataDirectory: z
+    .string()
+    .min(1)
+    .default('./data')
+    .describe('Directory of the spool, the boot counter and the last configuration'),
+  model: z.string().min(1).describe('Directory of the local model bundle'),
+  engine: z
+    .enum(['auto', ...engineNames])
+    .default('auto')
+    .describe('auto: the first that works here'),
+  policy: settings.policy.default(defaultSettings.policy),
+  price: settings.price.default(defaultSettings.price),
+  auditRate: settings.auditRate.default(defaultSettings.auditRate),
+  deadlineMs: settings.deadlineMs.default(defaultSettings.deadlineMs),
+  reporting: settings.reporting.default(defaultSettings.reporting),
+  summaryIntervalS: settings.summaryIntervalS.default(defaultSettings.summaryIntervalS),
+  healthIntervalS: settings.healthIntervalS.default(defaultSettings.healthIntervalS),
+  seed: z.int().optional().describe('Seed of the audits; random when absent'),
+  points: z
+    .array(
+      z.strictObject({
+        point: identifier.describe('The measurement point; once in the list'),
+        machine: identifier.describe('What it measures; a machine may have several points'),
+        source: sourceConfig.describe('Where its windows come from'),
+      }),
+    )
+    .min(1)
+    .refine(points => new Set(points.map(({ point }) => point)).size === points.length, 'a point is named twice')
+    .describe('What the device measures'),
+})
+
+export type DeviceAgentConfig = z.infer<typeof deviceAgentConfig>

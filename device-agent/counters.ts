@@ -1,0 +1,39 @@
+import type { Counters, Outcome } from '@faultline/protocol'
+
+/**
+ * Where the windows are. Each is counted once, when its fate is first known, and moves at most once more, from `pending`
+ * to its outcome: so the sum holds at every moment, not only at rest.
+ */
+export class WindowCounters {
+  private readonly counts: Counters = {
+    windows: 0,
+    accepted: 0,
+    answered: 0,
+    late: 0,
+    rejected: 0,
+    offline: 0,
+    pending: 0,
+  }
+
+  /** A window that ended without being sent: accepted, or there was no connection. */
+  conclude(outcome: Extract<Outcome, 'accepted' | 'offline'>): void {
+    this.counts.windows++
+    this.counts[outcome]++
+  }
+
+  /** A window that was sent. */
+  escalate(): void {
+    this.counts.windows++
+    this.counts.pending++
+  }
+
+  /** A window that was sent has ended. */
+  settle(outcome: Exclude<Outcome, 'accepted'>): void {
+    this.counts.pending--
+    this.counts[outcome]++
+  }
+
+  snapshot(): Counters {
+    return { ...this.counts }
+  }
+}

@@ -1,0 +1,44 @@
+import { readFileSync } from 'node:fs'
+import type { Health } from '@faultline/protocol'
+import type { AgentPoint } from './point-monitor.ts'
+import type { Spool } from './spool.ts'
+import type { WindowFlow } from './window-flow.ts'
+
+export interface HealthParts {
+  startedAt: number
+  flow: WindowFlow
+  spool: Spool
+  points: readonly AgentPoint[]
+  bytes: { sent: number; received: number }
+  errors: number
+}
+
+/** How the agent is doing. Everything counts from the agent's start. */
+export function healthOf({ startedAt, flow, spool, points, bytes, errors }: HealthParts): Health {
+  const roundTripMs = flow.roundTrips.summary
+  const temperatureC = processorTemperature()
+  return {
+    at: new Date().toISOString(),
+    uptimeS: Math.round((performance.now() - startedAt) / 100) / 10,
+    counters: flow.counters.snapshot(),
+    audits: flow.audits,
+    revisions: flow.revisions,
+    errors,
+    overruns: points.reduce((sum, { source }) => sum + source.overruns, 0),
+    queues: { spool: spool.size, pending: flow.pending, dropped: spool.dropped },
+    ...(roundTripMs && { roundTripMs }),
+    bytes: { sent: bytes.sent, escalations: flow.bytes.escalated, received: bytes.received },
+    memoryBytes: process.memoryUsage.rss(),
+    ...(temperatureC !== undefined && { temperatureC }),
+  }
+}
+
+/** Of a Raspberry Pi and most other Linux boards; undefined where there is no such sensor. */
+function processorTemperature(): number | undefined {
+  try {
+    const millidegrees = Number(readFileSync('/sys/class/thermal/thermal_zone0/temp', 'utf8'))
+    return Number.isFinite(millidegrees) ? Math.round(millidegrees / 100) / 10 : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,36 @@
+import { Classifier, chooseEngine, type EngineChoice, loadBundle } from '@faultline/inference'
+import { FaultlineError } from '@faultline/protocol'
+import { createLogger, createProgram, loadConfig, runProgram, runService, version } from '@faultline/runtime'
+import { DeviceAgent } from './agent.ts'
+import { type DeviceAgentConfig, deviceAgentConfig } from './config.ts'
+import { createSource } from './sources/create.ts'
+
+const program = createProgram('npm run device-agent --', 'Runs the device agent until it is told to stop.')
+  .version(version)
+  .requiredOption('--config <file>', 'configuration, as enrolment wrote it')
+  .allowExcessArguments(false)
+  .action(run)
+
+async function run({ config: file }: { config: string }): Promise<void> {
+  const config = await loadConfig(deviceAgentConfig, file)
+  const logger = createLogger('device-agent')
+  const choice = await engineFor(config)
+  logger.info({ engine: choice.engine, rejected: choice.rejected }, 'engine chosen')
+  const classifier = await Classifier.load(config.model, { engine: choice.engine })
+  const { input } = classifier
+  if (input.kind === 'image') {
+    throw new FaultlineError('CONFIG_INVALID', `${config.model}: the model takes images, the points give signals`)
+  }
+  const points = await Promise.all(
+    config.points.map(async point => ({ ...point, source: await createSource(point.source, input) })),
+  )
+  await runService(new DeviceAgent({ ...config, points, classifier, enginesRejected: choice.rejected, logger }))
+  await classifier.dispose()
+}
+
+async function engineFor({ engine, model }: DeviceAgentConfig): Promise<EngineChoice> {
+  if (engine !== 'auto') return { engine, rejected: [] }
+  return chooseEngine(await loadBundle(model))
+}
+
+await runProgram(program)

@@ -1,0 +1,31 @@
+import type { Inference, LoadedModel, TopicAddress } from '@faultline/protocol'
+import type { Logger } from '@faultline/runtime'
+import type { LocalModel } from './assessment.ts'
+import type { RuntimeSettings } from './configuration.ts'
+import type { AgentPoint } from './point-monitor.ts'
+
+export interface DeviceAgentOptions extends RuntimeSettings {
+  site: string
+  device: string
+  broker: { url: string; secret: string; backOff?: { initialMs: number; maximumMs: number } }
+  points: readonly AgentPoint[]
+  /** The local model; not disposed of by the agent, because several agents of one process may share it. */
+  classifier: LocalModel
+  /** Engines tried before the one in use, for the state message. */
+  enginesRejected?: LoadedModel['enginesRejected']
+  /** Holds the spool, the boot counter and the last configuration. */
+  dataDirectory: string
+  /** Messages kept while there is no connection. */
+  spoolLimit?: number
+  /** Of the audits; random when absent. */
+  seed?: number
+  logger: Logger
+}
+
+/** One inference, as the process that holds the agent may follow it. */
+export interface InferenceEvent {
+  address: Extract<TopicAddress, { kind: 'inference' }>
+  inference: Inference
+  /** What was truly the matter, where the source knows. */
+  truth?: string
+}

@@ -1,0 +1,69 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { toFaultlineError } from '@faultline/protocol'
+import type { Logger, Service } from '@faultline/runtime'
+import type { Source, SourceWindow } from './source.ts'
+
+/** One sensor on one machine. */
+export interface AgentPoint {
+  point: string
+  machine: string
+  source: Source
+}
+
+export interface MonitorHandlers {
+  /** Handles one window; the next is taken when it is done. */
+  window(point: AgentPoint, sourceWindow: SourceWindow): Promise<void>
+  /** A window or the source failed; the monitor goes on. */
+  failed(): void
+}
+
+const retryMs = 5_000
+
+/** Takes the windows of one point, one after the other, and keeps at it when the sensor fails. */
+export class PointMonitor implements Service {
+  readonly point: AgentPoint
+  private readonly handlers: MonitorHandlers
+  private readonly logger: Logger
+  private readonly stopping = new AbortController()
+  private running: Promise<void> = Promise.resolve()
+
+  constructor(point: AgentPoint, handlers: MonitorHandlers, logger: Logger) {
+    this.point = point
+    this.handlers = handlers
+    this.logger = logger.child({ point: point.point })
+  }
+
+  async start(): Promise<void> {
+    this.running = this.run(this.stopping.signal)
+  }
+
+  async stop(): Promise<void> {
+    this.stopping.abort()
+    await this.running
+  }
+
+  private async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        for await (const window of this.point.source.windows(signal)) await this.take(window)
+        if (!signal.aborted) this.logger.info('the source has no more windows')
+        return
+      } catch (thrown) {
+        const error = toFaultlineError(thrown)
+        this.handlers.failed()
+        this.logger.error({ code: error.code, error: error.message, retryMs }, 'the source failed')
+        await delay(retryMs, undefined, { signal }).catch(() => {}) // Only an abort rejects.
+      }
+    }
+  }
+
+  private async take(window: SourceWindow): Promise<void> {
+    try {
+      await this.handlers.window(this.point, window)
+    } catch (thrown) {
+      const error = toFaultlineError(thrown)
+      this.handlers.failed()
+      this.logger.warn({ code: error.code, error: error.message }, 'window refused')
+    }
+  }
+}

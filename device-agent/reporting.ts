@@ -1,0 +1,50 @@
+import type { Inference, Summary } from '@faultline/protocol'
+import { SummaryTally } from './summary-tally.ts'
+
+export interface ReportSink {
+  inference(inference: Inference): void
+  summary(summary: Summary): void
+}
+
+/**
+ * Which inferences of one point are published. `every`: all. `exception`: the first, those whose label, decision or
+ * outcome differs from the last one published, and revisions; the others are counted in summaries.
+ */
+export class PointReporting {
+  private readonly sink: ReportSink
+  private mode: 'every' | 'exception'
+  private readonly tally: SummaryTally
+  private lastPublished: string | undefined
+
+  constructor(machine: string, mode: 'every' | 'exception', sink: ReportSink) {
+    this.sink = sink
+    this.mode = mode
+    this.tally = new SummaryTally(machine)
+  }
+
+  report(inference: Inference): void {
+    if (this.mode === 'every' || inference.revises !== undefined) {
+      this.sink.inference(inference)
+      return
+    }
+    const kind = `${inference.label} ${inference.decidedBy} ${inference.outcome}`
+    if (kind === this.lastPublished) this.tally.add(inference)
+    else {
+      this.lastPublished = kind
+      this.sink.inference(inference)
+    }
+  }
+
+  setMode(mode: 'every' | 'exception'): void {
+    if (mode === this.mode) return
+    this.flush()
+    this.mode = mode
+    this.lastPublished = undefined
+  }
+
+  /** Publishes what was counted since the last time, if anything was. */
+  flush(): void {
+    const summary = this.tally.take()
+    if (summary) this.sink.summary(summary)
+  }
+}

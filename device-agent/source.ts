@@ -1,0 +1,21 @@
+import type { Window } from '@faultline/inference'
+
+export interface SourceWindow {
+  window: Window
+  /** When the window ended. */
+  at: Date
+  /** What is truly the matter with the machine; only simulations and labelled recordings know. */
+  truth?: string
+}
+
+/** Where windows come from: a sensor, a recording, a simulation. Constructing one has no effect. */
+export interface Source {
+  /** Sampling rate in Hz. */
+  readonly rateHz: number
+  /** Samples in every window. */
+  readonly windowSamples: number
+  /** Windows that were due and not taken, because the one before was not done with. They never pile up. */
+  readonly overruns: number
+  /** Windows from now on, until the signal aborts or the source has no more. Never throws because of the signal. */
+  windows(signal: AbortSignal): AsyncIterable<SourceWindow>
+}

@@ -1,0 +1,62 @@
+import { bearingClasses, openDataset } from '@faultline/inference'
+import { FaultlineError } from '@faultline/protocol'
+import { z } from 'zod'
+import type { Source } from '../source.ts'
+import { ReplaySource } from './replay.ts'
+import { SimulatedSource } from './simulated.ts'
+
+const positive = z.number().positive()
+
+const simulated = z.strictObject({
+  kind: z.literal('simulated').describe('A bearing that is simulated'),
+  intervalMs: positive.default(1_000).describe('Machine time from one window to the next'),
+  speed: positive.default(1).describe('Machine time relative to real time'),
+  shaftHz: positive.default(29).describe('Mean shaft speed in revolutions per second'),
+  fault: z.enum(bearingClasses).default('normal').describe('What becomes of the bearing'),
+  faultAfterS: z.number().nonnegative().default(0).describe('Machine time when the fault begins'),
+  growthS: z.number().nonnegative().default(0).describe('Machine time the fault takes to grow'),
+  seed: z.int().default(1).describe('Another seed is another machine of the kind'),
+})
+
+const replay = z.strictObject({
+  kind: z.literal('replay').describe('A recording of a data set'),
+  directory: z.string().min(1).describe('The data set: manifest.json, or original CWRU .mat files'),
+  recording: z.string().min(1).describe('File name without its ending'),
+  from: z.int().nonnegative().optional().describe('First sample'),
+  to: z.int().positive().optional().describe('The sample after the last'),
+  loop: z.boolean().default(true).describe('Begin again at the end'),
+  speed: positive.default(1).describe('Windows per second relative to the recording'),
+})
+
+export const sourceConfig = z.discriminatedUnion('kind', [simulated, replay])
+export type SourceConfig = z.infer<typeof sourceConfig>
+
+/** Crystals differ a little; a recording at another rate differs a lot. */
+const rateTolerance = 0.01
+
+/**
+ * Makes the source a configuration describes, with windows as the model takes them.
+ * Throws `RECORDING_UNREADABLE`, or `RECORDING_INVALID` when there is no such recording or its rate is not the model's.
+ */
+export async function createSource(config: SourceConfig, input: { samples: number; rateHz: number }): Promise<Source> {
+  if (config.kind === 'simulated') {
+    return new SimulatedSource({ ...config, rateHz: input.rateHz, windowSamples: input.samples })
+  }
+  const dataset = await openDataset(config.directory)
+  const recording = dataset.recordings.find(({ id }) => id === config.recording)
+  if (!recording) {
+    throw new FaultlineError('RECORDING_INVALID', `${config.directory} has no recording "${config.recording}"`)
+  }
+  if (Math.abs(recording.rateHz - input.rateHz) > rateTolerance * input.rateHz) {
+    throw new FaultlineError(
+      'RECORDING_INVALID',
+      `${recording.id} was recorded at ${recording.rateHz} Hz, the model was made for ${input.rateHz} Hz`,
+    )
+  }
+  return new ReplaySource({
+    ...config,
+    recording,
+    samples: await dataset.read(recording.id),
+    windowSamples: input.samples,
+  })
+}

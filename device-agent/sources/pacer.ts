@@ -1,0 +1,40 @@
+import { setTimeout as delay } from 'node:timers/promises'
+
+export interface Tick {
+  /** Which window is due: 0, 1, 2, … with gaps where some were passed over. */
+  index: number
+  /** When it was due. */
+  at: Date
+}
+
+/**
+ * Window n is due at start + n x interval, whatever the ones before took, so that the rate does not drift. A consumer
+ * that comes back late gets the window that is due then; those in between are passed over and counted.
+ */
+export class Pacer {
+  /** Windows passed over. */
+  overruns = 0
+  private readonly intervalMs: number
+
+  constructor(intervalMs: number) {
+    this.intervalMs = intervalMs
+  }
+
+  /** Ticks until the signal aborts; the first at once. */
+  async *ticks(signal: AbortSignal): AsyncGenerator<Tick, void, void> {
+    const start = performance.now()
+    for (let index = 0; !signal.aborted; index++) {
+      const lateMs = performance.now() - (start + index * this.intervalMs)
+      if (lateMs < 0) {
+        await delay(-lateMs, undefined, { signal }).catch(() => {}) // Only an abort rejects.
+        if (signal.aborted) return
+      } else {
+        const missed = Math.floor(lateMs / this.intervalMs)
+        index += missed
+        this.overruns += missed
+      }
+      const sinceDue = Math.max(0, performance.now() - (start + index * this.intervalMs))
+      yield { index, at: new Date(Date.now() - sinceDue) }
+    }
+  }
+}

@@ -1,0 +1,38 @@
+import type { DeviceState, LoadedModel, PointState } from '@faultline/protocol'
+import { version } from '@faultline/runtime'
+import type { LocalModel } from './assessment.ts'
+import { clockSynchronised } from './clock.ts'
+import type { RuntimeSettings } from './configuration.ts'
+import type { AgentPoint } from './point-monitor.ts'
+
+/** What the device says of itself while it is connected. */
+export function onlineState(
+  boot: number,
+  model: LocalModel,
+  enginesRejected: LoadedModel['enginesRejected'],
+  settings: RuntimeSettings,
+  points: readonly AgentPoint[],
+): DeviceState {
+  return {
+    online: true,
+    at: new Date().toISOString(),
+    boot,
+    clockSynchronised: clockSynchronised(),
+    agentVersion: version,
+    models: [{ ...model.model, task: model.task, role: 'local', engine: model.engine, enginesRejected }],
+    policy: settings.policy,
+    points: points.map(pointState),
+  }
+}
+
+/** The will carries no time: the broker publishes it long after it was made. */
+export const willState = (boot: number): DeviceState => ({ online: false, boot })
+
+export const offlineState = (boot: number): DeviceState => ({ online: false, boot, at: new Date().toISOString() })
+
+const pointState = ({ point, machine, source }: AgentPoint): PointState => ({
+  point,
+  machine,
+  rateHz: source.rateHz,
+  windowSamples: source.windowSamples,
+})

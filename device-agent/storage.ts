@@ -1,0 +1,54 @@
+import { join } from 'node:path'
+import { type DatabaseSync, openDatabase, type StatementSync } from '@faultline/runtime'
+
+const migrations = [
+  `CREATE TABLE messages (
+     seq INTEGER PRIMARY KEY,
+     kind TEXT NOT NULL,
+     topic TEXT NOT NULL,
+     payload BLOB NOT NULL
+   ) STRICT;
+   CREATE INDEX messages_by_kind ON messages (kind, seq);
+   CREATE TABLE command_results (
+     number INTEGER PRIMARY KEY,
+     id TEXT NOT NULL UNIQUE,
+     result TEXT NOT NULL
+   ) STRICT;
+   CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`,
+]
+
+/** The agent's own database: what must survive a restart. Throws `DATABASE_FAILED`. */
+export const openStorage = (directory: string): DatabaseSync => openDatabase(join(directory, 'agent.db'), migrations)
+
+/** Small values by name, as JSON. */
+export class Settings {
+  private readonly select: StatementSync
+  private readonly upsert: StatementSync
+
+  constructor(database: DatabaseSync) {
+    this.select = database.prepare('SELECT value FROM settings WHERE name = ?')
+    this.upsert = database.prepare('INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)')
+  }
+
+  /** Undefined where there is none, or where it is not JSON any more. */
+  read(name: string): unknown {
+    const row = this.select.get(name) as { value: string } | undefined
+    try {
+      return row && JSON.parse(row.value)
+    } catch {
+      return undefined
+    }
+  }
+
+  write(name: string, value: unknown): void {
+    this.upsert.run(name, JSON.stringify(value))
+  }
+
+  /** How often the agent has started, this start included. */
+  nextBoot(): number {
+    const last = this.read('boot')
+    const boot = (typeof last === 'number' ? last : 0) + 1
+    this.write('boot', boot)
+    return boot
+  }
+}

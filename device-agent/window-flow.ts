@@ -1,0 +1,170 @@
+import type { Policy } from '@faultline/inference'
+import {
+  type AnsweredVerdict,
+  encodePayload,
+  type Inference,
+  type Outcome,
+  type TopicAddress,
+  topicOf,
+  type Verdict,
+} from '@faultline/protocol'
+import { assess, type LocalModel } from './assessment.ts'
+import type { RuntimeSettings } from './configuration.ts'
+import { WindowCounters } from './counters.ts'
+import { Escalations, type Settlement } from './escalations.ts'
+import type { Publisher } from './outbox.ts'
+import type { AgentPoint } from './point-monitor.ts'
+import { PointReporting, type ReportSink } from './reporting.ts'
+import { RoundTrips } from './round-trips.ts'
+import type { SourceWindow } from './source.ts'
+import { escalationOf, inferenceOf, recordOf, revisionOf, type WindowRecord } from './window-record.ts'
+
+export interface WindowFlowOptions {
+  site: string
+  device: string
+  model: LocalModel
+  points: readonly AgentPoint[]
+  publisher: Publisher
+  /** Where inferences and summaries go that are to be published. */
+  send: (address: TopicAddress, payload: Buffer) => void
+  /** Told of every inference, published or not. */
+  announce: (inference: Inference, record: WindowRecord) => void
+}
+
+/** What decides at this moment. */
+export interface Rules {
+  settings: RuntimeSettings
+  policy: Policy
+}
+
+/** The life of a window: assessed, then accepted or escalated, and in the end exactly one inference. */
+export class WindowFlow {
+  readonly counters = new WindowCounters()
+  readonly roundTrips = new RoundTrips()
+  /** Escalations sent for an audit, and verdicts that came after their deadline. */
+  audits = 0
+  revisions = 0
+  /** Bytes of topics and payloads: windows that were sent, and windows that did not have to be. */
+  readonly bytes = { escalated: 0, avoided: 0 }
+  private readonly options: WindowFlowOptions
+  private readonly escalations: Escalations<WindowRecord>
+  private readonly reporting = new Map<string, PointReporting>()
+  private readonly escalationBytes = new Map<string, number>()
+  private rules: Rules
+
+  constructor(options: WindowFlowOptions, rules: Rules) {
+    this.options = options
+    this.rules = rules
+    this.escalations = new Escalations({
+      settled: (record, settlement, afterMs) => this.settled(record, settlement, afterMs),
+      revised: (record, verdict, afterMs) => this.revised(record, verdict, afterMs),
+    })
+    for (const { point, machine } of options.points) {
+      this.reporting.set(point, new PointReporting(machine, rules.settings.reporting, this.sinkFor(point)))
+    }
+  }
+
+  get pending(): number {
+    return this.escalations.size
+  }
+
+  /** From the next window on. */
+  setRules(rules: Rules): void {
+    this.rules = rules
+    for (const reporting of this.reporting.values()) reporting.setMode(rules.settings.reporting)
+  }
+
+  /** Takes one window through. Throws `WINDOW_INVALID` for one that is none, which counts nowhere. */
+  async handle(point: AgentPoint, window: SourceWindow): Promise<void> {
+    const { model, publisher } = this.options
+    const { price } = this.rules.settings
+    const assessment = await assess(window.window, model, this.rules.policy, price)
+    const record = recordOf(window, point, assessment, model, price)
+    if (assessment.decision.action === 'accept') {
+      this.bytes.avoided += this.bytesToEscalate(record, window)
+      this.conclude(record, 'accepted')
+    } else if (publisher.online) this.escalate(record, window)
+    else this.conclude(record, 'offline')
+  }
+
+  /** A server has spoken about a window of a point. */
+  receive(point: string, verdict: Verdict): void {
+    this.escalations.receive(point, verdict)
+  }
+
+  /** Publishes the summaries since the last time. */
+  flushSummaries(): void {
+    for (const reporting of this.reporting.values()) reporting.flush()
+  }
+
+  /** Waits a while for verdicts under way, then ends every window with the local answer. */
+  async finish(timeoutMs: number): Promise<void> {
+    await this.escalations.idle(timeoutMs)
+    this.escalations.abandonAll()
+    this.flushSummaries()
+  }
+
+  private conclude(record: WindowRecord, outcome: Extract<Outcome, 'accepted' | 'offline'>): void {
+    this.counters.conclude(outcome)
+    this.publish(record, inferenceOf(record, outcome))
+  }
+
+  private escalate(record: WindowRecord, window: SourceWindow): void {
+    const { model, publisher } = this.options
+    const { deadlineMs } = this.rules.settings
+    const address = this.escalationAddress(record)
+    const payload = encodePayload('escalation', escalationOf(record, window, model, deadlineMs))
+    this.counters.escalate()
+    if (record.assessment.decision.reason === 'audit') this.audits++
+    this.bytes.escalated += Buffer.byteLength(topicOf(address)) + payload.byteLength
+    this.escalations.add(record.id, record.point, record, deadlineMs)
+    publisher.publishRaw(address, payload).catch(() => this.escalations.abandon(record.id))
+  }
+
+  private settled(record: WindowRecord, { outcome, verdict }: Settlement, afterMs: number): void {
+    this.counters.settle(outcome)
+    this.publish(record, inferenceOf(record, outcome, verdict))
+    if (verdict) this.learn(record, verdict, afterMs)
+  }
+
+  private revised(record: WindowRecord, verdict: AnsweredVerdict, afterMs: number): void {
+    this.revisions++
+    this.publish(record, revisionOf(record, verdict))
+    this.learn(record, verdict, afterMs)
+  }
+
+  private learn({ assessment, price }: WindowRecord, verdict: AnsweredVerdict, afterMs: number): void {
+    this.roundTrips.add(afterMs)
+    // An invalid answer was not the policy's decision, and its confidence is no number to learn from.
+    if (assessment.valid) this.rules.policy.learn({ local: assessment.local, remote: verdict, price })
+  }
+
+  private publish(record: WindowRecord, inference: Inference): void {
+    this.reporting.get(record.point)?.report(inference)
+    this.options.announce(inference, record)
+  }
+
+  private sinkFor(point: string): ReportSink {
+    const { site, device, send } = this.options
+    return {
+      inference: inference => send({ kind: 'inference', site, device, point }, encodePayload('inference', inference)),
+      summary: summary => send({ kind: 'summary', site, device, point }, encodePayload('summary', summary)),
+    }
+  }
+
+  private escalationAddress({ point }: WindowRecord): Extract<TopicAddress, { kind: 'escalation' }> {
+    const { site, device } = this.options
+    return { kind: 'escalation', site, device, point }
+  }
+
+  /** What sending this window would cost. Windows of a point differ by a few bytes, so one is measured. */
+  private bytesToEscalate(record: WindowRecord, window: SourceWindow): number {
+    const known = this.escalationBytes.get(record.point)
+    if (known !== undefined) return known
+    const { model } = this.options
+    const payload = encodePayload('escalation', escalationOf(record, window, model, this.rules.settings.deadlineMs))
+    const bytes = Buffer.byteLength(topicOf(this.escalationAddress(record))) + payload.byteLength
+    this.escalationBytes.set(record.point, bytes)
+    return bytes
+  }
+}

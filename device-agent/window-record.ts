@@ -1,0 +1,117 @@
+import {
+  type AnsweredVerdict,
+  type Escalation,
+  encodeWindow,
+  escalationVersion,
+  type Inference,
+  type ModelReference,
+  newId,
+  type Outcome,
+} from '@faultline/protocol'
+import { type Assessment, finite, type LocalModel, rounded } from './assessment.ts'
+import type { SourceWindow } from './source.ts'
+
+/** One window on its way to an inference: all that must be known to publish it, without its samples. */
+export interface WindowRecord {
+  id: string
+  point: string
+  machine: string
+  at: Date
+  assessment: Assessment
+  model: ModelReference
+  /** The price when the decision was made. */
+  price: number
+  shaftHz?: number
+  truth?: string
+}
+
+const digestDigits = 16
+
+/** A model as messages name it: 64 bit of the digest tell builds apart, and an inference is sent for every window. */
+export function referenceOf({ name, version, digest }: ModelReference): ModelReference {
+  return { name, version, digest: digest.slice(0, 'sha256:'.length + digestDigits) }
+}
+
+export function recordOf(
+  { window, at, truth }: SourceWindow,
+  place: { point: string; machine: string },
+  assessment: Assessment,
+  model: LocalModel,
+  price: number,
+): WindowRecord {
+  const { point, machine } = place
+  const { shaftHz } = window
+  return {
+    id: newId(),
+    point,
+    machine,
+    at,
+    assessment,
+    model: referenceOf(model.model),
+    price,
+    ...(shaftHz !== undefined && { shaftHz }),
+    ...(truth !== undefined && { truth }),
+  }
+}
+
+/** The final answer: the server's where there is a verdict, the device's own otherwise. */
+export function inferenceOf(record: WindowRecord, outcome: Outcome, verdict?: AnsweredVerdict): Inference {
+  const { assessment, model, at } = record
+  const { local, valid, decision, features } = assessment
+  const localConfidence = valid ? rounded(local.confidence) : null
+  return {
+    id: record.id,
+    at: at.toISOString(),
+    machine: record.machine,
+    label: verdict?.label ?? local.label,
+    confidence: verdict ? rounded(verdict.confidence) : localConfidence,
+    decidedBy: verdict ? 'server' : outcome === 'accepted' ? 'local' : 'local-fallback',
+    outcome,
+    reason: decision.reason,
+    numbers: finite(decision.numbers),
+    local: { label: local.label, confidence: localConfidence, model },
+    ...(verdict && {
+      server: {
+        label: verdict.label,
+        confidence: rounded(verdict.confidence),
+        model: referenceOf(verdict.model),
+        agent: verdict.agent,
+      },
+    }),
+    latencyMs: Math.max(0, Date.now() - at.getTime()),
+    features,
+    ...(record.shaftHz !== undefined && { shaftHz: record.shaftHz }),
+  }
+}
+
+/** The verdict came too late to be the answer: a second inference, which replaces the first. */
+export function revisionOf(record: WindowRecord, verdict: AnsweredVerdict): Inference {
+  return { ...inferenceOf(record, 'late', verdict), id: newId(), revises: record.id }
+}
+
+/** The window on its way up. */
+export function escalationOf(
+  record: WindowRecord,
+  { window }: SourceWindow,
+  model: LocalModel,
+  deadlineMs: number,
+): Escalation {
+  const { local, valid, decision } = record.assessment
+  return {
+    v: escalationVersion,
+    id: record.id,
+    at: record.at.toISOString(),
+    machine: record.machine,
+    reason: decision.reason,
+    deadline: new Date(Date.now() + deadlineMs).toISOString(),
+    task: model.task,
+    local: {
+      label: local.label,
+      confidence: valid ? local.confidence : null,
+      probabilities: local.probabilities.map(value => (Number.isFinite(value) ? value : null)),
+      digest: record.model.digest,
+    },
+    window: encodeWindow(window),
+    ...(record.shaftHz !== undefined && { shaftHz: record.shaftHz }),
+  }
+}

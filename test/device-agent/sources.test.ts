@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { createSource, ReplaySource, SimulatedSource, type Source, sourceConfig } from '@faultline/device-agent'
+import { FaultlineError } from '@faultline/protocol'
+import { temporaryDirectory } from '../support/temp.ts'
+import { testSource } from './source-suite.ts'
+
+const rateHz = 12_000
+const windowSamples = 256
+
+testSource({
+  name: 'simulated',
+  create: async intervalMs =>
+    new SimulatedSource({ rateHz, windowSamples, intervalMs, shaftHz: 29, fault: 'outer-race', seed: 1 }),
+})
+
+const recording = { id: 'r', class: 'ball', rateHz, samples: 40 * windowSamples, shaftHz: 29, group: 'r' } as const
+const ramp = Float32Array.from({ length: recording.samples }, (_, i) => i)
+
+testSource({
+  name: 'replay',
+  create: async intervalMs =>
+    new ReplaySource({
+      recording,
+      samples: ramp,
+      windowSamples,
+      loop: true,
+      speed: ((windowSamples / rateHz) * 1_000) / intervalMs,
+    }),
+})
+
+const fast = { recording, samples: ramp, windowSamples, speed: 1e9 }
+
+async function firsts(source: Source, limit: number): Promise<number[]> {
+  const stopping = new AbortController()
+  const values: number[] = []
+  for await (const { window } of source.windows(stopping.signal)) {
+    values.push(window.samples[0]!)
+    if (values.length === limit) stopping.abort()
+  }
+  return values
+}
+
+test('a replay without a loop ends with the last whole window', async () => {
+  const speed = ((windowSamples / rateHz) * 1_000) / 20
+  const source = new ReplaySource({ ...fast, speed, from: 256, to: 256 * 3 + 255 })
+  assert.deepEqual(await firsts(source, 10), [256, 512])
+})
+
+test('a replay begins again where its range begins', async () => {
+  const speed = ((windowSamples / rateHz) * 1_000) / 20
+  const source = new ReplaySource({ ...fast, speed, from: 100, to: 100 + 512, loop: true })
+  assert.deepEqual(await firsts(source, 4), [100, 356, 100, 356])
+})
+
+test('a replay tells the truth and the shaft speed of its recording', async () => {
+  const stopping = new AbortController()
+  for await (const { window, truth } of new ReplaySource(fast).windows(stopping.signal)) {
+    assert.equal(truth, 'ball')
+    assert.equal(window.shaftHz, 29)
+    stopping.abort()
+  }
+})
+
+test('a range outside the recording is refused', () => {
+  for (const range of [{ to: recording.samples + 1 }, { from: recording.samples - 10 }]) {
+    assert.throws(
+      () => new ReplaySource({ ...fast, ...range }),
+      (error: unknown) => error instanceof FaultlineError && error.code === 'RECORDING_INVALID',
+    )
+  }
+})
+
+test('a simulated machine is sound until its fault begins, and its level grows with the fault', async () => {
+  const source = new SimulatedSource({
+    rateHz,
+    windowSamples: 2_048,
+    intervalMs: 1_000,
+    speed: 100,
+    shaftHz: 29,
+    fault: 'outer-race',
+    faultAfterS: 3,
+    growthS: 5,
+    seed: 1,
+  })
+  const stopping = new AbortController()
+  const levels: { truth?: string; rms: number }[] = []
+  for await (const { window, truth } of source.windows(stopping.signal)) {
+    levels.push({ truth, rms: Math.sqrt(window.samples.reduce((sum, x) => sum + x * x, 0) / window.samples.length) })
+    if (levels.length === 10) stopping.abort()
+  }
+  assert.equal(levels[0]!.truth, 'normal')
+  assert.equal(levels.at(-1)!.truth, 'outer-race')
+  assert.ok(levels.at(-1)!.rms > 2 * levels[0]!.rms, JSON.stringify(levels))
+})
+
+async function dataset(t: TestContext): Promise<string> {
+  const directory = await temporaryDirectory(t)
+  const samples = Float32Array.from({ length: 4_096 }, (_, i) => Math.sin(i))
+  const bytes = Buffer.from(samples.buffer)
+  const sha256 = createHash('sha256').update(bytes).digest('hex')
+  await writeFile(join(directory, 'press.f32'), bytes)
+  const entry = { file: 'press.f32', class: 'inner', samplingRateHz: rateHz, samples: 4_096, sha256, rpm: 1_740 }
+  await writeFile(join(directory, 'manifest.json'), JSON.stringify([entry]))
+  return directory
+}
+
+test('a source is made from its configuration', async t => {
+  const directory = await dataset(t)
+  const config = sourceConfig.parse({ kind: 'replay', directory, recording: 'press' })
+  const source = await createSource(config, { samples: 2_048, rateHz })
+  assert.equal(source.windowSamples, 2_048)
+  assert.equal(source.rateHz, rateHz)
+  const simulated = await createSource(sourceConfig.parse({ kind: 'simulated' }), { samples: 2_048, rateHz })
+  assert.equal(simulated.rateHz, rateHz)
+})
+
+test('a recording that is not there, or was made at another rate than the model, is refused by name', async t => {
+  const directory = await dataset(t)
+  const config = (name: string) => sourceConfig.parse({ kind: 'replay', directory, recording: name })
+  const refused = (pattern: RegExp) => (error: unknown) =>
+    error instanceof FaultlineError && error.code === 'RECORDING_INVALID' && pattern.test(error.message)
+  await assert.rejects(createSource(config('drill'), { samples: 2_048, rateHz }), refused(/drill/))
+  await assert.rejects(createSource(config('press'), { samples: 2_048, rateHz: 48_000 }), refused(/12000 Hz.*48000 Hz/))
+})
