@@ -1,0 +1,24 @@
+import { engineNames } from '@faultline/inference'
+import { identifier } from '@faultline/protocol'
+import { z } from 'zod'
+
+/** The file a server agent starts from. */
+export const serverAgentConfig = z.strictObject({
+  server: identifier.describe('The server, as enrolled'),
+  broker: z
+    .strictObject({
+      url: z.url({ protocol: /^(mqtts?|wss?)$/ }).describe('mqtt://, mqtts://, ws:// or wss://'),
+      secret: z.string().min(1).describe('What enrolment gave'),
+    })
+    .describe('How the broker is reached'),
+  models: z.array(z.string().min(1)).min(1).describe('Directories of server model bundles, one for each task'),
+  engine: z
+    .enum(['auto', ...engineNames])
+    .default('auto')
+    .describe('auto: the first that works here'),
+  maxBatch: z.int().positive().max(1_024).default(32).describe('Windows the model takes at once'),
+  maxQueue: z.int().positive().max(100_000).default(256).describe('Escalations that may wait; more are rejected'),
+  clockToleranceMs: z.int().nonnegative().default(2_000).describe("How far a device's clock may be behind"),
+})
+
+export type ServerAgentConfig = z.infer<typeof serverAgentConfig>

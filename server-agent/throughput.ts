@@ -1,0 +1,45 @@
+const recentMs = 10_000
+/** Weight of the newest batch: a few batches decide, one does not. */
+const newest = 0.3
+
+/** How fast the agent works, measured on its own batches. */
+export class Throughput {
+  private msPerWindow: number | undefined
+  private readonly batches: { at: number; windows: number }[] = []
+  private current: { startedAt: number; windows: number } | undefined
+
+  /** A batch begins. */
+  begin(windows: number): void {
+    this.current = { startedAt: performance.now(), windows }
+  }
+
+  /** The batch is done. */
+  end(): void {
+    if (!this.current) return
+    const { startedAt, windows } = this.current
+    this.current = undefined
+    const now = performance.now()
+    const sample = (now - startedAt) / windows
+    this.msPerWindow = this.msPerWindow === undefined ? sample : newest * sample + (1 - newest) * this.msPerWindow
+    this.batches.push({ at: now, windows })
+    this.prune(now)
+  }
+
+  /** Time the agent needs for so many windows. Before the first batch is done, what that one has taken so far. */
+  expectedMs(windows: number): number {
+    const { current } = this
+    const running = current ? (performance.now() - current.startedAt) / current.windows : 0
+    return Math.ceil(windows * (this.msPerWindow ?? running))
+  }
+
+  /** Windows per second over the last ten seconds. */
+  get windowsPerSecond(): number {
+    this.prune(performance.now())
+    const windows = this.batches.reduce((sum, batch) => sum + batch.windows, 0)
+    return windows / (recentMs / 1_000)
+  }
+
+  private prune(now: number): void {
+    while (this.batches[0] && now - this.batches[0].at > recentMs) this.batches.shift()
+  }
+}

@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { stringify } from 'yaml'
+import { startAgentBroker } from '../support/agent-broker.ts'
+import { observe } from '../support/observer.ts'
+import { startScript } from '../support/processes.ts'
+import { temporaryDirectory } from '../support/temp.ts'
+
+test('the program runs from its file, names its models, and ends when told to', async t => {
+  const broker = await startAgentBroker(t)
+  const watcher = await observe(t, broker)
+  const file = join(await temporaryDirectory(t), 'server.yaml')
+  const { url, secret } = broker
+  await writeFile(file, stringify({ server: 'server-1', broker: { url, secret }, models: ['models/bearing-server'] }))
+  const program = startScript(t, 'server-agent/main.ts', ['--config', file])
+  const state = await watcher.seeOne('server-state').catch(error => assert.fail(`${error}\n${program.output}`))
+  assert.ok(state.online)
+  assert.equal(state.models[0]?.task, 'bearing-fault')
+  assert.equal(await program.stop(), 0, program.output)
+  await watcher.seeOne('server-state', ({ online }) => !online)
+})
