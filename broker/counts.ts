@@ -1,0 +1,22 @@
+/** What a broker has seen since it was made. */
+export interface BrokerCounts {
+  /** Connections that have logged in and not yet ended. */
+  connected: number
+  /** PUBLISH packets taken from clients, and handed to them. */
+  received: number
+  sent: number
+  refusedLogins: number
+  refusedPublishes: number
+  refusedSubscriptions: number
+  oversizedPackets: number
+}
+
+export const noCounts = (): BrokerCounts => ({
+  connected: 0,
+  received: 0,
+  sent: 0,
+  refusedLogins: 0,
+  refusedPublishes: 0,
+  refusedSubscriptions: 0,
+  oversizedPackets: 0,
+})

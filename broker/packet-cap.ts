@@ -1,0 +1,63 @@
+import type { Duplex } from 'node:stream'
+import { FaultlineError } from '@faultline/protocol'
+
+/**
+ * Reads only the fixed headers of a stream of MQTT packets (MQTT 3.1.1, 2.2): one byte of type, then the remaining
+ * length in one to four bytes of seven bits each. Whatever way the stream is cut into chunks, the length of a packet is
+ * known before its body is kept anywhere.
+ */
+export class PacketCap {
+  private readonly maximumBytes: number
+  private bodyBytesLeft = 0
+  private lengthBytes = 0
+  private length = 0
+  private expectsType = true
+
+  /** `maximumBytes` bounds the remaining length: variable header (the topic is in there) and payload. */
+  constructor(maximumBytes: number) {
+    this.maximumBytes = maximumBytes
+  }
+
+  /** False when the chunk announces a packet above the limit, or a length that is none; the stream is lost then. */
+  accepts(chunk: Uint8Array): boolean {
+    let i = 0
+    while (i < chunk.length) {
+      if (this.bodyBytesLeft > 0) {
+        const skipped = Math.min(this.bodyBytesLeft, chunk.length - i)
+        this.bodyBytesLeft -= skipped
+        i += skipped
+      } else if (this.expectsType) {
+        this.expectsType = false
+        this.length = 0
+        this.lengthBytes = 0
+        i++
+      } else {
+        const byte = chunk[i++]!
+        this.length += (byte & 0x7f) << (7 * this.lengthBytes++)
+        if (this.length > this.maximumBytes) return false
+        if (byte < 0x80) {
+          this.bodyBytesLeft = this.length
+          this.expectsType = true
+        } else if (this.lengthBytes === 4) return false // MQTT 3.1.1, 2.2.3: at most four bytes
+      }
+    }
+    return true
+  }
+}
+
+/**
+ * Puts a cap in front of whatever reads packets from a connection. The parser behind it keeps a packet's bytes until the
+ * packet is complete, so a length it believes is memory it gives away, even to somebody who has not logged in. Taking the
+ * place of `read` costs one look at each header; a stream in between would copy every byte.
+ */
+export function capPackets(connection: Duplex, maximumBytes: number, exceeded: () => void): void {
+  const cap = new PacketCap(maximumBytes)
+  const read = connection.read.bind(connection)
+  connection.read = (size?: number) => {
+    const chunk: Buffer | null = read(size)
+    if (chunk === null || cap.accepts(chunk)) return chunk
+    exceeded()
+    connection.destroy(new FaultlineError('MESSAGE_TOO_LARGE', `a packet exceeds ${maximumBytes} bytes`))
+    return null
+  }
+}

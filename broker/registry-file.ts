@@ -1,0 +1,45 @@
+import { credentialQuery, FaultlineError, parseIdentity, type RegistryReader } from '@faultline/protocol'
+import { type DatabaseSync, openReadOnly, type Service, type StatementSync } from '@faultline/runtime'
+
+/**
+ * The registry as another process keeps it, for a broker that runs alone. Every login reads the file, so that enrolment
+ * and revocation hold at once.
+ */
+export class RegistryFile implements RegistryReader, Service {
+  private readonly path: string
+  private database: DatabaseSync | undefined
+  private query: StatementSync | undefined
+
+  constructor(path: string) {
+    this.path = path
+  }
+
+  /** Throws `DATABASE_FAILED`, also for a file that is no registry. */
+  async start(): Promise<void> {
+    const database = openReadOnly(this.path)
+    try {
+      database.exec('PRAGMA busy_timeout = 5000')
+      this.query = database.prepare(credentialQuery)
+    } catch (cause) {
+      database.close()
+      throw new FaultlineError('DATABASE_FAILED', `${this.path}: no registry: ${(cause as Error).message}`, { cause })
+    }
+    this.database = database
+  }
+
+  async stop(): Promise<void> {
+    this.query = undefined
+    this.database?.close()
+    this.database = undefined
+  }
+
+  /** Throws `DATABASE_FAILED`. */
+  credential(name: string): ReturnType<RegistryReader['credential']> {
+    try {
+      const row = this.query?.get(name) as { name: string; secret_hash: string } | undefined
+      return row && { identity: parseIdentity(row.name), secretHash: row.secret_hash }
+    } catch (cause) {
+      throw new FaultlineError('DATABASE_FAILED', `${this.path}: ${(cause as Error).message}`, { cause })
+    }
+  }
+}

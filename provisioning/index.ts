@@ -1,0 +1,1 @@
+export { type AuditEntry, Registry, type RegistryEntry, type RegistryFilter } from './registry.ts'

@@ -1,0 +1,21 @@
+import { registryTable } from '@faultline/protocol'
+
+/** Each runs once, in order; what was released is never edited. */
+export const migrations: readonly string[] = [
+  registryTable,
+  `
+ALTER TABLE identities ADD COLUMN site TEXT;
+ALTER TABLE identities ADD COLUMN rotated_at TEXT;
+CREATE TABLE audit_log (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  at TEXT NOT NULL,
+  action TEXT NOT NULL CHECK (action IN ('enrolled', 'rotated', 'revoked')),
+  name TEXT NOT NULL,
+  actor TEXT NOT NULL
+) STRICT;
+CREATE INDEX audit_log_by_name ON audit_log (name, sequence);
+CREATE TRIGGER audit_log_keeps_entries BEFORE DELETE ON audit_log
+  BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;
+CREATE TRIGGER audit_log_keeps_words BEFORE UPDATE ON audit_log
+  BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;`,
+]

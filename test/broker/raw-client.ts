@@ -1,0 +1,60 @@
+import { once } from 'node:events'
+import { connect as connectSocket, type Socket } from 'node:net'
+import type { TestContext } from 'node:test'
+import { type IConnectPacket, type Packet, parser, writeToStream } from 'mqtt-packet'
+
+/** A client that says what it is told to, and keeps no rules. */
+export class RawClient {
+  readonly socket: Socket
+  private readonly packets: Packet[] = []
+
+  constructor(socket: Socket) {
+    this.socket = socket
+    const reader = parser()
+    reader.on('packet', packet => {
+      this.packets.push(packet)
+      socket.emit('packet')
+    })
+    socket.on('data', bytes => reader.parse(bytes))
+    socket.on('error', () => {}) // The broker ends connections, with what was written on its way.
+  }
+
+  send(packet: Packet): void {
+    writeToStream(packet, this.socket)
+  }
+
+  /** The next packet of a kind; those before it are dropped. */
+  async next<C extends Packet['cmd']>(cmd: C): Promise<Extract<Packet, { cmd: C }>> {
+    const signal = AbortSignal.timeout(10_000)
+    for (;;) {
+      const packet = this.packets.shift()
+      if (packet?.cmd === cmd) return packet as Extract<Packet, { cmd: C }>
+      if (!packet) await once(this.socket, 'packet', { signal })
+    }
+  }
+
+  /** Resolves when the broker has ended the connection. */
+  async closed(): Promise<void> {
+    if (!this.socket.closed) await once(this.socket, 'close', { signal: AbortSignal.timeout(10_000) })
+  }
+}
+
+/** A CONNECT of a client that wants nothing special. */
+export const connectPacket = {
+  cmd: 'connect',
+  protocolId: 'MQTT',
+  protocolVersion: 4,
+  clean: true,
+  keepalive: 0,
+  clientId: 'raw',
+} as const satisfies IConnectPacket
+
+/** Opens a connection; sends CONNECT when there is one to send. */
+export async function connectRaw(t: TestContext, port: number, packet?: Partial<IConnectPacket>): Promise<RawClient> {
+  const socket = connectSocket(port, '127.0.0.1')
+  t.after(() => socket.destroy())
+  await once(socket, 'connect')
+  const client = new RawClient(socket)
+  if (packet) client.send({ ...connectPacket, ...packet })
+  return client
+}

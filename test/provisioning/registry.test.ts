@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { identityOf, verifySecret } from '@faultline/protocol'
+import { Registry } from '@faultline/provisioning'
+import { openDatabase } from '@faultline/runtime'
+import { startScript } from '../support/processes.ts'
+import { temporaryDirectory } from '../support/temp.ts'
+
+const press = identityOf('device', 'plant-a', 'press-1')
+const pump = identityOf('device', 'plant-b', 'pump-2')
+const anna = identityOf('operator', 'anna')
+
+async function openRegistry(t: Parameters<typeof temporaryDirectory>[0], path = ':memory:'): Promise<Registry> {
+  const registry = new Registry(path)
+  await registry.start()
+  t.after(() => registry.stop())
+  return registry
+}
+
+test('an enrolled identity has a credential that verifies its secret and no other', async t => {
+  const registry = await openRegistry(t)
+  const { secret } = await registry.enroll(press)
+  const credential = registry.credential(press.name)
+  assert.deepEqual(credential?.identity, press)
+  assert.ok(await verifySecret(secret, credential.secretHash))
+  assert.equal(await verifySecret(`${secret}x`, credential.secretHash), false)
+  for (const name of ['', pump.name, 'devices/plant-a/%', '__proto__'])
+    assert.equal(registry.credential(name), undefined)
+})
+
+test('a name is enrolled once, until it is revoked', async t => {
+  const registry = await openRegistry(t)
+  const first = await registry.enroll(press)
+  await assert.rejects(registry.enroll(press), { code: 'IDENTITY_EXISTS' })
+  registry.revoke(press.name)
+  assert.equal(registry.credential(press.name), undefined)
+  const second = await registry.enroll(press)
+  assert.notEqual(first.secret, second.secret)
+  const hash = registry.credential(press.name)!.secretHash
+  assert.ok(await verifySecret(second.secret, hash))
+  assert.equal(await verifySecret(first.secret, hash), false)
+  assert.equal(registry.show(press.name).revokedAt, undefined)
+})
+
+test('rotation replaces the secret', async t => {
+  const registry = await openRegistry(t)
+  const { secret: old } = await registry.enroll(anna)
+  const { secret } = await registry.rotate(anna.name)
+  const hash = registry.credential(anna.name)!.secretHash
+  assert.ok(await verifySecret(secret, hash))
+  assert.equal(await verifySecret(old, hash), false)
+})
+
+test('what is not enrolled, or no longer, cannot be changed', async t => {
+  const registry = await openRegistry(t)
+  const unknown = { code: 'IDENTITY_UNKNOWN' }
+  assert.throws(() => registry.show(anna.name), unknown)
+  assert.throws(() => registry.revoke(anna.name), unknown)
+  await assert.rejects(registry.rotate(anna.name), unknown)
+  await registry.enroll(anna)
+  registry.revoke(anna.name)
+  assert.throws(() => registry.revoke(anna.name), unknown)
+  await assert.rejects(registry.rotate(anna.name), unknown)
+})
+
+test('the list is filtered by role and site, and leaves the revoked out unless asked', async t => {
+  const registry = await openRegistry(t)
+  for (const identity of [press, pump, anna]) await registry.enroll(identity)
+  registry.revoke(pump.name)
+  const names = (filter?: Parameters<Registry['list']>[0]) => registry.list(filter).map(({ name }) => name)
+  assert.deepEqual(names(), [press.name, anna.name])
+  assert.deepEqual(names({ includeRevoked: true }), [press.name, pump.name, anna.name])
+  assert.deepEqual(names({ role: 'device' }), [press.name])
+  assert.deepEqual(names({ site: 'plant-b' }), [])
+  assert.deepEqual(names({ site: 'plant-b', includeRevoked: true }), [pump.name])
+  assert.ok(registry.list({ role: 'device' })[0]?.enrolledAt)
+})
+
+test('every state change is in the audit log, which only grows', async t => {
+  const path = join(await temporaryDirectory(t), 'registry.db')
+  const registry = await openRegistry(t, path)
+  await registry.enroll(press)
+  await registry.enroll(anna)
+  await registry.rotate(press.name)
+  registry.revoke(press.name)
+  await assert.rejects(registry.enroll(anna))
+  assert.deepEqual(
+    registry.history(press.name).map(({ action }) => action),
+    ['enrolled', 'rotated', 'revoked'],
+  )
+  assert.equal(registry.history().length, 4)
+  assert.ok(registry.history().every(({ at, actor }) => !Number.isNaN(Date.parse(at)) && actor !== ''))
+  const database = openDatabase(path, ['', ''])
+  t.after(() => database.close())
+  for (const change of ['DELETE FROM audit_log', "UPDATE audit_log SET name = 'x'"]) {
+    assert.throws(() => database.exec(change), /only grows/)
+  }
+})
+
+test('the registry and the files beside it are for their owner alone', async t => {
+  const directory = await temporaryDirectory(t)
+  const path = join(directory, 'below', 'registry.db')
+  const registry = await openRegistry(t, path)
+  await registry.enroll(press)
+  for (const file of [path, `${path}-wal`, `${path}-shm`]) assert.equal((await stat(file)).mode & 0o777, 0o600, file)
+})
+
+test('two processes make the registry and enrol in it at the same time', async t => {
+  const path = join(await temporaryDirectory(t), 'registry.db')
+  const enrol = (device: string) => {
+    const flags = ['enroll', '--site', 'plant-a', '--device', device, '--no-config', '--registry', path]
+    return startScript(t, 'provisioning/main.ts', flags)
+  }
+  // The same name twice: exactly one of them is told that it came too late.
+  const programs = [enrol('press-1'), enrol('press-1'), enrol('pump-2')]
+  const codes = await Promise.all(programs.map(program => program.exited))
+  const output = programs.map(program => program.output).join('')
+  assert.equal(codes[2], 0, output)
+  assert.deepEqual(codes.slice(0, 2).sort(), [0, 2], output)
+  assert.match(output, /IDENTITY_EXISTS/)
+  const registry = await openRegistry(t, path)
+  assert.deepEqual(
+    registry.list().map(({ id }) => id),
+    ['press-1', 'pump-2'],
+  )
+  assert.equal(registry.history().length, 2)
+})
+
+test('a path that cannot be a registry is refused with a code', async t => {
+  const directory = await temporaryDirectory(t)
+  await assert.rejects(new Registry(directory).start(), { code: 'DATABASE_FAILED' })
+  assert.throws(() => new Registry(':memory:').credential('x'), { code: 'DATABASE_FAILED' })
+})
