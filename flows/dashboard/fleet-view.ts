@@ -1,0 +1,188 @@
+import type { Alarm, Health, Message } from '@faultline/protocol'
+import { isActive } from '../alarms/lifecycle.ts'
+import { MachineRecord } from './machine-record.ts'
+
+export type MachineStatus = 'alarm' | 'suspect' | 'normal' | 'unknown' | 'offline'
+
+export interface MachineRow {
+  site: string
+  machine: string
+  status: MachineStatus
+  /** Faults with an active alarm. */
+  faults: string[]
+  label: string | null
+  confidence: number | null
+  decidedBy: string | null
+  since: string | null
+  source: string | null
+  windows: number
+  /** Share of the windows seen that went up to a server; null before the first. */
+  escalatedShare: number | null
+  /** See `MachineRecord.history`. */
+  history: string
+}
+
+export interface FleetSnapshot {
+  at: string
+  totals: {
+    machines: number
+    alarms: number
+    unacknowledged: number
+    devices: { known: number; online: number }
+    servers: { known: number; online: number }
+    windows: number
+    escalatedShare: number | null
+    /** What the devices sent, and what they would have sent had they escalated every window. */
+    bytes: { sent: number; ifAllEscalated: number | null }
+    roundTripMs: number | null
+  }
+  machines: MachineRow[]
+  alarms: Alarm[]
+}
+
+/** A page does not get longer than this; the totals count everything. */
+const longestList = 200
+const statusOrder: readonly MachineStatus[] = ['alarm', 'suspect', 'unknown', 'offline', 'normal']
+
+interface DeviceRecord {
+  online: boolean
+  machines: Set<string>
+  health?: Health
+}
+
+/** Sums the fleet's messages up into what a page shows. Pure: no clock, no timers, no MQTT. */
+export class FleetView {
+  private readonly normal: string
+  private readonly machines = new Map<string, MachineRecord>()
+  private readonly devices = new Map<string, DeviceRecord>()
+  private readonly servers = new Map<string, boolean>()
+  private readonly alarms = new Map<string, Alarm>()
+
+  constructor(normal: string) {
+    this.normal = normal
+  }
+
+  apply(message: Message): void {
+    if (message.kind === 'inference') {
+      const { site, device, point } = message.address
+      this.device(site, device).machines.add(`${site}/${message.payload.machine}`)
+      this.machine(site, message.payload.machine).observe(device, point, message.payload)
+    } else if (message.kind === 'summary') {
+      this.machine(message.address.site, message.payload.machine).summarise(message.payload)
+    } else if (message.kind === 'state') {
+      const { site, device } = message.address
+      const record = this.device(site, device)
+      record.online = message.payload.online
+      for (const { machine } of message.payload.online ? message.payload.points : []) {
+        record.machines.add(`${site}/${machine}`)
+        this.machine(site, machine)
+      }
+    } else if (message.kind === 'health') {
+      this.device(message.address.site, message.address.device).health = message.payload
+    } else if (message.kind === 'server-state') {
+      this.servers.set(message.address.server, message.payload.online)
+    } else if (message.kind === 'alarm') {
+      const { site, machine, fault } = message.address
+      this.machine(site, machine)
+      this.alarms.set(`${site}/${machine}/${fault}`, message.payload)
+    }
+  }
+
+  snapshot(now: Date): FleetSnapshot {
+    const alarms = [...this.alarms.values()].filter(alarm => alarm.state !== 'normal').sort(byUrgency)
+    const offline = this.machinesWithoutDevice()
+    const machines = [...this.machines].map(([key, record]) => this.row(record, offline.has(key), alarms))
+    return {
+      at: now.toISOString(),
+      totals: {
+        machines: machines.length,
+        alarms: alarms.filter(isActive).length,
+        unacknowledged: alarms.filter(alarm => !alarm.acknowledged).length,
+        devices: { known: this.devices.size, online: [...this.devices.values()].filter(d => d.online).length },
+        servers: { known: this.servers.size, online: [...this.servers.values()].filter(Boolean).length },
+        ...this.traffic(),
+      },
+      machines: machines.sort(bySeverity).slice(0, longestList),
+      alarms: alarms.slice(0, longestList),
+    }
+  }
+
+  private row(record: MachineRecord, offline: boolean, alarms: readonly Alarm[]): MachineRow {
+    const { site, machine, windows, escalated, history, spokesman } = record
+    const faults = alarms
+      .filter(alarm => alarm.site === site && alarm.machine === machine && isActive(alarm))
+      .map(alarm => alarm.fault)
+    return {
+      site,
+      machine,
+      status: this.statusOf(record, faults, offline),
+      faults,
+      label: spokesman?.label ?? null,
+      confidence: spokesman?.confidence ?? null,
+      decidedBy: spokesman?.decidedBy ?? null,
+      since: spokesman?.since ?? null,
+      source: spokesman ? `${spokesman.device}/${spokesman.point}` : null,
+      windows,
+      escalatedShare: windows > 0 ? escalated / windows : null,
+      history,
+    }
+  }
+
+  private statusOf({ spokesman }: MachineRecord, faults: readonly string[], offline: boolean): MachineStatus {
+    if (faults.length > 0) return 'alarm'
+    if (offline) return 'offline'
+    if (!spokesman || spokesman.confidence === null) return 'unknown'
+    return spokesman.label === this.normal ? 'normal' : 'suspect'
+  }
+
+  /** From the devices' own counters, which include what was seen before this page was opened. */
+  private traffic(): Pick<FleetSnapshot['totals'], 'windows' | 'escalatedShare' | 'bytes' | 'roundTripMs'> {
+    const healths = [...this.devices.values()].flatMap(({ health }) => health ?? [])
+    const sum = (read: (health: Health) => number) => healths.reduce((total, health) => total + read(health), 0)
+    const windows = sum(health => health.counters.windows)
+    const escalated = sum(({ counters: c }) => c.answered + c.late + c.rejected + c.pending)
+    const sent = sum(health => health.bytes.sent)
+    const escalations = sum(health => health.bytes.escalations)
+    const trips = healths.flatMap(({ roundTripMs }) => (roundTripMs?.samples ? roundTripMs.median : []))
+    return {
+      windows,
+      escalatedShare: windows > 0 ? escalated / windows : null,
+      bytes: {
+        sent,
+        ifAllEscalated: escalated > 0 ? Math.round(sent - escalations + (escalations / escalated) * windows) : null,
+      },
+      roundTripMs: trips.sort((a, b) => a - b)[Math.floor(trips.length / 2)] ?? null,
+    }
+  }
+
+  private machinesWithoutDevice(): Set<string> {
+    const served = new Set<string>()
+    for (const { online, machines } of this.devices.values()) {
+      if (online) for (const machine of machines) served.add(machine)
+    }
+    return new Set([...this.machines.keys()].filter(machine => !served.has(machine)))
+  }
+
+  private machine(site: string, machine: string): MachineRecord {
+    const key = `${site}/${machine}`
+    const record = this.machines.get(key) ?? new MachineRecord(site, machine, this.normal)
+    this.machines.set(key, record)
+    return record
+  }
+
+  private device(site: string, device: string): DeviceRecord {
+    const key = `${site}/${device}`
+    const record = this.devices.get(key) ?? { online: false, machines: new Set() }
+    this.devices.set(key, record)
+    return record
+  }
+}
+
+const urgency = (alarm: Alarm): number => (isActive(alarm) ? 2 : 0) + (alarm.acknowledged ? 0 : 1)
+
+const byUrgency = (a: Alarm, b: Alarm): number => urgency(b) - urgency(a) || Date.parse(b.since) - Date.parse(a.since)
+
+const bySeverity = (a: MachineRow, b: MachineRow): number =>
+  statusOrder.indexOf(a.status) - statusOrder.indexOf(b.status) ||
+  a.site.localeCompare(b.site, 'en', { numeric: true }) ||
+  a.machine.localeCompare(b.machine, 'en', { numeric: true })

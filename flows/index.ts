@@ -1,0 +1,7 @@
+export * from './alarms/alarm-rule.ts'
+export * from './alarms/lifecycle.ts'
+export * from './build.ts'
+export * from './config.ts'
+export * from './dashboard/fleet-view.ts'
+export * from './runner.ts'
+export type { BrokerAccess } from './settings.ts'

@@ -1,0 +1,116 @@
+import {
+  decodePayload,
+  FaultlineError,
+  identifier,
+  parseTopic,
+  toFaultlineError,
+  topicOf,
+  topicRoot,
+} from '@faultline/protocol'
+import { z } from 'zod'
+import { AlarmKeeper, type Windows } from '../alarms/alarm-keeper.ts'
+import type { AlarmChange } from '../alarms/alarm-rule.ts'
+import { isActive, needsAttention } from '../alarms/lifecycle.ts'
+import { linkOf, showConnection } from './broker.ts'
+import type { NodeConfig, NodeMessage, NodeRed, NodeStatus, RuntimeNode } from './node-red.ts'
+
+interface AlarmConfig {
+  broker?: string
+  normal?: string
+  onVotes?: string | number
+  onWindows?: string | number
+  offVotes?: string | number
+  offWindows?: string | number
+}
+
+const alarmName = z.object({ site: identifier, machine: identifier, fault: identifier })
+
+/** `faultline-alarm`: windows in, alarms out; a thin shell around `AlarmKeeper`. */
+export default function register(red: NodeRed): void {
+  function FaultlineAlarm(this: RuntimeNode<never>, config: NodeConfig<AlarmConfig>): void {
+    red.nodes.createNode(this, config)
+    try {
+      const link = linkOf(red, config.broker)
+      const keeper = new AlarmKeeper({
+        link,
+        rule: {
+          normal: config.normal || 'normal',
+          on: { votes: Number(config.onVotes ?? 4), windows: Number(config.onWindows ?? 6) },
+          off: { votes: Number(config.offVotes ?? 10), windows: Number(config.offWindows ?? 12) },
+        },
+        onChange: change => {
+          this.status(statusOf(keeper))
+          this.send(toNodeMessage(change))
+        },
+        onError: error => this.error(error, {}),
+      })
+      const showRestored = () => this.status(statusOf(keeper))
+      void keeper.start()
+      const hide = showConnection(this, link, () => statusOf(keeper))
+      link.on('settled', showRestored)
+      this.on('input', (message, _send, done) => {
+        handle(keeper, message).then(
+          () => done(),
+          thrown => done(toFaultlineError(thrown)),
+        )
+      })
+      this.on('close', (_removed, done) => {
+        link.off('settled', showRestored)
+        hide()
+        void keeper.stop().finally(done)
+      })
+    } catch (thrown) {
+      const error = toFaultlineError(thrown)
+      this.status({ fill: 'red', shape: 'ring', text: error.code })
+      this.error(error)
+    }
+  }
+  red.nodes.registerType('faultline-alarm', FaultlineAlarm as (this: never, config: NodeConfig<AlarmConfig>) => void)
+}
+
+async function handle(keeper: AlarmKeeper, message: NodeMessage): Promise<void> {
+  if (message.topic === 'acknowledge') return acknowledge(keeper, message.payload)
+  const windows = readWindows(message)
+  if (windows) await keeper.observe(windows)
+}
+
+async function acknowledge(keeper: AlarmKeeper, payload: unknown): Promise<void> {
+  const parsed = alarmName.safeParse(payload)
+  if (!parsed.success) {
+    throw new FaultlineError('MESSAGE_INVALID', 'acknowledge: the payload must name site, machine and fault')
+  }
+  if (await keeper.acknowledge(parsed.data)) return
+  const { site, machine, fault } = parsed.data
+  throw new FaultlineError('MESSAGE_INVALID', `acknowledge: ${site}/${machine}/${fault} needs no acknowledgement`)
+}
+
+/**
+ * From a `faultline-events` node, or from a plain MQTT node in any of the forms it can deliver. Undefined for messages
+ * that say nothing about windows.
+ */
+function readWindows({ topic, payload }: NodeMessage): Windows | undefined {
+  const address = typeof topic === 'string' ? parseTopic(topic) : undefined
+  if (!address) throw new FaultlineError('TOPIC_UNKNOWN', `expected a topic under ${topicRoot}/, or "acknowledge"`)
+  const { kind } = address
+  if (kind !== 'inference' && kind !== 'summary') return undefined
+  const bytes =
+    payload instanceof Uint8Array ? payload : Buffer.from(typeof payload === 'string' ? payload : toJson(payload))
+  return { kind, address, payload: decodePayload(kind, bytes) } as Windows
+}
+
+/** `JSON.stringify` gives undefined for what has no JSON form. */
+const toJson = (value: unknown): string => (JSON.stringify(value) as string | undefined) ?? ''
+
+function toNodeMessage({ change, alarm }: AlarmChange): NodeMessage {
+  const address = { kind: 'alarm', site: alarm.site, machine: alarm.machine, fault: alarm.fault } as const
+  return { topic: topicOf(address), payload: alarm, change, faultline: { kind: 'alarm', address } }
+}
+
+function statusOf(keeper: AlarmKeeper): NodeStatus {
+  const alarms = [...keeper.alarms()]
+  const active = alarms.filter(isActive).length
+  const open = alarms.filter(needsAttention).length
+  const text = `${active} active, ${open} to acknowledge`
+  if (active > 0) return { fill: 'red', shape: 'dot', text }
+  return open > 0 ? { fill: 'yellow', shape: 'dot', text } : { fill: 'green', shape: 'dot', text: 'no alarm' }
+}

@@ -1,0 +1,205 @@
+import { once } from 'node:events'
+import { constants } from 'node:fs'
+import { access, mkdir, writeFile } from 'node:fs/promises'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join, resolve } from 'node:path'
+import { FaultlineError, toFaultlineError } from '@faultline/protocol'
+import { type Logger, listenError, type Service } from '@faultline/runtime'
+import { buildNodes, nodesPackage, shippedFlow } from './build.ts'
+import {
+  type BrokerAccess,
+  credentialKeyFile,
+  editorRoot,
+  keptSecret,
+  nodeRedSettings,
+  passwordFile,
+} from './settings.ts'
+
+export interface FlowRunnerOptions {
+  /** Flows, credentials, the built nodes and the editor's password; made when it does not exist. */
+  userDirectory: string
+  host?: string
+  /** 0 takes any free port. */
+  port: number
+  broker: BrokerAccess
+  logger: Logger
+  /** Of the editor's user `admin`. Generated and kept in the user directory when absent. */
+  adminPassword?: string
+  /** Name inside the user directory, or an absolute path. The shipped flow is written there if nothing is. */
+  flowFile?: string
+}
+
+type NodeRed = typeof import('node-red')['default']
+
+/** Node-RED is one object per process and cannot start twice (lib/red.js says so of `stop`). */
+let used = false
+
+const startLimitMs = 30_000
+
+/** Embeds Node-RED with the nodes, the flow and the dashboard of Faultline. */
+export class FlowRunner implements Service {
+  private readonly options: FlowRunnerOptions
+  private readonly directory: string
+  private server: Server | undefined
+  private red: NodeRed | undefined
+  private ready = false
+
+  constructor(options: FlowRunnerOptions) {
+    this.options = options
+    this.directory = resolve(options.userDirectory)
+  }
+
+  /** After start. */
+  get port(): number {
+    return (this.server?.address() as AddressInfo | null)?.port ?? this.options.port
+  }
+
+  get dashboardUrl(): string {
+    return `${this.origin}/dashboard/fleet`
+  }
+
+  get editorUrl(): string {
+    return `${this.origin}${editorRoot}/`
+  }
+
+  /** Holds the password of the editor's user `admin`, unless one was given. */
+  get passwordFile(): string {
+    return passwordFile(this.directory)
+  }
+
+  /** Resolves when the flows run. Throws `ADDRESS_IN_USE` and `FLOWS_FAILED`. */
+  async start(): Promise<void> {
+    if (used) throw new FaultlineError('FLOWS_FAILED', 'Node-RED can run only once per process')
+    await this.listen()
+    used = true
+    try {
+      await this.startNodeRed()
+    } catch (error) {
+      await this.stop()
+      throw toFaultlineError(error, 'FLOWS_FAILED', 'Node-RED did not start')
+    }
+  }
+
+  /**
+   * Ends the flows and every connection. If somebody was logged in to the editor, a timer of Node-RED's (the end of that
+   * session, days away) stays: a process that has nothing else to do must end by `process.exit`.
+   */
+  async stop(): Promise<void> {
+    const red = this.red
+    const server = this.server
+    this.ready = false
+    this.red = undefined
+    this.server = undefined
+    try {
+      await red?.stop()
+    } finally {
+      if (server) {
+        server.close()
+        // Browsers keep their connections open, the dashboard's web sockets among them.
+        server.closeAllConnections()
+      }
+    }
+  }
+
+  private async listen(): Promise<void> {
+    const { host = '127.0.0.1', port } = this.options
+    const server = createServer((request, response) => this.handle(request, response))
+    try {
+      server.listen(port, host)
+      await once(server, 'listening')
+    } catch (error) {
+      throw listenError(error, 'flows', port)
+    }
+    this.server = server
+  }
+
+  private async startNodeRed(): Promise<void> {
+    const { options, directory } = this
+    const nodesDirectory = join(directory, 'faultline-nodes')
+    const flowFile = resolve(directory, options.flowFile ?? 'flows.json')
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    const password = options.adminPassword ?? (await keptSecret(this.passwordFile))
+    const credentialKey = await keptSecret(credentialKeyFile(directory))
+    const [{ default: red }] = await Promise.all([
+      import('node-red'),
+      buildNodes(nodesDirectory),
+      this.copyFlow(flowFile),
+    ])
+    red.init(
+      this.server!,
+      nodeRedSettings({
+        userDirectory: directory,
+        nodesDirectory,
+        flowFile,
+        port: this.port,
+        password,
+        credentialKey,
+        broker: options.broker,
+        logger: options.logger,
+      }),
+    )
+    this.red = red
+    const started = flowsStarted(red)
+    await red.start()
+    const broken = red.nodes.getNodeList(set => set.module === nodesPackage && set.err !== undefined)[0]
+    if (broken) throw new FaultlineError('FLOWS_FAILED', `the nodes did not load: ${String(broken.err)}`)
+    await started
+    this.ready = true
+    options.logger.info({ dashboard: this.dashboardUrl, editor: this.editorUrl }, 'flows running')
+  }
+
+  /** Only if there is no flow: what a user has changed stays. */
+  private async copyFlow(file: string): Promise<void> {
+    try {
+      await access(file, constants.F_OK)
+    } catch {
+      await writeFile(file, await shippedFlow())
+    }
+  }
+
+  private handle(request: IncomingMessage, response: ServerResponse): void {
+    const red = this.red
+    const path = request.url?.split('?')[0] ?? '/'
+    if (!red || !this.ready) {
+      response.writeHead(503, { 'Retry-After': '2' }).end('Node-RED is starting\n')
+    } else if (path === '/') {
+      response.writeHead(302, { Location: '/dashboard/fleet' }).end()
+    } else if (path === editorRoot || path.startsWith(`${editorRoot}/`)) {
+      mount(request, editorRoot)
+      red.httpAdmin(request, response)
+    } else {
+      red.httpNode(request, response)
+    }
+  }
+
+  private get origin(): string {
+    const { host = '127.0.0.1' } = this.options
+    const reachable = host === '0.0.0.0' || host === '::' ? 'localhost' : host
+    return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${this.port}`
+  }
+}
+
+/** What Express' `use(root, app)` does to a request: the application sees the path below its root. */
+function mount(request: IncomingMessage & { originalUrl?: string; baseUrl?: string }, root: string): void {
+  request.originalUrl = request.url
+  request.baseUrl = root
+  const rest = request.url!.slice(root.length)
+  request.url = rest.startsWith('/') ? rest : `/${rest}`
+}
+
+/** `start` of Node-RED resolves before the flows run. */
+async function flowsStarted(red: NodeRed): Promise<void> {
+  const limit = AbortSignal.timeout(startLimitMs)
+  // A user's flow with a node type that is not installed: Node-RED stays up so that it can be mended in the editor.
+  const missing = new Promise<void>(done => {
+    const listen = (event: { id?: string; payload?: { error?: string } }) => {
+      if (event.id !== 'runtime-state' || event.payload?.error === undefined) return
+      red.events.off('runtime-event', listen)
+      done()
+    }
+    red.events.on('runtime-event', listen)
+    limit.addEventListener('abort', () => red.events.off('runtime-event', listen))
+  })
+  await Promise.race([once(red.events, 'flows:started', { signal: limit }), missing])
+}

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { FlowRunner } from '@faultline/flows'
+import { silentLogger } from '@faultline/runtime'
+import { chromium } from 'playwright-core'
+import { findProgram, missing } from '../support/programs.ts'
+import { temporaryDirectory } from '../support/temp.ts'
+import { address, deviceState, health, inference, startBroker, startClients } from './fixtures.ts'
+
+const flags = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--no-first-run',
+]
+
+test('the dashboard shows machines and alarms as they come', {
+  skip: missing('chromium'),
+  timeout: 60_000,
+}, async t => {
+  const broker = await startBroker(t)
+  const clients = await startClients(t, broker.url)
+  const device = await clients.device('pi-1')
+  await device.publish({ kind: 'state', site: 'plant-a', device: 'pi-1' }, deviceState('press-1'))
+  const userDirectory = await temporaryDirectory(t)
+  const runner = new FlowRunner({ userDirectory, port: 0, broker: broker.flows, logger: silentLogger })
+  await runner.start()
+  t.after(() => runner.stop())
+  const browser = await chromium.launch({ executablePath: findProgram('chromium'), args: flags })
+  t.after(() => browser.close())
+  const page = await browser.newPage()
+  page.setDefaultTimeout(20_000)
+  const elsewhere: string[] = []
+  const errors: string[] = []
+  page.on('request', request => {
+    const url = new URL(request.url())
+    if (url.protocol !== 'data:' && url.port !== String(runner.port)) elsewhere.push(request.url())
+  })
+  page.on('pageerror', error => errors.push(error.message))
+  await page.goto(new URL('/', runner.dashboardUrl).href)
+
+  const row = page.locator('[data-machine="press-1"]')
+  await row.getByText('No answer').waitFor()
+  await device.publish(address(), inference('normal'))
+  await row.getByText('Normal', { exact: true }).waitFor()
+
+  await t.test('an alarm is there soon after its windows, with its fault, its state and its evidence', async () => {
+    for (let i = 0; i < 4; i++) await device.publish(address(), inference('outer-race', { decidedBy: 'server' }))
+    const start = Date.now()
+    await row.getByText('Alarm').waitFor()
+    await page.getByText('Active', { exact: true }).waitFor()
+    // Aimed at within a second; the rest is for a machine that runs other tests at the same time.
+    assert.ok(Date.now() - start < 3_000)
+    const card = page.locator('article')
+    assert.match(await card.innerText(), /press-1[\s\S]*Outer race[\s\S]*pi-1 \/ motor-de[\s\S]*4 windows, 90 %/)
+  })
+
+  await t.test('the share of windows escalated is shown', async () => {
+    await device.publish({ kind: 'health', site: 'plant-a', device: 'pi-1' }, health(200, 50))
+    await page.getByText('25 %').waitFor()
+  })
+
+  await t.test('its button acknowledges the alarm', async () => {
+    await page.getByRole('button', { name: 'Acknowledge' }).click()
+    const alarm = await clients.alarm(({ state }) => state === 'acknowledged')
+    assert.equal(alarm.fault, 'outer-race')
+    await page.getByText('Acknowledged', { exact: true }).waitFor()
+  })
+
+  await t.test('a page opened later shows the fleet as it is', async () => {
+    await page.reload()
+    await row.getByText('Alarm').waitFor()
+  })
+
+  await t.test('without the broker the page says so', async () => {
+    await broker.stop()
+    await page.getByText('No connection to the broker').waitFor()
+  })
+
+  assert.deepEqual(elsewhere, [], 'nothing comes from another host')
+  assert.deepEqual(errors, [])
+})

@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { FleetView } from '@faultline/flows'
+import type { Inference, Message } from '@faultline/protocol'
+import { alarmOf, deviceState, health, inference, serverState } from './fixtures.ts'
+
+const now = new Date('2026-01-01T12:00:00.000Z')
+
+const state = (device: string, machine: string): Message => ({
+  kind: 'state',
+  address: { kind: 'state', site: 'plant-a', device },
+  payload: deviceState(machine),
+})
+
+const window = (payload: Inference, device = 'pi-1', point = 'motor-de'): Message => ({
+  kind: 'inference',
+  address: { kind: 'inference', site: 'plant-a', device, point },
+  payload,
+})
+
+const alarm = (...args: Parameters<typeof alarmOf>): Message => {
+  const payload = alarmOf(...args)
+  const { site, machine, fault } = payload
+  return { kind: 'alarm', address: { kind: 'alarm', site, machine, fault }, payload }
+}
+
+function viewOf(...messages: Message[]) {
+  const view = new FleetView('normal')
+  for (const message of messages) view.apply(message)
+  return view.snapshot(now)
+}
+
+test('a machine is known from its device, before its first window', () => {
+  const { machines, totals } = viewOf(state('pi-1', 'press-1'))
+  assert.deepEqual(
+    machines.map(({ machine, status, label, escalatedShare }) => ({ machine, status, label, escalatedShare })),
+    [{ machine: 'press-1', status: 'unknown', label: null, escalatedShare: null }],
+  )
+  assert.deepEqual(totals.devices, { known: 1, online: 1 })
+})
+
+test('the last window of a machine gives its state, the first of its label since when', () => {
+  const windows = ['normal', 'ball', 'ball'].map(label => inference(label))
+  const { machines } = viewOf(state('pi-1', 'press-1'), ...windows.map(payload => window(payload)))
+  assert.equal(machines[0]?.status, 'suspect')
+  assert.equal(machines[0]?.label, 'ball')
+  assert.equal(machines[0]?.since, windows[1]!.at)
+  assert.equal(machines[0]?.source, 'pi-1/motor-de')
+})
+
+test('a point that shows a fault speaks before one that does not', () => {
+  const { machines } = viewOf(
+    state('pi-1', 'press-1'),
+    window(inference('ball'), 'pi-1', 'motor-de'),
+    window(inference('normal'), 'pi-1', 'motor-nde'),
+  )
+  assert.equal(machines[0]?.label, 'ball')
+})
+
+test('windows in the strip: who answered, and what a revision made of it', () => {
+  const late = inference('normal', { outcome: 'late', decidedBy: 'local-fallback' })
+  const { machines } = viewOf(
+    state('pi-1', 'press-1'),
+    window(inference('normal')),
+    window(late),
+    window(inference('ball', { outcome: 'answered', decidedBy: 'server' })),
+    window(inference('ball', { confidence: null, outcome: 'offline' })),
+    window(inference('ball', { revises: late.id, outcome: 'late', decidedBy: 'server' })),
+  )
+  assert.equal(machines[0]?.history, 'nFF?')
+  assert.equal(machines[0]?.windows, 4)
+  assert.equal(machines[0]?.escalatedShare, 0.5)
+})
+
+test('a summary counts its windows', () => {
+  const { machines } = viewOf(state('pi-1', 'press-1'), {
+    kind: 'summary',
+    address: { kind: 'summary', site: 'plant-a', device: 'pi-1', point: 'motor-de' },
+    payload: {
+      from: now.toISOString(),
+      to: now.toISOString(),
+      machine: 'press-1',
+      windows: 60,
+      labels: { normal: 60 },
+      outcomes: { accepted: 54, answered: 5, late: 1 },
+      features: {},
+    },
+  })
+  assert.equal(machines[0]?.windows, 60)
+  assert.equal(machines[0]?.escalatedShare, 0.1)
+})
+
+test('an active alarm outranks everything, one that is over does not show at the machine', () => {
+  const active = viewOf(
+    state('pi-1', 'press-1'),
+    window(inference('normal')),
+    alarm('press-1', 'ball', 'unacknowledged'),
+  )
+  assert.equal(active.machines[0]?.status, 'alarm')
+  assert.deepEqual(active.machines[0]?.faults, ['ball'])
+  assert.deepEqual([active.totals.alarms, active.totals.unacknowledged], [1, 1])
+  const over = viewOf(
+    state('pi-1', 'press-1'),
+    window(inference('normal')),
+    alarm('press-1', 'ball', 'returned-unacknowledged'),
+  )
+  assert.equal(over.machines[0]?.status, 'normal')
+  assert.deepEqual([over.totals.alarms, over.totals.unacknowledged, over.alarms.length], [0, 1, 1])
+  assert.deepEqual(viewOf(alarm('press-1', 'ball', 'normal')).alarms, [])
+})
+
+test('worst first: alarm, suspect, no answer, offline, normal; numbers in names count as numbers', () => {
+  const { machines, alarms } = viewOf(
+    ...['press-10', 'press-9', 'fan-1', 'fan-2', 'fan-3'].map((machine, i) => state(`pi-${i}`, machine)),
+    window(inference('normal', { machine: 'press-10' }), 'pi-0'),
+    window(inference('normal', { machine: 'press-9' }), 'pi-1'),
+    window(inference('ball', { machine: 'fan-1' }), 'pi-2'),
+    window(inference('normal', { machine: 'fan-2' }), 'pi-3'),
+    { kind: 'state', address: { kind: 'state', site: 'plant-a', device: 'pi-3' }, payload: { online: false, boot: 1 } },
+    alarm('fan-3', 'ball', 'acknowledged'),
+    alarm('fan-3', 'cage', 'unacknowledged'),
+  )
+  assert.deepEqual(
+    machines.map(({ machine, status }) => `${machine} ${status}`),
+    ['fan-3 alarm', 'fan-1 suspect', 'fan-2 offline', 'press-9 normal', 'press-10 normal'],
+  )
+  assert.deepEqual(
+    alarms.map(({ fault }) => fault),
+    ['cage', 'ball'],
+  )
+})
+
+test('traffic is summed from the counters of the devices', () => {
+  const healthOf = (device: string, windows: number, escalated: number): Message => ({
+    kind: 'health',
+    address: { kind: 'health', site: 'plant-a', device },
+    payload: health(windows, escalated),
+  })
+  const { totals } = viewOf(healthOf('pi-1', 100, 10), healthOf('pi-1', 200, 20), healthOf('pi-2', 300, 30))
+  assert.equal(totals.windows, 500)
+  assert.equal(totals.escalatedShare, 0.1)
+  assert.equal(totals.roundTripMs, 23)
+  assert.deepEqual(totals.bytes, { sent: 500 * 700 + 50 * 4200, ifAllEscalated: 500 * 700 + 500 * 4200 })
+})
+
+test('servers are counted, and a page of a thousand machines ends at two hundred', () => {
+  const states = Array.from({ length: 1_000 }, (_, i) => state(`pi-${i}`, `press-${i}`))
+  const { totals, machines } = viewOf(...states, {
+    kind: 'server-state',
+    address: { kind: 'server-state', server: 'edge' },
+    payload: serverState(),
+  })
+  assert.deepEqual(totals.servers, { known: 1, online: 1 })
+  assert.equal(totals.machines, 1_000)
+  assert.equal(machines.length, 200)
+})
