@@ -7,7 +7,7 @@ import {
   timeFeatures,
   type Window,
 } from '@faultline/inference'
-import { FaultlineError, toFaultlineError } from '@faultline/protocol'
+import { FaultlineError, toFaultlineError, unknownLabel } from '@faultline/protocol'
 
 /** What the agent asks of a model. `Classifier` is one. */
 export interface LocalModel extends Pick<Classifier, 'model' | 'classes' | 'task' | 'classify'> {
@@ -24,9 +24,6 @@ export interface Assessment {
   decision: Decision
   features: Record<string, number>
 }
-
-/** In place of a class, where a model gave no valid answer. It is never "normal". */
-export const unknownLabel = 'unknown'
 
 /** Published with every inference: those that mean something on any machine, in the unit of the signal. */
 const publishedFeatures = ['rms', 'meanAbs', 'peak', 'crestFactor', 'kurtosis', 'skewness'] as const

@@ -1,5 +1,5 @@
 export { DeviceAgent } from './agent.ts'
-export { type LocalModel, unknownLabel } from './assessment.ts'
+export type { LocalModel } from './assessment.ts'
 export { type DeviceAgentConfig, deviceAgentConfig } from './config.ts'
 export type { RuntimeSettings } from './configuration.ts'
 export type { DeviceAgentOptions, InferenceEvent } from './options.ts'

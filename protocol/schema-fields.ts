@@ -64,7 +64,10 @@ function typeOf(schema: JsonSchema): string {
   if (schema.format === 'uri') return 'URL'
   if (schema.pattern === identifierPattern.source) return 'identifier'
   if (schema.pattern) return `text ${code(schema.pattern)}`
-  if (schema.type === 'string') return `text${limits(schema.minLength, schema.maxLength)}`
+  if (schema.type === 'string') {
+    const justNotEmpty = schema.minLength === 1 && schema.maxLength === undefined
+    return justNotEmpty ? 'text' : `text${limits(schema.minLength, schema.maxLength)}`
+  }
   const above = schema.exclusiveMinimum === undefined ? '' : ` above ${schema.exclusiveMinimum}`
   return `${schema.type ?? 'anything'}${above}${limits(schema.minimum, schema.maximum)}`
 }

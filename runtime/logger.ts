@@ -10,9 +10,11 @@ export interface LoggerOptions {
 
 /** A structured logger (one JSON object per line). Secrets are cut out of the top level and the one below. */
 export function createLogger(component: string, options: LoggerOptions = {}): Logger {
-  const destination: DestinationStream = pino.destination(
-    options.file ? { dest: options.file, mkdir: true, sync: false } : { dest: 2, sync: true },
-  )
+  const destination: DestinationStream = pino.destination({
+    dest: options.file ?? 2,
+    mkdir: options.file !== undefined,
+    sync: true,
+  })
   const level = options.level ?? process.env.FAULTLINE_LOG_LEVEL ?? 'info'
   return pino({ name: component, level, redact: ['password', 'secret', '*.password', '*.secret'] }, destination)
 }

@@ -6,7 +6,7 @@ import { SqliteStore } from './stores/sqlite.ts'
 
 export const storeSettings = z.discriminatedUnion('kind', [
   z.strictObject({
-    kind: z.literal('sqlite'),
+    kind: z.literal('sqlite').describe('An embedded database: one file, no server'),
     path: z.string().min(1).describe('The file; made when missing'),
     retentionDays: z
       .number()
@@ -16,27 +16,30 @@ export const storeSettings = z.discriminatedUnion('kind', [
       .describe('Age at which points are deleted; never when absent'),
   }),
   z.strictObject({
-    kind: z.literal('influx'),
+    kind: z.literal('influx').describe('InfluxDB through its 1.x API'),
     url: z.url({ protocol: /^https?$/ }).describe('Address of the 1.x API, such as http://127.0.0.1:8086'),
     database: z.string().min(1).max(63).default('faultline').describe('Created when missing'),
-    username: z.string().min(1).optional(),
-    password: z.string().optional(),
+    username: z.string().min(1).optional().describe('None where the database asks for none'),
+    password: z.string().optional().describe('Of that user'),
   }),
 ])
 
 export const recorderConfig = z.strictObject({
-  broker: z.strictObject({
-    url: z.url({ protocol: /^(mqtts?|wss?)$/ }).describe('mqtt, mqtts, ws or wss'),
-    identity: z.string().describe('Name of the enrolled identity: recorders/{id}'),
-    secret: z.string().min(1),
-  }),
-  store: storeSettings,
+  broker: z
+    .strictObject({
+      url: z.url({ protocol: /^(mqtts?|wss?)$/ }).describe('mqtt://, mqtts://, ws:// or wss://'),
+      identity: z.string().describe('Name of the enrolled identity: recorders/{id}'),
+      secret: z.string().min(1).describe('What enrolment gave'),
+    })
+    .describe('How the broker is reached'),
+  store: storeSettings.describe('Where points are kept'),
   batch: z
     .strictObject({
-      maxPoints: z.int().min(1).max(5_000).default(500),
-      maxDelayMs: z.int().min(0).max(60_000).default(1_000),
+      maxPoints: z.int().min(1).max(5_000).default(500).describe('Points in one write'),
+      maxDelayMs: z.int().min(0).max(60_000).default(1_000).describe('How long a point waits for others'),
     })
-    .optional(),
+    .optional()
+    .describe('Points are written together'),
   capacity: z.int().min(1_000).max(1_000_000).default(50_000).describe('Points kept in memory while the store is away'),
 })
 

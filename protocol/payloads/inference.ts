@@ -7,6 +7,9 @@ export const outcomes = ['accepted', 'answered', 'late', 'rejected', 'offline'] 
 export const outcome = z.enum(outcomes)
 export type Outcome = z.infer<typeof outcome>
 
+/** In place of a class, where a model gave no valid answer. It is never "normal", and no fault either. */
+export const unknownLabel = 'unknown'
+
 export const localAnswer = z.strictObject({
   label,
   confidence: probability.nullable().describe('Null when the model gave no valid answer'),
