@@ -35,10 +35,12 @@ test('an operator sees every topic of the contract with mosquitto_sub', {
   skip: missing('mosquitto_sub', 'mosquitto_pub'),
   timeout: 120_000,
 }, async t => {
-  const fleet = await startFleet(t, ['--devices', '2', '--duration', '40', '--speed', '2'])
+  const fleet = await startFleet(t, ['--devices', '2', '--duration', '40', '--speed', '2', '--policy', 'always'])
   // %t topic, %x payload in hexadecimal: what a person would pipe into a tool of their own.
   const listener = startProgram(t, 'mosquitto_sub', [...common(fleet), '-t', 'faultline/v1/#', '-F', '%t %x'])
-  await listener.said(/\/state /)
+  // A command reaches a device that has subscribed; it says so by its state.
+  const online = Buffer.from('{"online":true').toString('hex')
+  await listener.said(new RegExp(`devices/local/pi-01/state ${online}`))
 
   const address = { site: 'local', device: 'pi-01' }
   publish(

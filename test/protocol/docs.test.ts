@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { appendFile, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import {
@@ -11,34 +11,7 @@ import {
   topicKinds,
   topicTemplates,
 } from '@faultline/protocol'
-import { root, runProgramFile } from '../support/command.ts'
-import { temporaryDirectory } from '../support/temp.ts'
-
-const docs = (...args: string[]) => runProgramFile('protocol/docs.ts', args)
-
-test('the reference pages are those of the present schemas', async () => {
-  const { code, stderr } = await docs('--check')
-  assert.equal(code, 0, `${stderr}Run \`npm run docs\` and commit docs/reference.`)
-})
-
-test('a page that was edited or is missing is named, and written anew', async t => {
-  const directory = await temporaryDirectory(t)
-  const missing = await docs('--check', '--output', directory)
-  assert.equal(missing.code, 1)
-  assert.equal(missing.stderr.trim().split('\n').length, 4)
-  assert.equal((await docs('--output', directory)).code, 0)
-  assert.equal((await docs('--check', '--output', directory)).code, 0)
-  await appendFile(join(directory, 'errors.md'), '\n')
-  const edited = await docs('--check', '--output', directory)
-  assert.equal(edited.code, 1)
-  assert.match(edited.stderr, /^errors\.md is out of date/)
-})
-
-test('a mistake in the options is one line and exit code 2', async () => {
-  const { code, stderr } = await docs('--chekc')
-  assert.equal(code, 2)
-  assert.equal(stderr.trim().split('\n').length, 1)
-})
+import { root } from '../support/command.ts'
 
 interface Document {
   asyncapi: string

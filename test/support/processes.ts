@@ -39,14 +39,18 @@ export class RunningProgram {
     for (;;) {
       const match = pattern.exec(this.output)
       if (match) return match
-      if (ended) throw new Error(`${this.name} ended before it said ${pattern}:\n${this.output}`)
+      if (ended) throw new Error(`${this.name} ended before it said ${pattern}:\n${this.lastWords}`)
       await Promise.race([
         once(this.child, 'said', { signal }).catch(() => {
-          throw new Error(`${this.name} did not say ${pattern} within ${timeoutMs} ms:\n${this.output}`)
+          throw new Error(`${this.name} did not say ${pattern} within ${timeoutMs} ms:\n${this.lastWords}`)
         }),
         end,
       ])
     }
+  }
+
+  private get lastWords(): string {
+    return this.output.slice(-4_000)
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
