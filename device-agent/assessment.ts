@@ -26,7 +26,7 @@ export interface Assessment {
 }
 
 /** Published with every inference: those that mean something on any machine, in the unit of the signal. */
-const publishedFeatures = ['rms', 'meanAbs', 'peak', 'crestFactor', 'kurtosis', 'skewness'] as const
+export const publishedFeatures = ['rms', 'meanAbs', 'peak', 'crestFactor', 'kurtosis', 'skewness'] as const
 
 /**
  * Classifies a window and decides whether that answer will do. Throws `WINDOW_INVALID` for a window that is none; a model

@@ -1,47 +1,12 @@
 import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import {
-  createLogger,
-  createProgram,
-  parseInteger,
-  parsePositive,
-  runProgram,
-  terminationSignal,
-  version,
-} from '@faultline/runtime'
+import { createLogger, runProgram, terminationSignal, version } from '@faultline/runtime'
+import { type Flags, fleetProgram } from './command-line.ts'
 import { Fleet } from './fleet.ts'
-import { defaultOptions, type FleetOptions } from './options.ts'
 import type { FleetSummary } from './scoreboard.ts'
 import { formatBytes, percent, Screen } from './screen.ts'
 
-type Flags = Omit<FleetOptions, 'ports'> & { port: number; wsPort: number; httpPort: number }
-
-const port = parseInteger(0, 65_535)
-
-const program = createProgram(
-  'npm start --',
-  'Runs a whole fleet on this machine: broker, agents, recorder, Node-RED and machines.',
-)
-  .version(version)
-  .option('--devices <n>', 'machines, each with a device agent beside it', parseInteger(1, 200), defaultOptions.devices)
-  .option('--duration <seconds>', 'end by itself after so long', parsePositive)
-  .option(
-    '--source <simulated|dir>',
-    'simulated machines, or a directory of recordings to replay',
-    defaultOptions.source,
-  )
-  .option('--speed <factor>', 'windows per second relative to real time', parsePositive, defaultOptions.speed)
-  .option('--policy <name>', 'how the agents decide what to escalate', defaultOptions.policy)
-  .option('--summary <file>', 'write the final counters as JSON')
-  .option('--influx <url>', 'store telemetry in InfluxDB rather than in the embedded database')
-  .option('--directory <dir>', 'identities, databases and logs', defaultOptions.directory)
-  .option('--port <port>', 'MQTT over TCP; 0 takes any free port', port, defaultOptions.ports.mqtt)
-  .option('--ws-port <port>', 'MQTT over WebSocket', port, defaultOptions.ports.webSocket)
-  .option('--http-port <port>', 'dashboard and Node-RED editor', port, defaultOptions.ports.http)
-  .option('--seed <n>', 'seed of the simulated machines and the audits', parseInteger(0), defaultOptions.seed)
-  .option('--no-flows', 'leave Node-RED out: no dashboard and no alarms')
-  .allowExcessArguments(false)
-  .action(run)
+const program = fleetProgram().action(run)
 
 async function run(flags: Flags): Promise<void> {
   const directory = resolve(flags.directory)
@@ -73,6 +38,7 @@ async function run(flags: Flags): Promise<void> {
   const summary = fleet.summary()
   say(`\n${describe(summary)}`)
   if (flags.summary) await writeFile(flags.summary, `${JSON.stringify(summary, null, 2)}\n`)
+  process.exit() // Node-RED keeps a timer of a week for everybody who logged in to its editor.
 }
 
 function describe(summary: FleetSummary): string {
