@@ -6,7 +6,7 @@ import type { z } from 'zod'
 const prefix = 'FAULTLINE_'
 
 /** Read elsewhere, by the logger and the tests: no entries of a configuration. */
-const reserved = new Set(['FAULTLINE_LOG_LEVEL', 'FAULTLINE_DATA', 'FAULTLINE_NO_SKIPS'])
+const reserved = new Set(['FAULTLINE_LOG_LEVEL', 'FAULTLINE_DATA', 'FAULTLINE_NO_SKIPS', 'FAULTLINE_MAY_SKIP'])
 
 /**
  * Reads a YAML file, lets environment variables override it, and checks the whole against a schema.

@@ -8,7 +8,7 @@ import { temporaryDirectory } from './support/temp.ts'
 async function runTests(t: TestContext, body: string, environment: NodeJS.ProcessEnv = {}): Promise<CommandResult> {
   const file = join(await temporaryDirectory(t), 'made-up.test.ts')
   await writeFile(file, `${['import', '{ test }', 'from', "'node:test'"].join(' ')}\n${body}`)
-  return runProgramFile('test/run.ts', [file], { FAULTLINE_NO_SKIPS: '', ...environment })
+  return runProgramFile('test/run.ts', [file], { FAULTLINE_NO_SKIPS: '', FAULTLINE_MAY_SKIP: '', ...environment })
 }
 
 const passing = "test('passes', () => {})\n"
@@ -36,6 +36,9 @@ test('a skipped test passes, but not where nothing may be skipped', async t => {
   assert.equal(code, 1)
   assert.match(stderr, /needs a server .*: influxd is not installed/)
   assert.equal((await runTests(t, passing, { FAULTLINE_NO_SKIPS: '1' })).code, 0)
+  const influx = { FAULTLINE_NO_SKIPS: '1', FAULTLINE_MAY_SKIP: 'influxd' }
+  assert.equal((await runTests(t, passing + skipping, influx)).code, 0)
+  assert.equal((await runTests(t, passing + skipping, { ...influx, FAULTLINE_MAY_SKIP: 'tfjs-node' })).code, 1)
 })
 
 test('a folder without tests is a mistake of the command line', async () => {
