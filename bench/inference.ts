@@ -59,7 +59,7 @@ export const inferenceBenchmark: Benchmark = {
 async function shippedBundles(): Promise<Bundle[]> {
   const entries = (await readdir(models)).sort().map(name => join(models, name))
   const directories = entries.filter(directory => existsSync(join(directory, 'bundle.json')))
-  return Promise.all(directories.map(loadBundle))
+  return Promise.all(directories.map(directory => loadBundle(directory)))
 }
 
 function comparedRows(bundles: readonly Bundle[], figures: Map<EngineName, Figures>): Row[] {

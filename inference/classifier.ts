@@ -16,6 +16,8 @@ export interface ClassifierOptions {
   engine?: EngineName
   /** The bearing that order features look at. */
   bearing?: Bearing
+  /** Public keys; when given, the bundle must be signed with one of them. */
+  trusted?: readonly string[]
 }
 
 export interface Classified {
@@ -41,7 +43,7 @@ export class Classifier {
    * Throws the coded errors of bundles and engines.
    */
   static async load(directory: string, options: ClassifierOptions = {}): Promise<Classifier> {
-    const bundle = await loadBundle(directory)
+    const bundle = await loadBundle(directory, { trusted: options.trusted })
     const engine = options.engine ?? (await chooseEngine(bundle)).engine
     const network = await createEngine(engine).load(bundle)
     try {

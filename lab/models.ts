@@ -1,15 +1,10 @@
-import {
-  type Bundle,
-  createEngine,
-  type EngineName,
-  engineNames,
-  inputShape,
-  loadBundle,
-  verifyGolden,
-} from '@faultline/inference'
-import { FaultlineError, toFaultlineError } from '@faultline/protocol'
+import { type Bundle, inputShape, loadBundle, readSignature } from '@faultline/inference'
+import { FaultlineError } from '@faultline/protocol'
 import { createProgram, parseInteger, runProgram } from '@faultline/runtime'
+import { addImportCommand } from './import/command.ts'
+import { addSigningCommands, readTrusted } from './signing.ts'
 import { trainBearings } from './training/bearings.ts'
+import { verifyOnEngines } from './verify.ts'
 
 // TensorFlow's native library uses deprecated parts of Node and says so on every run.
 process.noDeprecation = true
@@ -37,35 +32,37 @@ program
   .command('inspect')
   .description('print what a bundle says about its model')
   .argument('<bundle>', 'directory of the bundle')
-  .action(async (directory: string) => print(await loadBundle(directory)))
+  .action(async (directory: string) => {
+    const bundle = await loadBundle(directory)
+    print(bundle)
+    process.stdout.write(`${'signature'.padEnd(12)} ${await signatureOf(bundle)}\n`)
+  })
 
 program
   .command('verify')
-  .description('check digests, and golden outputs on every engine that runs here')
+  .description('check digests, signature, and golden outputs on every engine that runs here')
   .argument('<bundle>', 'directory of the bundle')
-  .action(async (directory: string) => verify(await loadBundle(directory)))
+  .option('--trust <key...>', 'public keys, or files that hold one: the bundle must be signed with one of them')
+  .action(async (directory: string, { trust }: { trust?: string[] }) => {
+    const bundle = await loadBundle(directory, { trusted: trust && (await readTrusted(trust)) })
+    await verify(bundle)
+    process.stdout.write(`${directory}: signature ${await signatureOf(bundle)}${trust ? ', which is trusted' : ''}\n`)
+  })
+
+addImportCommand(program)
+addSigningCommands(program)
 
 await runProgram(program)
 
-/** Runs the golden inputs on every engine; one that is not installed is reported, one that disagrees is an error. */
 async function verify(bundle: Bundle): Promise<void> {
-  const passed: EngineName[] = []
-  for (const name of engineNames) {
-    const engine = createEngine(name)
-    if (!engine.supports(bundle)) continue
-    try {
-      const network = await engine.load(bundle)
-      await verifyGolden(network, bundle)
-      await network.dispose()
-      passed.push(name)
-    } catch (thrown) {
-      const error = toFaultlineError(thrown)
-      if (error.code !== 'ENGINE_UNAVAILABLE') throw error
-      process.stderr.write(`${bundle.directory}: ${name} is not available here\n`)
-    }
-  }
-  if (passed.length === 0) throw new FaultlineError('ENGINE_UNAVAILABLE', `no engine here runs ${bundle.directory}`)
+  const { passed, absent } = await verifyOnEngines(bundle)
+  for (const name of absent) process.stderr.write(`${bundle.directory}: ${name} is not available here\n`)
   process.stdout.write(`${bundle.directory}: digests and golden outputs are right on ${passed.join(', ')}\n`)
+}
+
+async function signatureOf(bundle: Bundle): Promise<string> {
+  const signature = await readSignature(bundle)
+  return signature ? `by key ${signature.keyId}` : 'none'
 }
 
 function print({ description, digest }: Bundle): void {
@@ -81,9 +78,20 @@ function print({ description, digest }: Bundle): void {
     ['tfjs', tfjs ? kilobytes(tfjs) : 'no'],
     ['temperature', String(calibration.temperature)],
     ['threshold', String(calibration.threshold ?? 'none')],
-    ['trained', `${training.at}, seed ${training.seed}, on ${training.data.join(' and ')}`],
+    ['reliability', reliabilityOf(calibration)],
+    ['trained', trainedOn(training)],
     ['note', training.note],
     ['metrics', JSON.stringify(training.metrics, null, 2)],
   ]
   for (const [label, text] of lines) process.stdout.write(`${label.padEnd(12)} ${text}\n`)
+}
+
+function trainedOn({ at, seed, data }: Bundle['description']['training']): string {
+  return data.length > 0 ? `${at}, seed ${seed}, on ${data.join(' and ')}` : `not here; brought in ${at}`
+}
+
+function reliabilityOf({ reliability }: Bundle['description']['calibration']): string {
+  if (!reliability) return 'not measured'
+  const percent = (value: number) => `${(100 * value).toFixed(1)} %`
+  return `off by ${percent(reliability.calibrationError)} on ${reliability.samples} examples, ${percent(reliability.accuracy)} right`
 }

@@ -56,6 +56,18 @@ export const errorCodes = {
     title: 'A network does not reproduce its golden outputs',
     remedy: 'Try another engine; if all disagree the bundle is damaged.',
   },
+  BUNDLE_SIGNATURE_INVALID: {
+    title: 'A bundle is signed wrongly, or with a key that is not trusted',
+    remedy: 'Get the bundle from its maker again, or add the key to those you trust if you know whose it is.',
+  },
+  BUNDLE_UNSIGNED: {
+    title: 'A bundle has no signature and only signed ones are accepted',
+    remedy: 'Sign it with `npm run models -- sign`, or do without a list of trusted keys.',
+  },
+  COMMISSIONING_STATE_INVALID: {
+    title: 'A saved commissioning state cannot be restored',
+    remedy: 'Delete the state; the point learns its machine anew.',
+  },
   ENGINE_UNAVAILABLE: {
     title: 'An inference engine is not installed or does not run here',
     remedy: 'Install it, or let another engine be chosen.',
@@ -71,6 +83,18 @@ export const errorCodes = {
   MODEL_EXPORT_UNSUPPORTED: {
     title: 'A network cannot be written as ONNX',
     remedy: 'The message names the layer; replace it, or export the network with its own tool.',
+  },
+  MODEL_IMPORT_UNSUPPORTED: {
+    title: 'A model uses something no bundle can hold',
+    remedy: 'The message names it; export the model again without it.',
+  },
+  MODEL_MISMATCH: {
+    title: 'A model does not take or give what was declared',
+    remedy: 'The message says what it takes or gives; correct the option it names.',
+  },
+  MODEL_UNREADABLE: {
+    title: 'A model file is missing or is no ONNX or TF.js model',
+    remedy: 'Check the path; give an .onnx file, or the directory of a TF.js model.json.',
   },
   POLICY_UNKNOWN: { title: 'No policy has this name', remedy: 'Compare with the policy reference.' },
   POLICY_STATE_INVALID: {

@@ -16,8 +16,8 @@ const bundleFile = z.strictObject({
 /**
  * How a window becomes the network's input.
  * `features`: the named signal features in order, standardised as (x - mean) / scale.
- * `signal`: a representation of the window (`signal/representations.ts`), normalised per window.
- * `image`: height x width x channels of 0..255 scaled as (x / 255 - mean) / std per channel.
+ * `signal`: a representation of the window (`signal/representations.ts`), then (x - mean) / scale where these are given.
+ * `image`: height x width x channels of 0..255, each as (x * scale - mean) / std with mean and std of its channel.
  */
 const inputDescription = z.discriminatedUnion('kind', [
   z.strictObject({
@@ -36,11 +36,17 @@ const inputDescription = z.discriminatedUnion('kind', [
     representation: z.string(),
     /** Shape of one network input, without the batch. */
     shape: z.array(z.int().positive()).min(1),
+    /** 0 where absent. */
+    mean: z.number().optional(),
+    /** 1 where absent. */
+    scale: positive.optional(),
   }),
   z.strictObject({
     kind: z.literal('image'),
     shape: z.tuple([z.int().positive(), z.int().positive(), z.int().positive()]),
     layout: z.enum(['hwc', 'chw']),
+    /** 1/255 where absent. */
+    scale: positive.optional(),
     mean: z.array(z.number()),
     std: z.array(positive),
   }),
@@ -52,6 +58,21 @@ const recordingPart = z.strictObject({
   class: z.string(),
   from: z.int().nonnegative().optional(),
   to: z.int().positive().optional(),
+})
+
+const share = z.number().min(0).max(1)
+
+/** How often answers of a given confidence were right, on labelled data and after the temperature. */
+const reliabilityTable = z.strictObject({
+  /** Labelled windows or images the table rests on. */
+  samples: z.int().positive(),
+  accuracy: share,
+  /** Mean |accuracy - confidence| over the bins, weighted by their counts (expected calibration error). */
+  calibrationError: share,
+  /** Bins of confidence that hold at least one answer, from low to high. */
+  bins: z
+    .array(z.strictObject({ from: share, to: share, count: z.int().positive(), confidence: share, accuracy: share }))
+    .min(1),
 })
 
 /** `bundle.json`: everything there is to know about one model without loading it. */
@@ -76,7 +97,8 @@ export const bundleDescription = z.strictObject({
     /** Softmax temperature fitted on validation data; 1 changes nothing. */
     temperature: positive,
     /** Confidence below which escalating pays at price 0.2, found on validation data. */
-    threshold: z.number().min(0).max(1).optional(),
+    threshold: share.optional(),
+    reliability: reliabilityTable.optional(),
   }),
   /** Prepared inputs, and what every engine must give back (probabilities or logits, as `output` says) within `tolerance`. */
   golden: z.strictObject({
@@ -101,3 +123,4 @@ export const bundleDescription = z.strictObject({
 export type BundleDescription = z.infer<typeof bundleDescription>
 export type BundleFile = z.infer<typeof bundleFile>
 export type InputDescription = BundleDescription['input']
+export type ReliabilityTable = z.infer<typeof reliabilityTable>

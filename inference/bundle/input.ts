@@ -33,7 +33,7 @@ export function inputShape(input: InputDescription): readonly number[] {
 export function prepare(window: Window, input: InputDescription, bearing: Bearing = skf6205): PreparedInput {
   if (input.kind === 'image') return { values: imageInput(window, input) }
   checkLength(window, input)
-  if (input.kind === 'signal') return { values: represent(window, input) }
+  if (input.kind === 'signal') return { values: signalInput(window, input) }
   const features = extractFeatures(window, bearing)
   const values = Float32Array.from(input.features, (name, i) => {
     const value = features[name]
@@ -59,7 +59,15 @@ function checkLength(window: Window, input: { samples: number; rateHz: number })
     )
 }
 
-/** Pixels 0..255 in height, width, channel order to `(x / 255 - mean) / std` in the layout the network takes. */
+function signalInput(window: Window, input: Extract<InputDescription, { kind: 'signal' }>): Float32Array {
+  const values = represent(window, input)
+  const { mean = 0, scale = 1 } = input
+  return mean === 0 && scale === 1 ? values : values.map(value => (value - mean) / scale)
+}
+
+const UNIT_PIXELS = 1 / 255
+
+/** Pixels 0..255 in height, width, channel order to `(x * scale - mean) / std` in the layout the network takes. */
 function imageInput(window: Window, input: Extract<InputDescription, { kind: 'image' }>): Float32Array {
   checkWindow(window)
   const [a, b, c] = input.shape
@@ -71,10 +79,12 @@ function imageInput(window: Window, input: Extract<InputDescription, { kind: 'im
       `the model takes an image of [${wanted}], the window is [${window.shape}]`,
     )
   const values = new Float32Array(window.samples.length)
+  const { scale = UNIT_PIXELS } = input
   const plane = height * width
   for (let pixel = 0; pixel < plane; pixel++) {
     for (let channel = 0; channel < channels; channel++) {
-      const value = (window.samples[pixel * channels + channel]! / 255 - input.mean[channel]!) / input.std[channel]!
+      const pixelValue = window.samples[pixel * channels + channel]! * scale
+      const value = (pixelValue - input.mean[channel]!) / input.std[channel]!
       values[input.layout === 'hwc' ? pixel * channels + channel : channel * plane + pixel] = value
     }
   }

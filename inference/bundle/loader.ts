@@ -7,20 +7,28 @@ import { representationNames } from '../signal/representations.ts'
 import type { Bundle } from './bundle.ts'
 import { type BundleDescription, type BundleFile, bundleDescription } from './description.ts'
 import { inputSize } from './input.ts'
+import { checkSignature } from './signature.ts'
 
 export const DESCRIPTION_FILE = 'bundle.json'
 
+export interface LoadOptions {
+  /** Public keys, as `bundle.sig` writes them. When given, the bundle must be signed with one of them. */
+  trusted?: readonly string[]
+}
+
 /**
- * Reads a bundle and verifies the size and digest of every file it names.
- * Throws `BUNDLE_UNREADABLE`, `BUNDLE_INVALID` (naming the field), `BUNDLE_DIGEST_MISMATCH` or `FEATURE_UNKNOWN`.
+ * Reads a bundle and verifies the size and digest of every file it names, and its signature where a trust list is given.
+ * Throws `BUNDLE_UNREADABLE`, `BUNDLE_INVALID` (naming the field), `BUNDLE_DIGEST_MISMATCH` or `FEATURE_UNKNOWN`; with a
+ * trust list also `BUNDLE_UNSIGNED` or `BUNDLE_SIGNATURE_INVALID`.
  */
-export async function loadBundle(directory: string): Promise<Bundle> {
+export async function loadBundle(directory: string, { trusted }: LoadOptions = {}): Promise<Bundle> {
   const path = join(directory, DESCRIPTION_FILE)
   const bytes = await readFile(path).catch(cause => {
     throw toFaultlineError(cause, 'BUNDLE_UNREADABLE', path)
   })
   const description = parseDescription(bytes, path)
   const bundle = { directory, description, digest: digestOf(bytes) }
+  if (trusted) await checkSignature(bundle, trusted)
   for (const file of filesOf(description)) await readBundleFile(bundle, file)
   return bundle
 }

@@ -9,6 +9,15 @@ export interface RawNetwork {
   release(): Promise<void>
 }
 
+/** Runs the inputs of a batch one after the other, for a network made for a batch of one. */
+export function runOneByOne(run: RawNetwork['run'], inputSize: number): RawNetwork['run'] {
+  return async (inputs, batch) => {
+    const rows: number[] = []
+    for (let i = 0; i < batch; i++) rows.push(...(await run(inputs.subarray(i * inputSize, (i + 1) * inputSize), 1)))
+    return Float32Array.from(rows)
+  }
+}
+
 /**
  * What every engine's network has to do beside running: refuse a batch of the wrong size, refuse to run once disposed,
  * and free native memory only when no run is using it.

@@ -4,14 +4,17 @@ import type { Bundle } from '../bundle/bundle.ts'
 import { inputShape, inputSize } from '../bundle/input.ts'
 import { readBundleFile } from '../bundle/loader.ts'
 import type { Engine, Network } from './engine.ts'
-import { GuardedNetwork } from './guard.ts'
+import { GuardedNetwork, runOneByOne } from './guard.ts'
 
 export interface OnnxOptions {
   /** Threads within one operator. One is right beside other work: small networks lose more to waking threads than they gain. */
   threads?: number
 }
 
-/** ONNX on the native onnxruntime, CPU only. The network has one float32 input with a free batch dimension. */
+/**
+ * ONNX on the native onnxruntime, CPU only. The network has one float32 input whose batch is free, or 1: then the windows
+ * of a batch run one after the other.
+ */
 export class OnnxEngine implements Engine {
   readonly name = 'onnx'
   readonly #threads: number
@@ -42,28 +45,30 @@ export class OnnxEngine implements Engine {
     })
     const shape = inputShape(input)
     const size = inputSize(input)
+    let oneByOne: boolean
     try {
-      checkInput(session, size)
+      oneByOne = checkInput(session, size)
     } catch (error) {
       await session.release()
       throw error
     }
     const [inputName, outputName] = [session.inputNames[0]!, session.outputNames[0]!]
+    const runBatch = async (inputs: Float32Array, batch: number) => {
+      const feed = new ort.Tensor('float32', inputs, [batch, ...shape])
+      const results = await session.run({ [inputName]: feed }, [outputName])
+      return results[outputName]!.data as Float32Array
+    }
     return new GuardedNetwork({
       engine: 'onnx',
       inputSize: size,
-      run: async (inputs, batch) => {
-        const results = await session.run({ [inputName]: new ort.Tensor('float32', inputs, [batch, ...shape]) }, [
-          outputName,
-        ])
-        return results[outputName]!.data as Float32Array
-      },
+      run: oneByOne ? runOneByOne(runBatch, size) : runBatch,
       release: () => session.release(),
     })
   }
 }
 
-function checkInput({ inputMetadata, outputMetadata }: InferenceSession, size: number): void {
+/** True when the network takes one input at a time. Throws `ENGINE_LOAD_FAILED`. */
+function checkInput({ inputMetadata, outputMetadata }: InferenceSession, size: number): boolean {
   const [input, ...more] = inputMetadata
   const output = outputMetadata[0]
   if (!input?.isTensor || input.type !== 'float32' || more.length > 0)
@@ -71,7 +76,7 @@ function checkInput({ inputMetadata, outputMetadata }: InferenceSession, size: n
   if (!output?.isTensor || output.type !== 'float32')
     throw new FaultlineError('ENGINE_LOAD_FAILED', 'the first output of the ONNX network is no float32 tensor')
   const [batch, ...extents] = input.shape
-  if (typeof batch === 'number')
+  if (typeof batch === 'number' && batch !== 1)
     throw new FaultlineError(
       'ENGINE_LOAD_FAILED',
       `the ONNX network has a fixed batch of ${batch}; export it with a free one`,
@@ -80,4 +85,5 @@ function checkInput({ inputMetadata, outputMetadata }: InferenceSession, size: n
   const product = extents.reduce<number>((total, extent) => total * Number(extent), 1)
   if (known && product !== size)
     throw new FaultlineError('ENGINE_LOAD_FAILED', `the ONNX network takes ${product} values, the bundle says ${size}`)
+  return batch === 1
 }

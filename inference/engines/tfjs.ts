@@ -1,10 +1,10 @@
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import type * as Tfjs from '@tensorflow/tfjs'
 import type { Bundle } from '../bundle/bundle.ts'
-import { inputSize } from '../bundle/input.ts'
+import { inputShape, inputSize } from '../bundle/input.ts'
 import { readBundleFile } from '../bundle/loader.ts'
 import type { EngineName, Network } from './engine.ts'
-import { GuardedNetwork } from './guard.ts'
+import { GuardedNetwork, runOneByOne } from './guard.ts'
 
 /** One way of running TF.js. */
 export interface TfjsBackend {
@@ -52,7 +52,7 @@ function onBackend<T>(tf: typeof Tfjs, backend: string, compute: () => T): T {
   }
 }
 
-/** Loads a bundle's TF.js layers model. Throws `ENGINE_UNAVAILABLE` or `ENGINE_LOAD_FAILED`. */
+/** Loads a bundle's TF.js layers or graph model. Throws `ENGINE_UNAVAILABLE` or `ENGINE_LOAD_FAILED`. */
 export async function loadTfjs(bundle: Bundle, { engine, backend, register }: TfjsBackend): Promise<Network> {
   const artifacts = await readArtifacts(bundle)
   const tf = await import('@tensorflow/tfjs').catch(cause => {
@@ -62,7 +62,7 @@ export async function loadTfjs(bundle: Bundle, { engine, backend, register }: Tf
     const previous = tf.getBackend()
     try {
       await initialise(tf, backend, register)
-      return await tf.loadLayersModel(tf.io.fromMemory(artifacts))
+      return await loadModel(tf, artifacts)
     } catch (cause) {
       throw toFaultlineError(cause, 'ENGINE_LOAD_FAILED', engine)
     } finally {
@@ -70,31 +70,54 @@ export async function loadTfjs(bundle: Bundle, { engine, backend, register }: Tf
     }
   })
   const size = inputSize(bundle.description.input)
-  const shape = (model.inputs[0]?.shape ?? []).slice(1).map(Number)
+  const [batchExtent, ...extents] = (model.inputs[0]?.shape ?? []).map(Number)
+  // An open extent is null in a layers model and -1 in a graph model.
+  const shape = extents.every(extent => extent > 0) ? extents : inputShape(bundle.description.input)
   if (model.inputs.length !== 1 || shape.reduce((product, extent) => product * extent, 1) !== size) {
     model.dispose()
     throw new FaultlineError('ENGINE_LOAD_FAILED', `the TF.js network takes [${shape}], the bundle says ${size} values`)
   }
+  const run = async (inputs: Float32Array, batch: number) => {
+    await whenInitialised()
+    return onBackend(tf, backend, () =>
+      tf.tidy(() => {
+        const output = model.run(tf.tensor(inputs, [batch, ...shape], 'float32'))
+        if (!(output instanceof tf.Tensor))
+          throw new FaultlineError('ENGINE_LOAD_FAILED', 'the network does not have exactly one output')
+        return Float32Array.from(output.dataSync())
+      }),
+    )
+  }
   return new GuardedNetwork({
     engine,
     inputSize: size,
-    run: async (inputs, batch) => {
-      await whenInitialised()
-      return onBackend(tf, backend, () =>
-        tf.tidy(() => {
-          // `predict` would split and join batches again, at a third of a small network's time.
-          const output = model.apply(tf.tensor(inputs, [batch, ...shape], 'float32'), { training: false })
-          if (!(output instanceof tf.Tensor))
-            throw new FaultlineError('ENGINE_LOAD_FAILED', 'the network does not have exactly one output')
-          return Float32Array.from(output.dataSync())
-        }),
-      )
-    },
+    run: batchExtent === 1 ? runOneByOne(run, size) : run,
     release: async () => {
       await whenInitialised()
       onBackend(tf, backend, () => model.dispose())
     },
   })
+}
+
+/** What both kinds of model have in common. */
+interface TfjsModel {
+  inputs: readonly { shape?: readonly (number | null)[] }[]
+  run(input: Tfjs.Tensor): unknown
+  dispose(): void
+}
+
+async function loadModel(tf: typeof Tfjs, artifacts: Tfjs.io.ModelArtifacts): Promise<TfjsModel> {
+  if (artifacts.format === 'graph-model') {
+    const model = await tf.loadGraphModel(tf.io.fromMemory(artifacts))
+    return { inputs: model.inputs, run: input => model.predict(input), dispose: () => model.dispose() }
+  }
+  const model = await tf.loadLayersModel(tf.io.fromMemory(artifacts))
+  return {
+    inputs: model.inputs,
+    // `predict` would split and join batches again, at a third of a small network's time.
+    run: input => model.apply(input, { training: false }),
+    dispose: () => model.dispose(),
+  }
 }
 
 async function initialise(tf: typeof Tfjs, backend: string, register: () => Promise<void>): Promise<void> {
@@ -109,6 +132,8 @@ async function initialise(tf: typeof Tfjs, backend: string, register: () => Prom
 
 /** The parts of `model.json` that are looked at here; TF.js checks the rest. */
 interface ModelJson {
+  format?: string
+  signature?: object
   modelTopology?: object
   weightsManifest?: { weights: Tfjs.io.WeightsManifestEntry[] }[]
 }
@@ -124,6 +149,8 @@ async function readArtifacts(bundle: Bundle): Promise<Tfjs.io.ModelArtifacts> {
     // A copy: a buffer read from a file may be a view into a larger one.
     const weights = new Uint8Array(Buffer.concat(shards))
     return {
+      format: json.format,
+      signature: json.signature,
       modelTopology: json.modelTopology,
       weightSpecs: (json.weightsManifest ?? []).flatMap(group => group.weights),
       weightData: weights.buffer,

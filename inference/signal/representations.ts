@@ -5,7 +5,10 @@ import { checkSignal } from './check.ts'
 import { envelopeSpectrum, wideBand } from './envelope.ts'
 import { amplitudeSpectrum, type Spectrum } from './spectrum.ts'
 
-/** How a network sees a signal. Each fills `length` values with zero mean and unit variance, or 0 where all are equal. */
+/**
+ * How a network sees a signal. Each but `samples` fills `length` values with zero mean and unit variance, or 0 where all
+ * are equal.
+ */
 type Representation = (window: Window, length: number) => Float32Array
 
 /** The order axis ends here: past the second harmonic of every defect frequency of common bearings. */
@@ -14,14 +17,15 @@ const HIGHEST_ORDER = 12
 const LOG_FLOOR = 1e-2
 
 const representations: Record<string, Representation> = {
-  raw: ({ samples }, length) => {
+  samples: ({ samples }, length) => {
     if (samples.length !== length)
       throw new FaultlineError(
         'WINDOW_INVALID',
         `the network takes ${length} samples, the window has ${samples.length}`,
       )
-    return standardise(Float32Array.from(samples))
+    return Float32Array.from(samples)
   },
+  raw: (window, length) => standardise(representations.samples!(window, length)),
   spectrum: ({ samples, rateHz }, length) =>
     standardise(logarithmic(averaged(amplitudeSpectrum(samples, rateHz), length))),
   'envelope-spectrum-orders': ({ samples, rateHz, shaftHz }, length) => {
@@ -47,7 +51,7 @@ const representations: Record<string, Representation> = {
 }
 
 /**
- * Names a bundle may use: `raw` (the samples), `spectrum` (logarithmic amplitudes from 0 to half the sampling rate),
+ * Names a bundle may use: `samples` (as they are), `raw` (the samples standardised), `spectrum` (logarithmic amplitudes from 0 to half the sampling rate),
  * `envelope-spectrum-orders` (logarithmic amplitudes of the squared envelope from 0 to 12 orders; needs the shaft
  * speed), `spectra` (the first half `spectrum`, the second `envelope-spectrum-orders`), `band-limited-spectra` (the same,
  * its spectrum from 0 to 5/12 of the sampling rate).

@@ -1,21 +1,78 @@
-import type { LayersModel } from '@tensorflow/tfjs'
+import type { LayersModel, SymbolicTensor } from '@tensorflow/tfjs'
+import { foldableConvolution } from './convolution.ts'
 import { Graph } from './graph.ts'
-import { appendLayer, shapeOf, unsupported } from './layers.ts'
+import { type Layer, normalisationOf, shapeOf, unsupported } from './layer.ts'
+import { writeConvolution, writeLayer } from './layers.ts'
+import { Value } from './value.ts'
 
 /**
- * Writes a TF.js Layers model, a plain chain of layers, as an ONNX file (operator set 17) with a free batch dimension.
- * The network takes `input` and gives `output`, both float32 in the layout TF.js uses.
+ * Writes a TF.js Layers model as an ONNX file (operator set 17) with a free batch dimension. Layers may branch, join and
+ * hold models; batch normalisation that follows a convolution becomes part of it. The network takes `input` and gives
+ * `output`, both float32 in the layout TF.js uses (channels last).
  * Throws `MODEL_EXPORT_UNSUPPORTED`, naming the layer.
  */
 export function exportOnnx(model: LayersModel): Uint8Array {
-  const [first, last] = [model.layers[0]!, model.layers.at(-1)!]
-  const input = { name: 'input', shape: shapeOf(first, first.input) }
-  const graph = new Graph(input.name)
-  for (const [i, layer] of model.layers.entries()) {
-    const previous = model.layers[i - 1]
-    if (previous && layer.input !== previous.output)
-      throw unsupported(layer, 'the model is not a plain chain of layers')
-    appendLayer(graph, layer)
+  const [input, output] = [model.inputs[0]!, model.outputs[0]!]
+  if (model.inputs.length !== 1) throw unsupported(model, 'it has several inputs')
+  if (model.outputs.length !== 1) throw unsupported(model, 'it has several outputs')
+  const graph = new Graph()
+  const shape = shapeOf(input)
+  const result = new Walk(graph, model, [new Value(graph, shape, 'last', 'input')]).valueOf(output)
+  return graph.encode(model.name, { name: 'input', shape }, { name: result.as('last'), shape: result.shape })
+}
+
+/** Writes what a model's outputs need, each tensor once, from its inputs on. */
+class Walk {
+  readonly #graph: Graph
+  readonly #values = new Map<number, Value>()
+  /** How many layers take a tensor; the model's own output counts as one more. */
+  readonly #uses = new Map<number, number>()
+
+  constructor(graph: Graph, model: LayersModel, inputs: readonly Value[]) {
+    this.#graph = graph
+    for (const [i, input] of model.inputs.entries()) this.#values.set(input.id, inputs[i]!)
+    for (const output of model.outputs) this.#count(output)
   }
-  return graph.encode(model.name, input, shapeOf(last, last.output))
+
+  valueOf(tensor: SymbolicTensor): Value {
+    const known = this.#values.get(tensor.id)
+    if (known) return known
+    const value = this.#write(tensor)
+    this.#values.set(tensor.id, value)
+    return value
+  }
+
+  #write(tensor: SymbolicTensor): Value {
+    const layer = tensor.sourceLayer
+    if (isModel(layer)) {
+      const inputs = tensor.inputs.map(input => this.valueOf(input))
+      return new Walk(this.#graph, layer, inputs).valueOf(layer.outputs[tensor.outputTensorIndex ?? 0]!)
+    }
+    const folded = this.#foldedConvolution(tensor)
+    if (folded) return folded
+    if (tensor.inputs.length === 0) throw unsupported(layer, 'it is an input of its own')
+    const inputs = tensor.inputs.map(input => this.valueOf(input))
+    return writeLayer(this.#graph, layer, inputs, shapeOf(tensor))
+  }
+
+  /** A convolution and the normalisation after it as one, where nobody else sees what is between them. */
+  #foldedConvolution(tensor: SymbolicTensor): Value | undefined {
+    if (tensor.sourceLayer.getClassName() !== 'BatchNormalization') return undefined
+    const between = tensor.inputs[0]!
+    if (this.#values.has(between.id) || this.#uses.get(between.id) !== 1) return undefined
+    if (!foldableConvolution(between.sourceLayer)) return undefined
+    const normalisation = normalisationOf(tensor.sourceLayer, between.rank)
+    const input = this.valueOf(between.inputs[0]!)
+    return writeConvolution(this.#graph, between.sourceLayer, input, shapeOf(between), normalisation)
+  }
+
+  #count(tensor: SymbolicTensor): void {
+    const uses = this.#uses.get(tensor.id) ?? 0
+    this.#uses.set(tensor.id, uses + 1)
+    if (uses === 0 && !this.#values.has(tensor.id)) for (const input of tensor.inputs) this.#count(input)
+  }
+}
+
+function isModel(layer: Layer): layer is LayersModel {
+  return 'layers' in layer && 'inputs' in layer && 'outputs' in layer
 }

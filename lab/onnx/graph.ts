@@ -1,4 +1,4 @@
-import protobuf from 'protobufjs'
+import { ModelProto } from './schema.ts'
 
 /** Operator set and file version the graphs are written for; onnxruntime has read both since 1.12 (2022). */
 const OPSET = 17
@@ -9,41 +9,28 @@ const FLOAT = 1
 const INT64 = 7
 const attributeTypes = { f: 1, i: 2, ints: 7 } as const
 
-type Attribute = { f: number } | { i: number } | { ints: readonly number[] }
+export type Attribute = { f: number } | { i: number } | { ints: readonly number[] }
 
-const schema = protobuf.loadSync(`${import.meta.dirname}/onnx.proto`).resolveAll()
-const ModelProto = schema.lookupType('onnx.ModelProto')
-
-/** An ONNX graph under construction: a chain of nodes from one float input to one float output. */
+/** An ONNX graph under construction, from one float input to one float output. Values are known by their names. */
 export class Graph {
   #nodes: object[] = []
   #initializers: object[] = []
-  #current: string
 
-  constructor(input: string) {
-    this.#current = input
-  }
-
-  /** Appends an operator that takes the chain's current value first, then the given constants. */
-  append(operator: string, constants: readonly string[] = [], attributes: Record<string, Attribute> = {}): void {
+  /** Adds an operator and gives the name of its output back. */
+  add(operator: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}): string {
     const name = `${operator.toLowerCase()}_${this.#nodes.length}`
-    this.#nodes.push({
-      name,
-      opType: operator,
-      input: [this.#current, ...constants],
-      output: [name],
-      attribute: Object.entries(attributes).map(([key, value]) => ({
-        name: key,
-        ...value,
-        type: attributeTypes[Object.keys(value)[0] as keyof typeof attributeTypes],
-      })),
-    })
-    this.#current = name
+    this.#addNode(operator, name, inputs, attributes)
+    return name
   }
 
   /** Adds a float constant and gives its name back. */
   floats(dims: readonly number[], values: Float32Array): string {
     return this.#constant(dims, FLOAT, Buffer.from(values.buffer, values.byteOffset, values.byteLength))
+  }
+
+  /** Adds a float constant without dimensions and gives its name back. */
+  scalar(value: number): string {
+    return this.floats([], Float32Array.of(value))
   }
 
   /** Adds an int64 vector and gives its name back. */
@@ -53,11 +40,14 @@ export class Graph {
     return this.#constant([values.length], INT64, bytes)
   }
 
-  /** Finishes the model. Shapes come without the batch, which stays free. */
-  encode(name: string, input: { name: string; shape: readonly number[] }, outputShape: readonly number[]): Uint8Array {
+  /** Finishes the model: `result` becomes its output. Shapes come without the batch, which stays free. */
+  encode(
+    name: string,
+    input: { name: string; shape: readonly number[] },
+    result: { name: string; shape: readonly number[] },
+  ): Uint8Array {
     const output = 'output'
-    this.append('Identity')
-    Object.assign(this.#nodes.at(-1)!, { output: [output] })
+    this.#addNode('Identity', output, [result.name])
     const message = ModelProto.fromObject({
       irVersion: IR_VERSION,
       producerName: 'faultline',
@@ -67,10 +57,29 @@ export class Graph {
         node: this.#nodes,
         initializer: this.#initializers,
         input: [valueInfo(input.name, input.shape)],
-        output: [valueInfo(output, outputShape)],
+        output: [valueInfo(output, result.shape)],
       },
     })
     return ModelProto.encode(message).finish()
+  }
+
+  #addNode(
+    operator: string,
+    name: string,
+    inputs: readonly string[],
+    attributes: Record<string, Attribute> = {},
+  ): void {
+    this.#nodes.push({
+      name,
+      opType: operator,
+      input: inputs,
+      output: [name],
+      attribute: Object.entries(attributes).map(([key, value]) => ({
+        name: key,
+        ...value,
+        type: attributeTypes[Object.keys(value)[0] as keyof typeof attributeTypes],
+      })),
+    })
   }
 
   #constant(dims: readonly number[], dataType: number, rawData: Uint8Array): string {

@@ -1,132 +1,190 @@
-import { FaultlineError } from '@faultline/protocol'
-import type { layers } from '@tensorflow/tfjs'
-import type { Graph } from './graph.ts'
+import { convolve, isConvolution } from './convolution.ts'
+import type { Attribute, Graph } from './graph.ts'
+import {
+  type Layer,
+  type Normalisation,
+  normalisationOf,
+  paddingOf,
+  perAxis,
+  requireChannelsLast,
+  startsThenEnds,
+  unsupported,
+  weightsOf,
+} from './layer.ts'
+import { type Layout, Value } from './value.ts'
 
-type Layer = layers.Layer
+interface Step {
+  graph: Graph
+  layer: Layer
+  config: ReturnType<Layer['getConfig']>
+  inputs: readonly Value[]
+  /** The first input, for layers that have one. */
+  input: Value
+  /** In TF.js' layout, without the batch. */
+  outputShape: readonly number[]
+}
 
-/** Appends one TF.js layer to the graph. Throws `MODEL_EXPORT_UNSUPPORTED`. */
-export function appendLayer(graph: Graph, layer: Layer): void {
-  const write = writers[layer.getClassName()]
+/** Writes one layer and gives its output back. Throws `MODEL_EXPORT_UNSUPPORTED`. */
+export function writeLayer(
+  graph: Graph,
+  layer: Layer,
+  inputs: readonly Value[],
+  outputShape: readonly number[],
+): Value {
+  const input = inputs[0]!
+  if (isConvolution(layer)) return writeConvolution(graph, layer, input, outputShape)
+  const name = layer.getClassName()
+  const write = Object.hasOwn(writers, name) ? writers[name] : undefined
   if (!write) throw unsupported(layer, 'this kind of layer has no ONNX form here')
-  write(graph, layer)
+  return write({ graph, layer, config: layer.getConfig(), inputs, input, outputShape })
 }
 
-/** TF.js layers work on the last axis (batch, length, channels); ONNX convolution and pooling want channels second. */
-const writers: Record<string, (graph: Graph, layer: Layer) => void> = {
-  InputLayer: () => {},
-  Dropout: () => {},
-  GaussianNoise: () => {},
+/** Writes a convolution, a batch normalisation after it where one is given, and its activation. */
+export function writeConvolution(
+  graph: Graph,
+  layer: Layer,
+  input: Value,
+  outputShape: readonly number[],
+  after?: Normalisation,
+): Value {
+  return activated(graph, layer, convolve(graph, layer, input, outputShape, after), layer.getConfig().activation)
+}
 
-  Dense(graph, layer) {
+const writers: Record<string, (step: Step) => Value> = {
+  Dropout: ({ input }) => input,
+  SpatialDropout1D: ({ input }) => input,
+  GaussianDropout: ({ input }) => input,
+  GaussianNoise: ({ input }) => input,
+  AlphaDropout: ({ input }) => input,
+
+  Dense({ graph, layer, config, input, outputShape }) {
     const [kernel, bias] = weightsOf(layer)
-    graph.append('MatMul', [graph.floats(kernel!.shape, kernel!.values)])
-    if (bias) graph.append('Add', [graph.floats(bias.shape, bias.values)])
-    activation(graph, layer, layer.getConfig().activation)
+    let name = graph.add('MatMul', [input.as('last'), graph.floats(kernel!.shape, kernel!.values)])
+    if (bias) name = graph.add('Add', [name, graph.floats(bias.shape, bias.values)])
+    return activated(graph, layer, new Value(graph, outputShape, 'last', name), config.activation)
   },
 
-  Conv1D(graph, layer) {
-    const config = layer.getConfig()
-    if (config.dataFormat === 'channelsFirst') throw unsupported(layer, 'channelsFirst is not supported')
-    const [kernel, bias] = weightsOf(layer)
-    const [size, inputs, outputs] = kernel!.shape as [number, number, number]
-    const stride = single(config.strides)
-    const dilation = single(config.dilationRate ?? 1)
-    const constants = [graph.floats([outputs, inputs, size], channelsFirst(kernel!.values, size, inputs, outputs))]
-    if (bias) constants.push(graph.floats(bias.shape, bias.values))
-    graph.append('Transpose', [], { perm: { ints: [0, 2, 1] } })
-    graph.append('Conv', constants, {
-      kernel_shape: { ints: [size] },
-      strides: { ints: [stride] },
-      dilations: { ints: [dilation] },
-      pads: { ints: paddingOf(layer, String(config.padding), (size - 1) * dilation + 1, stride) },
-    })
-    graph.append('Transpose', [], { perm: { ints: [0, 2, 1] } })
-    activation(graph, layer, config.activation)
+  BatchNormalization({ graph, layer, input }) {
+    const { scale, shift } = normalisationOf(layer, input.shape.length + 1)
+    const { layout } = input
+    // A constant per channel meets the channels from the end of the shape.
+    const dims = [scale.length, ...(layout === 'first' ? input.shape.slice(1).map(() => 1) : [])]
+    const scaled = graph.add('Mul', [input.as(layout), graph.floats(dims, scale)])
+    return new Value(graph, input.shape, layout, graph.add('Add', [scaled, graph.floats(dims, shift)]))
   },
 
-  BatchNormalization(graph, layer) {
-    const config = layer.getConfig()
-    const rank = Array.isArray(layer.input) ? 0 : layer.input.shape.length
-    if (config.axis !== -1 && config.axis !== rank - 1) throw unsupported(layer, 'only the last axis can be normalised')
-    const weights = weightsOf(layer).map(weight => weight.values)
-    const gamma = config.scale ? weights.shift()! : undefined
-    const beta = config.center ? weights.shift()! : undefined
-    const [mean, variance] = weights as [Float32Array, Float32Array]
-    const scale = variance.map((value, i) => (gamma?.[i] ?? 1) / Math.sqrt(value + Number(config.epsilon)))
-    const shift = mean.map((value, i) => (beta?.[i] ?? 0) - value * scale[i]!)
-    graph.append('Mul', [graph.floats([scale.length], scale)])
-    graph.append('Add', [graph.floats([shift.length], shift)])
+  Rescaling({ graph, config, input }) {
+    const scaled = elementwise(graph, 'Mul', [input], [graph.scalar(Number(config.scale))])
+    return elementwise(graph, 'Add', [scaled], [graph.scalar(Number(config.offset))])
   },
 
-  MaxPooling1D: (graph, layer) => pool(graph, layer, 'MaxPool'),
-  AveragePooling1D: (graph, layer) => pool(graph, layer, 'AveragePool'),
-  GlobalAveragePooling1D: graph => graph.append('ReduceMean', [], { axes: { ints: [1] }, keepdims: { i: 0 } }),
-  GlobalMaxPooling1D: graph => graph.append('ReduceMax', [], { axes: { ints: [1] }, keepdims: { i: 0 } }),
-  Flatten: graph => graph.append('Flatten', [], { axis: { i: 1 } }),
-  Reshape: (graph, layer) => graph.append('Reshape', [graph.ints([-1, ...shapeOf(layer, layer.output)])]),
-  Activation: (graph, layer) => activation(graph, layer, layer.getConfig().activation),
-  ReLU: (graph, layer) => {
-    if (layer.getConfig().maxValue != null) throw unsupported(layer, 'a largest value is not supported')
-    activation(graph, layer, 'relu')
+  Add: step => merged(step, 'Add'),
+  Multiply: step => merged(step, 'Mul'),
+  Maximum: step => merged(step, 'Max'),
+  Minimum: step => merged(step, 'Min'),
+  Average: step => elementwise(step.graph, 'Mul', [merged(step, 'Add')], [step.graph.scalar(1 / step.inputs.length)]),
+
+  Concatenate({ graph, config, inputs, input, outputShape }) {
+    const layout = commonLayout(inputs)
+    const axis = input.axis(Number(config.axis), layout)
+    const names = inputs.map(value => value.as(layout))
+    return new Value(graph, outputShape, layout, graph.add('Concat', names, { axis: { i: axis } }))
   },
-  Softmax: (graph, layer) => activation(graph, layer, 'softmax'),
+
+  ZeroPadding2D({ graph, layer, config, input, outputShape }) {
+    requireChannelsLast(layer)
+    const paddings = config.padding as unknown as [number, number][]
+    const pads = graph.ints(startsThenEnds([[0, 0], [0, 0], ...paddings]))
+    return new Value(graph, outputShape, 'first', graph.add('Pad', [input.as('first'), pads]))
+  },
+
+  MaxPooling1D: step => pooled(step, 'MaxPool', 1),
+  MaxPooling2D: step => pooled(step, 'MaxPool', 2),
+  AveragePooling1D: step => pooled(step, 'AveragePool', 1),
+  AveragePooling2D: step => pooled(step, 'AveragePool', 2),
+  GlobalMaxPooling1D: step => globallyPooled(step, 'GlobalMaxPool'),
+  GlobalMaxPooling2D: step => globallyPooled(step, 'GlobalMaxPool'),
+  GlobalAveragePooling1D: step => globallyPooled(step, 'GlobalAveragePool'),
+  GlobalAveragePooling2D: step => globallyPooled(step, 'GlobalAveragePool'),
+
+  Flatten: ({ graph, input, outputShape }) =>
+    new Value(graph, outputShape, 'last', graph.add('Flatten', [input.as('last')], { axis: { i: 1 } })),
+  Reshape: ({ graph, input, outputShape }) =>
+    new Value(graph, outputShape, 'last', graph.add('Reshape', [input.as('last'), graph.ints([-1, ...outputShape])])),
+
+  Activation: ({ graph, layer, config, input }) => activated(graph, layer, input, config.activation),
+  ReLU: ({ graph, config, input }) =>
+    config.maxValue == null
+      ? elementwise(graph, 'Relu', [input])
+      : elementwise(graph, 'Clip', [input], [graph.scalar(0), graph.scalar(Number(config.maxValue))]),
+  LeakyReLU: ({ graph, config, input }) =>
+    elementwise(graph, 'LeakyRelu', [input], [], { alpha: { f: Number(config.alpha) } }),
+  ELU: ({ graph, config, input }) => elementwise(graph, 'Elu', [input], [], { alpha: { f: Number(config.alpha) } }),
+  Softmax: ({ graph, config, input }) => softmax(graph, input, Number(config.axis)),
 }
 
-const activations: Record<string, string> = { relu: 'Relu', sigmoid: 'Sigmoid', tanh: 'Tanh', softmax: 'Softmax' }
-
-function activation(graph: Graph, layer: Layer, name: unknown): void {
-  if (name == null || name === 'linear') return
-  const operator = activations[String(name)]
-  if (!operator) throw unsupported(layer, `the activation "${String(name)}" has no ONNX form here`)
-  graph.append(operator, [], operator === 'Softmax' ? { axis: { i: -1 } } : {})
+const activations: Record<string, (graph: Graph, input: Value) => Value> = {
+  linear: (_, input) => input,
+  relu: (graph, input) => elementwise(graph, 'Relu', [input]),
+  relu6: (graph, input) => elementwise(graph, 'Clip', [input], [graph.scalar(0), graph.scalar(6)]),
+  elu: (graph, input) => elementwise(graph, 'Elu', [input]),
+  sigmoid: (graph, input) => elementwise(graph, 'Sigmoid', [input]),
+  tanh: (graph, input) => elementwise(graph, 'Tanh', [input]),
+  swish: (graph, input) => elementwise(graph, 'Mul', [input, elementwise(graph, 'Sigmoid', [input])]),
+  softmax: (graph, input) => softmax(graph, input, -1),
 }
 
-function pool(graph: Graph, layer: Layer, operator: 'MaxPool' | 'AveragePool'): void {
-  const config = layer.getConfig()
-  const size = single(config.poolSize)
-  const stride = single(config.strides)
-  graph.append('Transpose', [], { perm: { ints: [0, 2, 1] } })
-  graph.append(operator, [], {
-    kernel_shape: { ints: [size] },
-    strides: { ints: [stride] },
-    pads: { ints: paddingOf(layer, String(config.padding), size, stride) },
+function activated(graph: Graph, layer: Layer, input: Value, name: unknown): Value {
+  const text = String(name ?? 'linear')
+  const write = Object.hasOwn(activations, text) ? activations[text] : undefined
+  if (!write) throw unsupported(layer, `the activation "${text}" has no ONNX form here`)
+  return write(graph, input)
+}
+
+/** An operator that treats every value alike, so that it can run in whatever layout its inputs have. */
+function elementwise(
+  graph: Graph,
+  operator: string,
+  inputs: readonly Value[],
+  constants: readonly string[] = [],
+  attributes: Record<string, Attribute> = {},
+): Value {
+  const layout = commonLayout(inputs)
+  const names = inputs.map(input => input.as(layout))
+  return new Value(graph, inputs[0]!.shape, layout, graph.add(operator, [...names, ...constants], attributes))
+}
+
+function commonLayout(inputs: readonly Value[]): Layout {
+  return inputs.some(input => input.layout === 'first') ? 'first' : 'last'
+}
+
+function merged({ graph, layer, inputs }: Step, operator: string): Value {
+  const [first, ...others] = inputs as [Value, ...Value[]]
+  if (others.some(other => String(other.shape) !== String(first.shape)))
+    throw unsupported(layer, 'its inputs have different shapes')
+  return others.reduce((sum, other) => elementwise(graph, operator, [sum, other]), first)
+}
+
+function softmax(graph: Graph, input: Value, axis: number): Value {
+  return elementwise(graph, 'Softmax', [input], [], { axis: { i: input.axis(axis, input.layout) } })
+}
+
+function pooled({ graph, layer, config, input, outputShape }: Step, operator: string, axes: number): Value {
+  requireChannelsLast(layer)
+  const size = perAxis(config.poolSize, axes)
+  const strides = perAxis(config.strides, axes)
+  const padding = String(config.padding)
+  const paddings = size.map((extent, axis) => paddingOf(padding, input.shape[axis]!, extent, strides[axis]!))
+  const name = graph.add(operator, [input.as('first')], {
+    kernel_shape: { ints: size },
+    strides: { ints: strides },
+    pads: { ints: startsThenEnds(paddings) },
   })
-  graph.append('Transpose', [], { perm: { ints: [0, 2, 1] } })
+  return new Value(graph, outputShape, 'first', name)
 }
 
-/** TensorFlow's "same" puts the odd sample of padding at the end. */
-function paddingOf(layer: Layer, padding: string, reach: number, stride: number): [number, number] {
-  if (padding === 'valid') return [0, 0]
-  const length = shapeOf(layer, layer.input)[0]!
-  const total = Math.max((Math.ceil(length / stride) - 1) * stride + reach - length, 0)
-  return [Math.floor(total / 2), Math.ceil(total / 2)]
-}
-
-/** (size, in, out) to ONNX's (out, in, size). */
-function channelsFirst(kernel: Float32Array, size: number, inputs: number, outputs: number): Float32Array {
-  const turned = new Float32Array(kernel.length)
-  for (let k = 0; k < size; k++)
-    for (let i = 0; i < inputs; i++)
-      for (let o = 0; o < outputs; o++) turned[(o * inputs + i) * size + k] = kernel[(k * inputs + i) * outputs + o]!
-  return turned
-}
-
-/** The shape of a layer's single input or output without the batch; every other dimension must be known. */
-export function shapeOf(layer: Layer, tensor: Layer['input']): number[] {
-  if (Array.isArray(tensor)) throw unsupported(layer, 'it has several inputs or outputs')
-  const shape = tensor.shape.slice(1)
-  if (shape.some(size => size === null)) throw unsupported(layer, 'a dimension besides the batch is open')
-  return shape as number[]
-}
-
-function weightsOf(layer: Layer): { shape: number[]; values: Float32Array }[] {
-  return layer.getWeights().map(weight => ({ shape: weight.shape, values: Float32Array.from(weight.dataSync()) }))
-}
-
-function single(value: unknown): number {
-  return Number(Array.isArray(value) ? value[0] : value)
-}
-
-export function unsupported(layer: Layer, why: string): FaultlineError {
-  return new FaultlineError('MODEL_EXPORT_UNSUPPORTED', `layer "${layer.name}" (${layer.getClassName()}): ${why}`)
+function globallyPooled({ graph, layer, input, outputShape }: Step, operator: string): Value {
+  requireChannelsLast(layer)
+  const name = graph.add('Flatten', [graph.add(operator, [input.as('first')])], { axis: { i: 1 } })
+  return new Value(graph, outputShape, 'last', name)
 }

@@ -1,4 +1,5 @@
-import { lossOf } from './metrics.ts'
+import type { ReliabilityTable } from '@faultline/inference'
+import { argmaxRows, lossOf, rounded } from './metrics.ts'
 
 /** Probabilities after dividing their logarithms by `temperature`, which is what scaling a softmax's logits does. */
 export function temper(probabilities: Float32Array, classes: number, temperature: number): Float32Array {
@@ -30,6 +31,44 @@ export function fitTemperature(probabilities: Float32Array, labels: Uint8Array, 
     else low = a
   }
   return Math.exp((low + high) / 2)
+}
+
+/** How often answers of a given confidence were right, in equal bins of confidence (Guo et al. 2017, section 2). */
+export function reliabilityOf(
+  probabilities: Float32Array,
+  labels: Uint8Array,
+  classes: number,
+  bins = 10,
+): ReliabilityTable {
+  const answers = argmaxRows(probabilities, classes)
+  const counts = Array.from({ length: bins }, () => ({ count: 0, confidence: 0, right: 0 }))
+  for (const [row, label] of labels.entries()) {
+    const confidence = Math.min(probabilities[row * classes + answers[row]!]!, 1)
+    const bin = counts[Math.min(Math.floor(confidence * bins), bins - 1)]!
+    bin.count++
+    bin.confidence += confidence
+    if (answers[row] === label) bin.right++
+  }
+  const right = counts.reduce((sum, bin) => sum + bin.right, 0)
+  const gaps = counts.reduce((sum, bin) => sum + Math.abs(bin.right - bin.confidence), 0)
+  return {
+    samples: labels.length,
+    accuracy: rounded(right / labels.length),
+    calibrationError: rounded(gaps / labels.length),
+    bins: counts.flatMap(({ count, confidence, right }, i) =>
+      count === 0
+        ? []
+        : [
+            {
+              from: rounded(i / bins),
+              to: rounded((i + 1) / bins),
+              count,
+              confidence: rounded(confidence / count),
+              accuracy: rounded(right / count),
+            },
+          ],
+    ),
+  }
 }
 
 /** One window as hierarchical inference sees it. */

@@ -27,6 +27,10 @@ const spoilt: Record<string, [RegExp, (description: Spoilt) => unknown]> = {
   'a path that leaves it': [/formats\.onnx\.path/, d => Object.assign(d.formats.onnx!, { path: '../network.onnx' })],
   'an absolute path': [/formats\.onnx\.path/, d => Object.assign(d.formats.onnx!, { path: '/etc/passwd' })],
   'no network': [/formats/, d => Object.assign(d, { formats: {} })],
+  'a reliability table of nothing': [
+    /calibration\.reliability\.samples/,
+    d => Object.assign(d.calibration, { reliability: { samples: 0, accuracy: 1, calibrationError: 0, bins: [] } }),
+  ],
   'fewer means than features': [/input\.mean/, d => Object.assign(d.input, { mean: [0] })],
   'more scales than features': [/input\.scale/, d => Object.assign(d.input, { scale: [1, 1, 1, 1, 1] })],
   'a scale of 0': [/input\.scale/, d => Object.assign(d.input, { scale: [1, 1, 1, 0] })],
@@ -119,6 +123,19 @@ test('what is written is what is read', async t => {
     modelTopology: { a: 1 },
     weightsManifest: [{ paths: ['weights.bin'], weights: [{ name: 'w' }] }],
   })
+})
+
+test('each row of numbers is one line, and texts stay as they are', async t => {
+  const { description } = await loadBundle(fixture('tiny-features'))
+  const { formats: _, ...rest } = description
+  const note = 'rows such as [ 1, 2 ] and [\n 3\n]'
+  const directory = join(await temporaryDirectory(t), 'new')
+  const training = { ...rest.training, note }
+  const written = await writeBundle(directory, { ...rest, training }, { onnx: Uint8Array.of(1) })
+  assert.equal(written.description.training.note, note)
+  assert.deepEqual(written.description.golden, description.golden)
+  const text = await readFile(join(directory, 'bundle.json'), 'utf8')
+  assert.ok(text.includes(`   ${JSON.stringify(description.golden.inputs[0])},\n`))
 })
 
 test('a description that does not fit is not written', async t => {

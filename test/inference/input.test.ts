@@ -54,6 +54,27 @@ test('pixels are scaled, normalised per channel and laid out as the network take
   close(prepare(picture, image('chw')).values, [0, 0.2, 1, -1, 0, -10])
 })
 
+test('pixels stay as they are, or between -1 and 1, for networks that want them so', () => {
+  const ones = { mean: [0, 0, 0], std: [1, 1, 1] }
+  const untouched = prepare(picture, { ...image('hwc'), ...ones, scale: 1 } as InputDescription)
+  assert.deepEqual([...untouched.values], [...picture.samples])
+  const symmetric = prepare(picture, {
+    ...image('hwc'),
+    ...ones,
+    mean: [1, 1, 1],
+    scale: 1 / 127.5,
+  } as InputDescription)
+  assert.ok([-1, 1, 1, -0.6, -1, -1].every((x, i) => near(symmetric.values[i]!, x, 1e-6)))
+})
+
+test('a signal can stay as it is, or be put on a fixed scale', () => {
+  const untouched: InputDescription = { ...raw, representation: 'samples' }
+  assert.deepEqual(prepare(window, untouched).values, window.samples)
+  const scaled = prepare(window, { ...untouched, mean: 0.5, scale: 2 }).values
+  assert.ok(scaled.every((x, i) => near(x, (window.samples[i]! - 0.5) / 2, 1e-6)))
+  assert.throws(() => prepare(window, { ...untouched, shape: [256] }), withCode('WINDOW_INVALID', /256.*512/))
+})
+
 test('an image of another shape is refused', () => {
   for (const shape of [[2, 1, 3], [6], [1, 6]])
     assert.throws(() => prepare({ ...picture, shape }, image('hwc')), withCode('WINDOW_INVALID'))
