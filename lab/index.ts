@@ -1,5 +1,6 @@
 export { BearingData } from './data/bearing-data.ts'
 export { type BearingEvaluation, evaluateBearings } from './evaluation/bearings.ts'
+export { type Evaluation, type EvaluationOptions, evaluateEverySplit } from './evaluation/evaluation.ts'
 export { exportOnnx } from './onnx/export.ts'
 export { type RecordingPart, type Split, splitByLoad } from './splits.ts'
 export { type BearingTrainingOptions, trainBearings } from './training/bearings.ts'

@@ -25,17 +25,18 @@ const TRAIN_SHARE = 0.5
 const VALIDATION_SHARE = 0.22
 
 /**
- * The split of the shipped bearing models: loads 0 and 1 train, load 2 chooses (epochs, temperature, threshold), load 3
- * tests. Windows of one recording resemble each other too much to be on two sides, so whole recordings move; only when
- * the sound bearing was recorded at fewer loads than the split needs is its one recording cut in time, with gaps.
+ * One load tests, the one before it (3 before 0) chooses (epochs, temperature, threshold), the others train. The split of
+ * the shipped bearing models is that of load 3: loads 0 and 1 train, load 2 chooses. Windows of one recording resemble
+ * each other too much to be on two sides, so whole recordings move; only when the sound bearing was recorded at fewer
+ * loads than the split needs is its one recording cut in time, with gaps.
  */
-export function splitByLoad(recordings: readonly RecordingInfo[]): Split {
+export function splitByLoad(recordings: readonly RecordingInfo[], testLoad = 3): Split {
   const split: Split = { train: [], validation: [], test: [] }
   const sound = recordings.filter(recording => recording.class === 'normal')
-  const cutInTime = !sides.every(side => sound.some(recording => sideOfLoad(recording.loadHp) === side))
+  const cutInTime = !sides.every(side => sound.some(recording => sideOfLoad(recording.loadHp, testLoad) === side))
   for (const recording of recordings) {
     if (recording.class === 'normal' && cutInTime) continue
-    const side = sideOfLoad(recording.loadHp)
+    const side = sideOfLoad(recording.loadHp, testLoad)
     if (side) split[side].push(whole(recording))
   }
   if (cutInTime) for (const recording of sound) addInTime(split, recording)
@@ -80,10 +81,12 @@ export function assertSeparate(split: Split, recordings: readonly RecordingInfo[
     }
 }
 
-function sideOfLoad(loadHp: number | undefined): keyof Split | undefined {
-  if (loadHp === 0 || loadHp === 1) return 'train'
-  if (loadHp === 2) return 'validation'
-  return loadHp === 3 ? 'test' : undefined
+const LOADS = 4
+
+function sideOfLoad(loadHp: number | undefined, testLoad: number): keyof Split | undefined {
+  if (loadHp === undefined || !(loadHp < LOADS)) return undefined
+  if (loadHp === testLoad) return 'test'
+  return loadHp === (testLoad + LOADS - 1) % LOADS ? 'validation' : 'train'
 }
 
 function addInTime(split: Split, recording: RecordingInfo): void {

@@ -1,4 +1,4 @@
-import { type BearingClass, BearingSimulator, bearingClasses, type Random } from '@faultline/inference'
+import { type Bearing, type BearingClass, BearingSimulator, bearingClasses, type Random } from '@faultline/inference'
 import { type LabelledWindow, wantedOf } from './windows.ts'
 
 /** Windows taken from one simulated machine; more of them would only repeat it. */
@@ -6,25 +6,27 @@ const WINDOWS_PER_MACHINE = 6
 
 /**
  * `perClass` windows of each fault, more of normal, from simulated machines of all sorts: shaft 20 to 35 Hz, faults from hardly visible
- * to severe, and whatever else a rig decides (resonance, damping, noise, imbalance, slip) drawn anew for each machine.
+ * to severe, and whatever else a rig decides (resonance, damping, noise, imbalance, slip) drawn anew for each machine. The
+ * bearing is the CWRU rig's unless another is given.
  */
 export function simulatedWindows(
   perClass: number,
   signal: { samples: number; rateHz: number },
   random: Random,
+  bearing?: Bearing,
 ): LabelledWindow[] {
   return bearingClasses.flatMap(fault => {
     const wanted = wantedOf(fault, perClass)
     const machines = Array.from({ length: Math.ceil(wanted / WINDOWS_PER_MACHINE) }, (_, machine) => {
-      const simulator = anyMachine(fault, signal.rateHz, random)
+      const simulator = anyMachine(fault, signal.rateHz, random, bearing)
       const origin = `simulated-${fault}-${machine}`
-      return Array.from({ length: WINDOWS_PER_MACHINE }, () => windowOf(simulator, signal, origin))
+      return Array.from({ length: WINDOWS_PER_MACHINE }, () => windowOf(simulator, signal, origin, bearing))
     })
     return machines.flat().slice(0, wanted)
   })
 }
 
-function anyMachine(fault: BearingClass, rateHz: number, random: Random): BearingSimulator {
+function anyMachine(fault: BearingClass, rateHz: number, random: Random, bearing?: Bearing): BearingSimulator {
   const between = (low: number, high: number) => low + (high - low) * random.uniform()
   const shaking = between(0.3, 2)
   const severity = between(0.15, 1)
@@ -32,6 +34,7 @@ function anyMachine(fault: BearingClass, rateHz: number, random: Random): Bearin
     rateHz,
     shaftHz: between(20, 35),
     fault,
+    bearing,
     seed: Math.floor(random.uniform() * 2 ** 31),
     severity: () => severity,
     noiseG: between(0.03, 0.08),
@@ -47,7 +50,8 @@ function windowOf(
   simulator: BearingSimulator,
   { samples, rateHz }: { samples: number; rateHz: number },
   origin: string,
+  bearing?: Bearing,
 ): LabelledWindow {
   const window = { samples: simulator.next(samples), shape: [samples], rateHz, shaftHz: simulator.shaftHz }
-  return { window, class: simulator.fault, origin }
+  return { window, class: simulator.fault, origin, ...(bearing ? { bearing } : {}) }
 }

@@ -1,4 +1,4 @@
-import type { Random, Window } from '@faultline/inference'
+import type { Bearing, Random, Window } from '@faultline/inference'
 import type { RecordingPart } from '../splits.ts'
 import type { BearingData } from './bearing-data.ts'
 
@@ -7,6 +7,8 @@ export interface LabelledWindow {
   window: Window
   class: string
   origin: string
+  /** The bearing it is of, where that is not the CWRU rig's. */
+  bearing?: Bearing
 }
 
 /**
@@ -88,11 +90,13 @@ async function windowAt(
 ): Promise<LabelledWindow> {
   const info = data.info(part.recording)
   const recorded = (await data.read(part.recording)).subarray(from, from + length)
-  const samples = recorded.map(x => Math.round(x / COMMON_STEP + random.uniform() - 0.5) * COMMON_STEP)
+  const { step = COMMON_STEP, bearing } = data
+  const samples = recorded.map(x => Math.round(x / step + random.uniform() - 0.5) * step)
   return {
     window: { samples, shape: [length], rateHz: data.rateHz, shaftHz: info.shaftHz },
     class: part.class,
     origin: part.recording,
+    ...(bearing ? { bearing } : {}),
   }
 }
 

@@ -51,13 +51,3 @@ export function hierarchicalMetrics(
     ...classificationMetrics(answers.labels, final, classes),
   }
 }
-
-/** Joins answers to different windows by the same two models. */
-export function joined(parts: readonly PairAnswers[]): PairAnswers {
-  const floats = (key: 'local' | 'server') => Float32Array.from(parts.flatMap(part => [...part[key]]))
-  return {
-    labels: Uint8Array.from(parts.flatMap(part => [...part.labels])),
-    local: floats('local'),
-    server: floats('server'),
-  }
-}

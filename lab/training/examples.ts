@@ -17,7 +17,8 @@ export function examplesOf(
 ): Examples {
   const width = inputSize(input)
   const inputs = new Float32Array(windows.length * width)
-  for (const [i, { window }] of windows.entries()) inputs.set(prepare(window, input).values, i * width)
+  for (const [i, { window, bearing }] of windows.entries())
+    inputs.set(prepare(window, input, bearing).values, i * width)
   return { inputs, labels: Uint8Array.from(windows, labelled => classes.indexOf(labelled.class)), width }
 }
 
@@ -37,8 +38,8 @@ export function standardisedInput(
   }
   const sums = new Float64Array(width)
   const squares = new Float64Array(width)
-  for (const { window } of windows)
-    for (const [i, value] of prepare(window, plain).values.entries()) {
+  for (const { window, bearing } of windows)
+    for (const [i, value] of prepare(window, plain, bearing).values.entries()) {
       sums[i] = sums[i]! + value
       squares[i] = squares[i]! + value * value
     }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { Random } from '@faultline/inference'
 import { BearingData } from '../../lab/data/bearing-data.ts'
-import { decimate } from '../../lab/data/decimate.ts'
+import { resample } from '../../lab/data/resample.ts'
 import { augmented, COMMON_STEP, consecutiveWindows, randomWindows, rms } from '../../lab/data/windows.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { writeSmallDataset } from './support.ts'
@@ -13,11 +13,11 @@ const sine = (hz: number, rateHz: number, length: number) =>
   Float32Array.from({ length }, (_, i) => Math.sin((2 * Math.PI * hz * i) / rateHz))
 
 test('decimation keeps what lies below the new Nyquist frequency and removes what would fold', () => {
-  const kept = decimate(sine(3_000, 48_000, 8_192), 4)
+  const kept = resample(sine(3_000, 48_000, 8_192), 1, 4)
   assert.equal(kept.length, 2_048)
   const expected = sine(3_000, 12_000, 2_048)
   for (let i = 100; i < 1_948; i++) assert.ok(Math.abs(kept[i]! - expected[i]!) < 0.01)
-  assert.ok(rms(decimate(sine(8_000, 48_000, 8_192), 4).subarray(100, 1_948)) < 0.005)
+  assert.ok(rms(resample(sine(8_000, 48_000, 8_192), 1, 4).subarray(100, 1_948)) < 0.005)
 })
 
 async function smallData(t: Parameters<typeof temporaryDirectory>[0]) {

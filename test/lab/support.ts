@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type BearingClass, BearingSimulator } from '@faultline/inference'
+import { type BearingClass, BearingSimulator, bearingClasses } from '@faultline/inference'
+import { uestcBearing } from '../../lab/evaluation/rigs.ts'
 import { comparedDiameters } from '../../lab/splits.ts'
 
 const RATE_HZ = 12_000
@@ -41,4 +42,40 @@ async function writeRecording(
     loadHp: load,
     faultDiameterInch: diameter,
   }
+}
+
+const UESTC_RATE_HZ = 20_000
+
+/** Writes a small data set shaped like UESTC's: four classes at two speeds, each run in two consecutive parts. */
+export async function writeSmallRuns(directory: string): Promise<void> {
+  const entries: object[] = []
+  for (const rpm of [800, 1200])
+    for (const name of bearingClasses) {
+      // Commissioning learns from 20 s of normal and judges the rest.
+      const seconds = name === 'normal' ? 24 : 2
+      const simulator = new BearingSimulator({
+        rateHz: UESTC_RATE_HZ,
+        shaftHz: rpm / 60,
+        fault: name,
+        seed: rpm,
+        bearing: uestcBearing,
+        impactG: 3,
+      })
+      for (const part of [1, 2]) {
+        const samples = simulator.next((seconds * UESTC_RATE_HZ) / 2)
+        const bytes = Buffer.from(samples.buffer)
+        const file = `${name}-${rpm}-${part}.f32`
+        await writeFile(join(directory, file), bytes)
+        entries.push({
+          file,
+          class: name,
+          samplingRateHz: UESTC_RATE_HZ,
+          samples: samples.length,
+          sha256: createHash('sha256').update(bytes).digest('hex'),
+          rpm,
+          recordingGroup: `${name}-${rpm}`,
+        })
+      }
+    }
+  await writeFile(join(directory, 'manifest.json'), JSON.stringify(entries))
 }

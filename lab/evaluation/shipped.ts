@@ -1,0 +1,130 @@
+import { join } from 'node:path'
+import { type Bearing, Classifier, Random } from '@faultline/inference'
+import { FaultlineError } from '@faultline/protocol'
+import type { BearingData } from '../data/bearing-data.ts'
+import { type LabelledWindow, rms } from '../data/windows.ts'
+import type { Split } from '../splits.ts'
+import { classes, everyWindow, type FoldAnswers, knownOf } from './answers.ts'
+import { rmsBaseline } from './baseline.ts'
+import { splitNames, whole } from './folds.ts'
+import { groupBy } from './group-by.ts'
+
+/** Signal-to-noise ratios in dB that the shipped pair is tried at. */
+export const noiseLevels: readonly number[] = [-4, 0, 4, 10]
+
+/** Names of the splits that need no training. */
+export const shippedSplits = { own: 'CWRU 3 hp', noise: 'CWRU 3 hp with noise', toUestc: splitNames.toUestc } as const
+
+/** Windows classified in one go: a batch any engine holds in memory. */
+const BATCH = 256
+
+/** The two shipped bundles, as an agent and a server load them. */
+export class ShippedPair {
+  readonly local: Classifier
+  readonly server: Classifier
+  readonly split: Split
+
+  private constructor(local: Classifier, server: Classifier) {
+    this.local = local
+    this.server = server
+    this.split = local.bundle.description.training.split
+  }
+
+  /**
+   * Loads `bearing-local` and `bearing-server`. Throws the coded errors of bundles and engines, and `BUNDLE_INVALID` for
+   * a pair that knows no test side or other classes.
+   */
+  static async load(modelsDirectory: string, bearing?: Bearing): Promise<ShippedPair> {
+    const local = await Classifier.load(join(modelsDirectory, 'bearing-local'), { bearing })
+    try {
+      const server = await Classifier.load(join(modelsDirectory, 'bearing-server'), { bearing })
+      const pair = new ShippedPair(local, server)
+      const problem = pair.#problem()
+      if (!problem) return pair
+      await server.dispose()
+      throw new FaultlineError('BUNDLE_INVALID', `${local.bundle.directory} ${problem}`)
+    } catch (error) {
+      await local.dispose()
+      throw error
+    }
+  }
+
+  /** Class probabilities of both models for each window, row after row. */
+  async answers(windows: readonly LabelledWindow[]): Promise<{ local: Float32Array; server: Float32Array }> {
+    return { local: await probabilitiesOf(this.local, windows), server: await probabilitiesOf(this.server, windows) }
+  }
+
+  /** Confidence below which the bundle says that escalating pays. */
+  get threshold(): number {
+    return this.local.bundle.description.calibration.threshold ?? 0
+  }
+
+  async dispose(): Promise<void> {
+    await this.local.dispose()
+    await this.server.dispose()
+  }
+
+  #problem(): string | undefined {
+    if (this.split.test.length === 0) return 'was not trained on recordings: no test side'
+    const same = [this.local, this.server].every(model => model.classes.join() === classes.join())
+    return same ? undefined : `does not name the classes ${classes.join(', ')}`
+  }
+}
+
+/** The shipped pair on its own test side, as it is and with white noise added to each window. */
+export async function shippedAnswers(pair: ShippedPair, data: BearingData): Promise<FoldAnswers[]> {
+  const random = new Random(0)
+  const test = await everyWindow(data, pair.split.test, random)
+  const { limit } = rmsBaseline(await everyWindow(data, pair.split.train, random), test)
+  const folds: FoldAnswers[] = []
+  for (const decibels of [undefined, ...noiseLevels]) {
+    const windows = decibels === undefined ? test : test.map(labelled => withNoise(labelled, decibels, random))
+    folds.push({
+      split: decibels === undefined ? shippedSplits.own : shippedSplits.noise,
+      fold: decibels === undefined ? 'as recorded' : `${decibels} dB`,
+      models: 'shipped',
+      ...knownOf(data, windows),
+      ...(await pair.answers(windows)),
+      threshold: pair.threshold,
+      rmsLimit: limit,
+    })
+  }
+  return folds
+}
+
+/** The shipped pair on another rig, one fold for each speed. The RMS limit stays that of the CWRU rig. */
+export async function acrossRigs(pair: ShippedPair, own: BearingData, other: BearingData): Promise<FoldAnswers[]> {
+  const random = new Random(0)
+  const known = await everyWindow(own, pair.split.train, random)
+  const { limit } = rmsBaseline(known, known)
+  const folds: FoldAnswers[] = []
+  for (const [shaftHz, recordings] of groupBy(other.recordings, recording => recording.shaftHz ?? 0)) {
+    const windows = await everyWindow(other, recordings.map(whole), random)
+    folds.push({
+      split: shippedSplits.toUestc,
+      fold: `${Math.round(60 * shaftHz)} rpm`,
+      models: 'shipped',
+      ...knownOf(other, windows),
+      ...(await pair.answers(windows)),
+      threshold: pair.threshold,
+      rmsLimit: limit,
+    })
+  }
+  return folds.sort((a, b) => a.fold.localeCompare(b.fold, 'en', { numeric: true }))
+}
+
+/** The window with white noise so many decibels below its own level. */
+function withNoise(labelled: LabelledWindow, decibels: number, random: Random): LabelledWindow {
+  const { window } = labelled
+  const deviation = rms(window.samples) * 10 ** (-decibels / 20)
+  return { ...labelled, window: { ...window, samples: window.samples.map(x => x + deviation * random.normal()) } }
+}
+
+async function probabilitiesOf(classifier: Classifier, windows: readonly LabelledWindow[]): Promise<Float32Array> {
+  const rows: number[] = []
+  for (let from = 0; from < windows.length; from += BATCH) {
+    const batch = windows.slice(from, from + BATCH).map(labelled => labelled.window)
+    for (const { classification } of await classifier.classify(batch)) rows.push(...classification.probabilities)
+  }
+  return Float32Array.from(rows)
+}
