@@ -27,8 +27,6 @@ export interface ServerAgentOptions {
   enginesRejected?: ReadonlyMap<string, LoadedModel['enginesRejected']>
   maxBatch?: number
   maxQueue?: number
-  /** How far a device's clock may be behind before its deadline counts as passed. */
-  clockToleranceMs?: number
   /** The state message follows the load, at most this often. */
   stateIntervalMs?: number
   logger: Logger
@@ -62,14 +60,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
 
   constructor(options: ServerAgentOptions) {
     super()
-    const {
-      server,
-      classifiers,
-      maxBatch = 32,
-      maxQueue = 256,
-      clockToleranceMs = 2_000,
-      stateIntervalMs = 3_000,
-    } = options
+    const { server, classifiers, maxBatch = 32, maxQueue = 256, stateIntervalMs = 3_000 } = options
     this.options = options
     this.maxBatch = maxBatch
     this.maxQueue = maxQueue
@@ -79,7 +70,6 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
       queue: this.queue,
       models: classifiers,
       maxBatch,
-      clockToleranceMs,
       throughput: this.throughput,
       answer: (item, verdict) => this.answer(item, verdict),
       logger: options.logger,

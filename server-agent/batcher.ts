@@ -3,6 +3,7 @@ import { type Classified, isValid, type PreparedInput } from '@faultline/inferen
 import {
   type AnsweredVerdict,
   decodeWindow,
+  type Escalation,
   type RejectedVerdict,
   toFaultlineError,
   type Verdict,
@@ -18,8 +19,6 @@ export interface BatcherOptions {
   queue: EscalationQueue
   models: ReadonlyMap<string, ServerModel>
   maxBatch: number
-  /** How far the device's clock may be behind before its deadline counts as passed. */
-  clockToleranceMs: number
   throughput: Throughput
   answer: (item: QueuedEscalation, verdict: Verdict) => void
   logger: Logger
@@ -78,8 +77,8 @@ export class Batcher {
   /** Undefined when it was rejected, which a bad window is alone, without its batch. */
   private prepare(item: QueuedEscalation, model: ServerModel): PreparedItem | undefined {
     const { escalation } = item
-    const { clockToleranceMs, logger } = this.options
-    if (Date.now() > Date.parse(escalation.deadline) + clockToleranceMs) {
+    const { logger } = this.options
+    if (performance.now() - item.receivedAt > patienceMs(escalation)) {
       this.reject(item, 'expired')
       return undefined
     }
@@ -137,5 +136,11 @@ export class Batcher {
     this.options.answer(item, { id: item.escalation.id, rejected, agent: this.options.agent })
   }
 }
+
+/**
+ * How long the device waits for a verdict. Both times are the device's own, so that only their difference counts: a Pi
+ * without a clock that keeps the time is served like any other.
+ */
+const patienceMs = ({ at, deadline }: Escalation): number => Date.parse(deadline) - Date.parse(at)
 
 const tenths = (ms: number): number => Math.round(ms * 10) / 10

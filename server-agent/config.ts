@@ -18,7 +18,6 @@ export const serverAgentConfig = z.strictObject({
     .describe('auto: the first that works here'),
   maxBatch: z.int().positive().max(1_024).default(32).describe('Windows the model takes at once'),
   maxQueue: z.int().positive().max(100_000).default(256).describe('Escalations that may wait; more are rejected'),
-  clockToleranceMs: z.int().nonnegative().default(2_000).describe("How far a device's clock may be behind"),
 })
 
 export type ServerAgentConfig = z.infer<typeof serverAgentConfig>

@@ -6,10 +6,12 @@ const newest = 0.3
 export class Throughput {
   private msPerWindow: number | undefined
   private readonly batches: { at: number; windows: number }[] = []
+  private firstAt: number | undefined
   private current: { startedAt: number; windows: number } | undefined
 
   /** A batch begins. */
   begin(windows: number): void {
+    this.firstAt ??= performance.now()
     this.current = { startedAt: performance.now(), windows }
   }
 
@@ -32,11 +34,13 @@ export class Throughput {
     return Math.ceil(windows * (this.msPerWindow ?? running))
   }
 
-  /** Windows per second over the last ten seconds. */
+  /** Windows taken per second over the last ten seconds, or since the first batch began where that is less. */
   get windowsPerSecond(): number {
-    this.prune(performance.now())
+    const now = performance.now()
+    this.prune(now)
     const windows = this.batches.reduce((sum, batch) => sum + batch.windows, 0)
-    return windows / (recentMs / 1_000)
+    const elapsedMs = Math.min(recentMs, now - (this.firstAt ?? now))
+    return elapsedMs > 0 ? windows / (elapsedMs / 1_000) : 0
   }
 
   private prune(now: number): void {

@@ -23,7 +23,9 @@ export const escalation = z.strictObject({
   at: timestamp.describe('End of the window'),
   machine: identifier.describe('What the point measures'),
   reason: reason.describe('Why the local answer was not accepted'),
-  deadline: timestamp.describe('After this the device no longer waits'),
+  deadline: timestamp.describe(
+    'After this the device no longer waits; on its own clock, as `at` is: only the difference counts',
+  ),
   task: identifier.describe('What is to be decided; a server answers with a model of the same task'),
   local: z
     .strictObject({

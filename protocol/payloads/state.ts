@@ -65,7 +65,7 @@ const onlineServer = z.strictObject({
       queued: count.describe('Windows waiting now'),
       answered: count.describe('Since the start'),
       rejected: count.describe('Since the start'),
-      windowsPerSecond: z.number().nonnegative().describe('Answered, over the recent past'),
+      windowsPerSecond: z.number().nonnegative().describe('Taken from the queue, over the last ten seconds'),
     })
     .describe('What it carries'),
 })
