@@ -60,7 +60,10 @@ export class Fleet implements Service {
     await this.add(registry)
     await this.startBroker(registry)
     await this.add(store)
-    const [models] = await Promise.all([loadShippedModels(), this.startFlows(registry)])
+    const loading = loadShippedModels()
+    loading.catch(() => {}) // Reported below, once the flows are up and can be stopped.
+    await this.startFlows(registry)
+    const models = await loading
     await this.add({ start: async () => {}, stop: () => models.local.classifier.dispose() })
     await this.add({ start: async () => {}, stop: () => models.server.classifier.dispose() })
     const machines = await this.chooseMachines(models.local)

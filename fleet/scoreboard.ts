@@ -37,6 +37,9 @@ class Score {
   }
 }
 
+/** Late windows that a verdict may still revise. */
+const longestMemory = 10_000
+
 /** Holds the answers of the fleet against the truth, which only a simulation or a labelled recording knows. */
 export class Scoreboard {
   private readonly machines: Map<string, Machine>
@@ -73,10 +76,16 @@ export class Scoreboard {
     if (inference.local.label === truth) score.localRight++
     if (right) score.finalRight++
     // Only an answer that is still provisional can be revised.
-    if (inference.outcome === 'late') this.finalWasRight.set(inference.id, right)
+    if (inference.outcome === 'late') this.remember(inference.id, right)
   }
 
-  /** Follows an alarm; false when its machine was, at that moment, healthy. */
+  private remember(id: string, right: boolean): void {
+    this.finalWasRight.set(id, right)
+    // Most late windows are never revised: the server was gone.
+    if (this.finalWasRight.size > longestMemory) this.finalWasRight.delete(this.finalWasRight.keys().next().value!)
+  }
+
+  /** Follows an alarm. It counts as false when its machine is healthy at the moment it is raised. */
   recordAlarm(alarm: Alarm): void {
     const key = `${alarm.machine}/${alarm.fault}`
     if (alarm.state === 'unacknowledged' && !this.activeAlarms.has(key)) {
