@@ -8,7 +8,7 @@ export interface Row {
   reference: number | null
   /** `ours / reference`. */
   ratio: number | null
-  /** The ratio aimed at, for example `>= 0.9`; null where none is. */
+  /** The ratio aimed at, for example `>= 0.9`, or with a unit the figure itself, `<= 1000 ns`; null where none is. */
   aim: string | null
 }
 

@@ -3,10 +3,12 @@ import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { createProgram, runProgram } from '@faultline/runtime'
 import type { Benchmark } from './benchmark.ts'
 import { inferenceBenchmark } from './inference.ts'
+import { policiesBenchmark } from './policies.ts'
 import { tableOf } from './table.ts'
 
 const benchmarks: Record<string, Benchmark> = {
   inference: inferenceBenchmark,
+  policies: policiesBenchmark,
 }
 
 const list = Object.entries(benchmarks)

@@ -1,23 +1,67 @@
 export type { Bundle } from './bundle/bundle.ts'
-export { type BundleDescription, bundleDescription, type InputDescription } from './bundle/description.ts'
+export {
+  type BundleDescription,
+  bundleDescription,
+  type InputDescription,
+  type ReliabilityTable,
+} from './bundle/description.ts'
 export { verifyGolden } from './bundle/golden.ts'
 export { inputShape, inputSize, type PreparedInput, prepare } from './bundle/input.ts'
-export { loadBundle } from './bundle/loader.ts'
+export { type LoadOptions, loadBundle } from './bundle/loader.ts'
 export { probabilitiesOf } from './bundle/output.ts'
+export {
+  type BundleSignature,
+  createSigningKey,
+  readSignature,
+  type SigningKey,
+  signBundle,
+} from './bundle/signature.ts'
 export { type BundleNetworks, type TfjsArtifacts, writeBundle } from './bundle/writer.ts'
+export {
+  Calibration,
+  type CalibrationModel,
+  calibrationModel,
+  type FitOptions,
+  type LabelledAnswer,
+} from './calibration/calibration.ts'
+export { type Outcome, type Reliability, type ReliabilityBin, reliabilityOf } from './calibration/reliability.ts'
 export { type Classification, classificationOf, isValid } from './classification.ts'
-export { type Classified, Classifier, type ClassifierOptions } from './classifier.ts'
+export {
+  type Classified,
+  Classifier,
+  type ClassifierOptions,
+  type LoadedClassifier,
+  loadClassifier,
+} from './classifier.ts'
+export {
+  Commissioning,
+  type CommissioningOptions,
+  type CommissioningSnapshot,
+  type CommissioningState,
+  type Judgement,
+  rateSupportedBy,
+} from './commissioning/commissioning.ts'
 export { type ChooseOptions, chooseEngine, type EngineChoice } from './engines/choose.ts'
 export { createEngine } from './engines/create.ts'
 export { type Engine, type EngineName, engineNames, type Network } from './engines/engine.ts'
 export { AuditedPolicy, type AuditOptions } from './policies/audit.ts'
-export { createPolicy, type PolicyModel, type PolicySettings, policyNames } from './policies/create.ts'
-export type { Decision, DecisionContext, Feedback, LocalResult, Policy, PolicyState } from './policies/policy.ts'
+export { createPolicy, type PolicySettings, policyNames } from './policies/create.ts'
+export type { PolicyModel } from './policies/factory.ts'
+export type {
+  Decision,
+  DecisionContext,
+  DecisionToken,
+  Feedback,
+  LocalResult,
+  Policy,
+  PolicyState,
+} from './policies/policy.ts'
 export { Random, type RandomState } from './random.ts'
 export * from './recordings/index.ts'
 export { type Bearing, type BearingGeometry, bearingOf, frequenciesHz, skf6205 } from './signal/bearing.ts'
 export { envelope, envelopeSpectrum, wideBand } from './signal/envelope.ts'
 export { checkFeatureNames, extractFeatures, featureNames, featureVector } from './signal/features.ts'
+export { checkWindow } from './signal/check.ts'
 export { orderBands } from './signal/order-bands.ts'
 export { represent, representationNames } from './signal/representations.ts'
 export { amplitudeSpectrum, bandShares, type Spectrum } from './signal/spectrum.ts'

@@ -1,3 +1,5 @@
+import { z } from 'zod'
+import { factory } from './factory.ts'
 import type { Decision, DecisionContext, LocalResult } from './policy.ts'
 import { StatelessPolicy } from './stateless.ts'
 
@@ -9,3 +11,5 @@ export class AlwaysPolicy extends StatelessPolicy {
     return { action: 'escalate', reason: 'always-escalates', numbers: { score: confidence, price } }
   }
 }
+
+export const createAlways = factory('always', z.strictObject({}), (_, { digest }) => new AlwaysPolicy(digest))

@@ -2,7 +2,7 @@ import { FaultlineError } from '@faultline/protocol'
 import { z } from 'zod'
 import { Random } from '../random.ts'
 import type { Decision, DecisionContext, Feedback, LocalResult, Policy, PolicyState } from './policy.ts'
-import { checkState } from './stateless.ts'
+import { checkState, randomState } from './state.ts'
 
 export interface AuditOptions {
   /** Share of accepted windows that is escalated anyway, 0..1. */
@@ -11,9 +11,11 @@ export interface AuditOptions {
 }
 
 const VERSION = 1
-const word = z.int().min(0).max(0xffff_ffff)
+
+/** Parts the draws of audits from those of a policy with the same seed: a sample that follows the policy's is not fair. */
+const AUDIT_STREAM = 2 ** 32
 const auditData = z.strictObject({
-  random: z.tuple([word, word, word, word]),
+  random: randomState,
   inner: z.object({ policy: z.string(), version: z.int(), model: z.string().optional(), data: z.unknown() }),
 })
 
@@ -32,18 +34,23 @@ export class AuditedPolicy implements Policy {
     if (!(rate >= 0 && rate <= 1)) throw new FaultlineError('CONFIG_INVALID', `an audit rate is 0..1, not ${rate}`)
     this.#inner = inner
     this.#rate = rate
-    this.#random = new Random(seed)
+    this.#random = new Random(seed + AUDIT_STREAM)
   }
 
   get name(): string {
     return this.#inner.name
   }
 
+  get fullFeedback(): boolean {
+    return this.#inner.fullFeedback ?? false
+  }
+
   decide(local: LocalResult, context: DecisionContext): Decision {
     const decision = this.#inner.decide(local, context)
     if (decision.action === 'escalate') return decision
     if (this.#random.uniform() >= this.#rate) return decision
-    return { action: 'escalate', reason: 'audit', numbers: { ...decision.numbers, auditRate: this.#rate } }
+    const numbers = { ...decision.numbers, auditRate: this.#rate }
+    return { ...decision, action: 'escalate', reason: 'audit', numbers }
   }
 
   learn(feedback: Feedback): void {

@@ -1,10 +1,21 @@
 import { FaultlineError } from '@faultline/protocol'
-import { z } from 'zod'
-import { AlwaysPolicy } from './always.ts'
-import { NeverPolicy } from './never.ts'
+import { createAlways } from './always.ts'
+import { createCalibrated } from './calibrated.ts'
+import { createDefault } from './default.ts'
+import { createEntropy } from './entropy.ts'
+import type { PolicyFactory, PolicyModel } from './factory.ts'
+import { createH2T2 } from './h2t2.ts'
+import { createHiLcb } from './hi-lcb.ts'
+import { createHiLcbLite } from './hi-lcb-lite.ts'
+import { createHilF } from './hil-f.ts'
+import { createHilN } from './hil-n.ts'
+import { createLogisticTop2 } from './logistic-top2.ts'
+import { createMargin } from './margin.ts'
+import { createNever } from './never.ts'
 import type { Policy } from './policy.ts'
-import { RelevancePolicy } from './relevance.ts'
-import { ThresholdPolicy } from './threshold.ts'
+import { createRandomShare } from './random-share.ts'
+import { createRelevance } from './relevance.ts'
+import { createThreshold } from './threshold.ts'
 
 /** A policy as configuration names it. */
 export interface PolicySettings {
@@ -12,65 +23,37 @@ export interface PolicySettings {
   parameters?: Record<string, unknown>
 }
 
-/** What policies take from the local model's bundle where the settings leave it open. */
-export interface PolicyModel {
-  /** Digest, kept in snapshots. */
-  digest?: string
-  /** The class that means nothing is wrong. */
-  normal?: string
-  /** The calibrated threshold. */
-  threshold?: number
-}
-
-const confidence = z.number().min(0).max(1)
-
-/** Used by `relevance` where neither settings nor bundle say how sure "normal" has to be. */
-const EVEN_ODDS = 0.5
-
-const factories: Record<string, (parameters: unknown, model: PolicyModel) => Policy> = {
-  never: (parameters, { digest }) => {
-    check('never', z.strictObject({}), parameters)
-    return new NeverPolicy(digest)
-  },
-  always: (parameters, { digest }) => {
-    check('always', z.strictObject({}), parameters)
-    return new AlwaysPolicy(digest)
-  },
-  threshold: (parameters, model) => {
-    const given = check('threshold', z.strictObject({ threshold: confidence.optional() }), parameters)
-    const threshold = given.threshold ?? model.threshold
-    if (threshold === undefined)
-      throw new FaultlineError('CONFIG_INVALID', 'policy threshold: give a threshold; the bundle has none')
-    return new ThresholdPolicy({ threshold, model: model.digest })
-  },
-  relevance: (parameters, model) => {
-    const schema = z.strictObject({ normal: z.string().optional(), confidence: confidence.optional() })
-    const given = check('relevance', schema, parameters)
-    const normal = given.normal ?? model.normal
-    if (normal === undefined)
-      throw new FaultlineError('CONFIG_INVALID', 'policy relevance: give the normal class; the bundle names none')
-    return new RelevancePolicy({
-      normal,
-      confidence: given.confidence ?? model.threshold ?? EVEN_ODDS,
-      model: model.digest,
-    })
-  },
+const factories: Record<string, PolicyFactory> = {
+  default: createDefault,
+  never: createNever,
+  always: createAlways,
+  random: createRandomShare,
+  threshold: createThreshold,
+  margin: createMargin,
+  entropy: createEntropy,
+  'logistic-top2': createLogisticTop2,
+  relevance: createRelevance,
+  calibrated: createCalibrated,
+  'hil-f': createHilF,
+  'hil-n': createHilN,
+  'hi-lcb': createHiLcb,
+  'hi-lcb-lite': createHiLcbLite,
+  h2t2: createH2T2,
 }
 
 export const policyNames: readonly string[] = Object.keys(factories)
 
-/** Makes a policy. Throws `POLICY_UNKNOWN`, or `CONFIG_INVALID` naming the parameter. */
-export function createPolicy({ name, parameters = {} }: PolicySettings, model: PolicyModel = {}): Policy {
-  const factory = Object.hasOwn(factories, name) ? factories[name] : undefined
-  if (!factory)
+/**
+ * Makes a policy. Throws `POLICY_UNKNOWN`, or `CONFIG_INVALID` naming the parameter.
+ * @param seed Of the policies that draw lots. Audits with the same seed draw from a sequence of their own.
+ */
+export function createPolicy(
+  { name, parameters = {} }: PolicySettings,
+  model: PolicyModel = {},
+  seed: number = 0,
+): Policy {
+  const make = Object.hasOwn(factories, name) ? factories[name] : undefined
+  if (!make)
     throw new FaultlineError('POLICY_UNKNOWN', `there is no policy "${name}"; there are ${policyNames.join(', ')}`)
-  return factory(parameters, model)
-}
-
-function check<T>(policy: string, schema: z.ZodType<T>, parameters: unknown): T {
-  const parsed = schema.safeParse(parameters)
-  if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  const field = issue?.path.join('.') || 'parameters'
-  throw new FaultlineError('CONFIG_INVALID', `policy ${policy}: ${field}: ${issue?.message ?? 'is wrong'}`)
+  return make(parameters, model, seed)
 }

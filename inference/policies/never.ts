@@ -1,3 +1,5 @@
+import { z } from 'zod'
+import { factory } from './factory.ts'
 import type { Decision, DecisionContext, LocalResult } from './policy.ts'
 import { StatelessPolicy } from './stateless.ts'
 
@@ -9,3 +11,5 @@ export class NeverPolicy extends StatelessPolicy {
     return { action: 'accept', reason: 'always-accepts', numbers: { score: confidence, price } }
   }
 }
+
+export const createNever = factory('never', z.strictObject({}), (_, { digest }) => new NeverPolicy(digest))

@@ -11,12 +11,20 @@ export interface DecisionContext {
   price: number
 }
 
+/**
+ * What a policy has to know again of a decision when its verdict comes, in numbers that survive JSON. It means nothing to
+ * anybody else: whoever keeps the window keeps its token, and hands it back with the verdict.
+ */
+export type DecisionToken = Readonly<Record<string, number>>
+
 export interface Decision {
   action: 'accept' | 'escalate'
   /** Machine-readable reason, kebab-case: `confident`, `below-threshold`, `not-normal`, `invalid-output`, … */
   reason: string
   /** The numbers behind the decision: score, threshold, price. */
   numbers: Record<string, number>
+  /** Of policies that learn. Belongs into the feedback, however late. */
+  token?: DecisionToken
 }
 
 /** What came of an escalation. Given at most once per escalation; none when it stayed unanswered. */
@@ -25,6 +33,8 @@ export interface Feedback {
   /** The server's label, treated as the truth the way the papers do. */
   remote: Classification
   price: number
+  /** The token of the decision, as it was given. Without one a policy cannot tell a repeated verdict from a new one. */
+  token?: DecisionToken
 }
 
 /** A policy's whole memory: small, serialisable, versioned. */
@@ -42,6 +52,11 @@ export interface PolicyState {
  */
 export interface Policy {
   readonly name: string
+  /**
+   * True of a policy whose theory wants the truth of every window. On a device there is none for accepted windows; a
+   * replay over labelled windows has it, and gives feedback for every decision of such a policy.
+   */
+  readonly fullFeedback?: boolean
   decide(local: LocalResult, context: DecisionContext): Decision
   learn(feedback: Feedback): void
   snapshot(): PolicyState

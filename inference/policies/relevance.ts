@@ -1,3 +1,5 @@
+import { z } from 'zod'
+import { factory, required, share } from './factory.ts'
 import type { Decision, DecisionContext, LocalResult } from './policy.ts'
 import { StatelessPolicy } from './stateless.ts'
 
@@ -32,3 +34,19 @@ export class RelevancePolicy extends StatelessPolicy {
       : { action: 'accept', reason: 'normal', numbers }
   }
 }
+
+/** Used where neither settings nor bundle say how sure "normal" has to be. */
+const EVEN_ODDS = 0.5
+
+const schema = z.strictObject({ normal: z.string().optional(), confidence: share.optional() })
+
+export const createRelevance = factory(
+  'relevance',
+  schema,
+  (given, { normal, threshold, digest }) =>
+    new RelevancePolicy({
+      normal: required('relevance', 'the normal class', given.normal ?? normal),
+      confidence: given.confidence ?? threshold ?? EVEN_ODDS,
+      model: digest,
+    }),
+)

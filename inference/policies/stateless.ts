@@ -1,6 +1,7 @@
 import { FaultlineError } from '@faultline/protocol'
 import { isValid } from '../classification.ts'
 import type { Decision, DecisionContext, LocalResult, Policy, PolicyState } from './policy.ts'
+import { checkState, invalidOutput } from './state.ts'
 
 const VERSION = 1
 
@@ -18,8 +19,7 @@ export abstract class StatelessPolicy implements Policy {
   }
 
   decide(local: LocalResult, context: DecisionContext): Decision {
-    if (!isValid(local.probabilities, local.classes.length))
-      return { action: 'escalate', reason: 'invalid-output', numbers: { price: context.price } }
+    if (!isValid(local.probabilities, local.classes.length)) return invalidOutput(context)
     return this.judge(local, context)
   }
 
@@ -38,13 +38,4 @@ export abstract class StatelessPolicy implements Policy {
     checkState(state, this.name, VERSION)
     if (state.data !== null) throw new FaultlineError('POLICY_STATE_INVALID', `${this.name} keeps no data`)
   }
-}
-
-/** Throws `POLICY_STATE_INVALID` unless the state is of this policy and version. */
-export function checkState(state: PolicyState, policy: string, version: number): void {
-  if (state.policy !== policy || state.version !== version)
-    throw new FaultlineError(
-      'POLICY_STATE_INVALID',
-      `the state is of ${state.policy} version ${state.version}, not ${policy} version ${version}`,
-    )
 }

@@ -1,3 +1,5 @@
+import { z } from 'zod'
+import { factory, required, share } from './factory.ts'
 import type { Decision, DecisionContext, LocalResult } from './policy.ts'
 import { StatelessPolicy } from './stateless.ts'
 
@@ -24,3 +26,13 @@ export class ThresholdPolicy extends StatelessPolicy {
       : { action: 'accept', reason: 'confident', numbers }
   }
 }
+
+export const createThreshold = factory(
+  'threshold',
+  z.strictObject({ threshold: share.optional() }),
+  (given, { threshold, digest }) =>
+    new ThresholdPolicy({
+      threshold: required('threshold', 'a threshold', given.threshold ?? threshold),
+      model: digest,
+    }),
+)

@@ -1,26 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import {
-  AuditedPolicy,
-  classificationOf,
-  createPolicy,
-  type LocalResult,
-  type Policy,
-  policyNames,
-} from '@faultline/inference'
+import { createPolicy, type LocalResult, type PolicyState } from '@faultline/inference'
 import fc from 'fast-check'
 import { withCode } from './bundles.ts'
+import { answer, countNumbers, learned, make, makers, model, Replay, samples, throughJson } from './policy-support.ts'
 
-const classes = ['normal', 'ball', 'inner-race']
 const context = { price: 0.2 }
-const answer = (...probabilities: number[]): LocalResult => ({ ...classificationOf(classes, probabilities), classes })
-const model = { digest: `sha256:${'a'.repeat(64)}`, normal: 'normal', threshold: 0.8 }
-
-/** Every policy there is, alone and with audits. */
-const makers: [string, () => Policy][] = policyNames.flatMap(name => [
-  [name, () => createPolicy({ name }, model)] as [string, () => Policy],
-  [`${name} with audits`, () => new AuditedPolicy(createPolicy({ name }, model), { rate: 0.3, seed: 5 })],
-])
 
 const invalid: Record<string, LocalResult> = {
   'not a number': answer(Number.NaN, 0.5, 0.5),
@@ -42,19 +27,29 @@ const validAnswer = fc
     return answer(...weights.map(weight => weight / sum))
   })
 
-for (const [name, make] of makers) {
+for (const [name, makeOne] of makers) {
   describe(name, () => {
     for (const [what, local] of Object.entries(invalid)) {
       test(`escalates model output that is invalid: ${what}`, () => {
-        const decision = make().decide(local, context)
+        const decision = makeOne().decide(local, context)
         assert.equal(decision.action, 'escalate')
         assert.equal(decision.reason, 'invalid-output')
         for (const value of Object.values(decision.numbers)) assert.ok(Number.isFinite(value))
       })
     }
 
+    test('remembers nothing of invalid output, nor of a verdict on it', () => {
+      const policy = makeOne()
+      const before = policy.snapshot()
+      for (const local of Object.values(invalid)) {
+        const { token } = policy.decide(local, context)
+        policy.learn({ local, remote: answer(1, 0, 0), price: 0.2, token })
+      }
+      assert.deepEqual(policy.snapshot(), before)
+    })
+
     test('decides on every valid answer, with a reason in kebab case and finite numbers', () => {
-      const policy = make()
+      const policy = makeOne()
       fc.assert(
         fc.property(validAnswer, local => {
           const { action, reason, numbers } = policy.decide(local, context)
@@ -69,67 +64,112 @@ for (const [name, make] of makers) {
       )
     })
 
-    test('goes on from a snapshot that went through JSON as if it had never stopped', () => {
-      const policy = make()
-      const stream = Array.from({ length: 60 }, (_, i) => answer(0.4 + i / 100, 0.6 - i / 100, 0))
-      for (const local of stream.slice(0, 30)) {
-        const { action } = policy.decide(local, context)
-        if (action === 'escalate') policy.learn({ local, remote: answer(1, 0, 0), price: context.price })
+    test('stays finite at probabilities of 0 and 1 and prices of 0 and 1', () => {
+      for (const price of [0, 1]) {
+        const policy = makeOne()
+        for (let i = 0; i < 300; i++) {
+          const local = answer(...[0, 1, 2].map(index => Number(index === i % 3)))
+          const { numbers, token } = policy.decide(local, { price })
+          for (const value of Object.values(numbers)) assert.ok(Number.isFinite(value), JSON.stringify(numbers))
+          policy.learn({ local, remote: answer(0, 1, 0), price, token })
+        }
+        assert.deepEqual(throughJson(policy.snapshot()), policy.snapshot())
       }
-      const revived = make()
-      revived.restore(JSON.parse(JSON.stringify(policy.snapshot())))
-      assert.deepEqual(revived.snapshot(), policy.snapshot())
-      for (const local of stream.slice(30))
-        assert.deepEqual(revived.decide(local, context), policy.decide(local, context))
+    })
+
+    // Before and after the 200 windows that quantiles are learned from.
+    for (const at of [150, 300]) {
+      test(`goes on from a snapshot at window ${at} as if it had never stopped, with verdicts under way`, () => {
+        const stream = samples(600)
+        const replay = new Replay(makeOne(), { delay: 9 }).run(stream.slice(0, at))
+        const revived = makeOne()
+        revived.restore(throughJson(replay.policy.snapshot()))
+        assert.deepEqual(revived.snapshot(), replay.policy.snapshot())
+        const other = replay.handOver(revived)
+        const rest = stream.slice(at)
+        assert.deepEqual(other.run(rest).decisions, replay.run(rest).decisions)
+        assert.deepEqual(revived.snapshot(), replay.policy.snapshot())
+      })
+    }
+
+    test('decides the same again with the same seed', () => {
+      const run = () => new Replay(makeOne(), { delay: 3 }).run(samples(400)).decisions
+      assert.deepEqual(run(), run())
+    })
+
+    test('learns the same from a verdict that comes twice, or late and twice, as from one', () => {
+      const policy = makeOne()
+      const stream = samples(20)
+      const told = stream.map(({ local, truth }) => {
+        const { token } = policy.decide(local, context)
+        return { local, remote: truth, price: context.price, token: token && { ...token } }
+      })
+      const once = makeOne()
+      once.restore(throughJson(policy.snapshot()))
+      for (const feedback of told) once.learn(feedback)
+      for (const feedback of [...told, ...told, ...told.toReversed()]) policy.learn(feedback)
+      assert.deepEqual(policy.snapshot(), once.snapshot())
+    })
+
+    test('keeps its weights and counters as they were through an escalation that nobody answers', () => {
+      const policy = makeOne()
+      new Replay(policy).run(samples(100))
+      for (const { local } of samples(90, 2)) {
+        const before = learned(policy)
+        const { action, reason } = policy.decide(local, context)
+        // To the policy itself an audited window is an accepted one.
+        if (action === 'escalate' && reason !== 'audit') assert.deepEqual(learned(policy), before)
+      }
+    })
+
+    test('decides the same whatever the truth of the windows it accepts', () => {
+      const stream = samples(600)
+      const { decisions } = new Replay(makeOne()).run(stream)
+      const others = stream.map((sample, i) =>
+        decisions[i]!.action === 'accept' ? { ...sample, truth: answer(0, 0, 1) } : sample,
+      )
+      assert.deepEqual(new Replay(makeOne()).run(others).decisions, decisions)
+    })
+
+    test('has a state that stops growing', () => {
+      const replay = new Replay(makeOne())
+      const size = () => countNumbers(replay.policy.snapshot())
+      let largest = 0
+      for (const sample of samples(1_000)) {
+        replay.next(sample)
+        largest = Math.max(largest, size())
+      }
+      replay.run(samples(4_000, 2))
+      assert.ok(size() <= largest, `${size()} > ${largest}`)
     })
 
     test('keeps the digest of its model in a snapshot', () => {
-      assert.equal(make().snapshot().model, model.digest)
+      assert.equal(makeOne().snapshot().model, model.digest)
     })
 
     test('refuses the state of another policy, another version or with damaged data', () => {
-      const state = make().snapshot()
-      const wrong = [
+      const state = makeOne().snapshot()
+      const wrong: PolicyState[] = [
         { ...state, policy: 'other' },
         { ...state, version: 99 },
         { ...state, data: { random: [1, 2, 3], inner: null } },
+        { ...state, data: { rounds: 1, verdicts: [], memory: { logs: [0], asked: [1] } } },
         { ...state, data: 7 },
       ]
-      for (const damaged of wrong) assert.throws(() => make().restore(damaged), withCode('POLICY_STATE_INVALID'))
+      const policy = makeOne()
+      for (const damaged of wrong) assert.throws(() => policy.restore(damaged), withCode('POLICY_STATE_INVALID'))
+      assert.deepEqual(policy.snapshot(), state)
     })
   })
 }
 
-const decide = (name: string, parameters: Record<string, unknown>, local: LocalResult) => {
-  const { action, reason } = createPolicy({ name, parameters }, model).decide(local, context)
-  return [action, reason]
+for (const name of ['random', 'hil-f', 'hil-n', 'h2t2']) {
+  test(`${name} draws other lots with another seed`, () => {
+    const run = (seed: number) =>
+      new Replay(make(name, {}, seed)).run(samples(200)).decisions.map(({ action }) => action)
+    assert.notDeepEqual(run(1), run(2))
+  })
 }
-
-test('never accepts whatever is valid, always escalates it', () => {
-  for (const local of [answer(1, 0, 0), answer(0.34, 0.33, 0.33)]) {
-    assert.deepEqual(decide('never', {}, local), ['accept', 'always-accepts'])
-    assert.deepEqual(decide('always', {}, local), ['escalate', 'always-escalates'])
-  }
-})
-
-test('threshold accepts at the threshold and escalates below it', () => {
-  assert.deepEqual(decide('threshold', { threshold: 0.75 }, answer(0.25, 0.75, 0)), ['accept', 'confident'])
-  assert.deepEqual(decide('threshold', { threshold: 0.75 }, answer(0.2501, 0.7499, 0)), ['escalate', 'below-threshold'])
-})
-
-test('threshold is calibrated by the bundle where nobody sets it', () => {
-  assert.deepEqual(decide('threshold', {}, answer(0.8, 0.2, 0)), ['accept', 'confident'])
-  assert.deepEqual(decide('threshold', {}, answer(0.79, 0.21, 0)), ['escalate', 'below-threshold'])
-  assert.throws(() => createPolicy({ name: 'threshold' }), withCode('CONFIG_INVALID', /threshold/))
-})
-
-test('relevance accepts only what is confidently normal', () => {
-  assert.deepEqual(decide('relevance', { confidence: 0.6 }, answer(0.6, 0.4, 0)), ['accept', 'normal'])
-  assert.deepEqual(decide('relevance', { confidence: 0.6 }, answer(0.59, 0.41, 0)), ['escalate', 'below-threshold'])
-  assert.deepEqual(decide('relevance', { confidence: 0.6 }, answer(0, 1, 0)), ['escalate', 'not-normal'])
-  assert.deepEqual(decide('relevance', { normal: 'ball' }, answer(0, 1, 0)), ['accept', 'normal'])
-  assert.throws(() => createPolicy({ name: 'relevance' }), withCode('CONFIG_INVALID', /normal/))
-})
 
 test('an unknown policy or a wrong parameter is named', () => {
   for (const name of ['sometimes', 'constructor', ''])
@@ -140,46 +180,27 @@ test('an unknown policy or a wrong parameter is named', () => {
     ['threshold', { theta: 0.5 }, /theta/],
     ['relevance', { confidence: Number.NaN }, /confidence/],
     ['never', { threshold: 0.5 }, /threshold/],
+    ['random', { share: -0.1 }, /share/],
+    ['margin', { margin: 2 }, /margin/],
+    ['entropy', { entropy: -1 }, /entropy/],
+    ['logistic-top2', { preset: 'resnet9' }, /preset/],
+    ['logistic-top2', { coefficients: { intercept: 0, first: Number.NaN, second: 0 } }, /first/],
+    ['logistic-top2', { preset: 'resnet8-cifar10', coefficients: { intercept: 0, first: 1, second: 0 } }, /not both/],
+    ['calibrated', { missedFault: 0 }, /missedFault/],
+    ['hil-f', { bits: 11 }, /bits/],
+    ['hil-f', { thresholds: [0.5, 0.5] }, /thresholds/],
+    ['hil-n', { explorationRate: 0 }, /explorationRate/],
+    ['hil-n', { horizon: 0 }, /horizon/],
+    ['hi-lcb', { alpha: 0 }, /alpha/],
+    ['hi-lcb', { edges: [0.9, 0.8] }, /edges/],
+    ['hi-lcb-lite', { edges: [0.9], binning: 'equal-width' }, /not both/],
+    ['h2t2', { falseAlarm: 1.5 }, /falseAlarm/],
   ]
   for (const [name, parameters, words] of wrong)
-    assert.throws(() => createPolicy({ name, parameters }, model), withCode('CONFIG_INVALID', words))
+    assert.throws(() => createPolicy({ name, parameters }, model), withCode('CONFIG_INVALID', words), name)
 })
 
-const audited = (rate: number, seed: number, name = 'never') =>
-  new AuditedPolicy(createPolicy({ name }, model), { rate, seed })
-const audits = (policy: Policy, count: number) =>
-  Array.from({ length: count }, () => policy.decide(answer(0.9, 0.1, 0), context).reason === 'audit')
-
-test('audits take their share of what is accepted and keep the name and the numbers', () => {
-  const policy = audited(0.1, 1)
-  assert.equal(policy.name, 'never')
-  const share = audits(policy, 20_000).filter(Boolean).length / 20_000
-  assert.ok(Math.abs(share - 0.1) < 0.01, String(share))
-  const { numbers } = audited(1, 1, 'threshold').decide(answer(0.9, 0.1, 0), context)
-  assert.deepEqual(numbers, { score: 0.9, threshold: 0.8, price: 0.2, auditRate: 1 })
-})
-
-test('a rate of 0 audits nothing, a rate of 1 everything', () => {
-  assert.ok(audits(audited(0, 1), 1_000).every(audit => !audit))
-  assert.ok(audits(audited(1, 1), 1_000).every(audit => audit))
-})
-
-test('the same seed audits the same windows', () => {
-  assert.deepEqual(audits(audited(0.2, 9), 500), audits(audited(0.2, 9), 500))
-  assert.notDeepEqual(audits(audited(0.2, 9), 500), audits(audited(0.2, 10), 500))
-})
-
-test('what is escalated anyway is no audit and does not move the sample', () => {
-  const plain = audited(0.2, 3, 'threshold')
-  const mixed = audited(0.2, 3, 'threshold')
-  const expected = audits(plain, 200)
-  const actual = expected.map(() => {
-    assert.equal(mixed.decide(answer(0.5, 0.5, 0), context).reason, 'below-threshold')
-    return mixed.decide(answer(0.9, 0.1, 0), context).reason === 'audit'
+for (const name of ['threshold', 'margin', 'entropy', 'relevance', 'h2t2'])
+  test(`${name} says what it misses where neither parameters nor bundle give it`, () => {
+    assert.throws(() => createPolicy({ name }), withCode('CONFIG_INVALID', new RegExp(`policy ${name}: give`)))
   })
-  assert.deepEqual(actual, expected)
-})
-
-test('an audit rate outside 0..1 is refused', () => {
-  for (const rate of [-0.1, 1.1, Number.NaN]) assert.throws(() => audited(rate, 1), withCode('CONFIG_INVALID'))
-})

@@ -1,0 +1,165 @@
+import { z } from 'zod'
+import { Belief, type BeliefState, beliefState, type Estimate } from '../calibration/belief.ts'
+import type { CalibrationModel } from '../calibration/calibration.ts'
+import { ChangeDetector, type ChangeState, changeState } from '../calibration/change-detector.ts'
+import { featuresOf, MOST_OFFSETS, offsetsFor, priorOf, shapeNames } from '../calibration/features.ts'
+import { dot, sigmoid } from '../calibration/logistic.ts'
+import { ResidualCounters, type ResidualState, residualStateFor } from '../calibration/residual-counters.ts'
+import { Random, type RandomState } from '../random.ts'
+import { factory } from './factory.ts'
+import type { Decision, DecisionContext, Feedback, LocalResult } from './policy.ts'
+import { randomState } from './state.ts'
+import { isWrong, StatefulPolicy } from './stateful.ts'
+
+export interface DefaultOptions {
+  /** As the local model's bundle carries it; without one the policy starts from scratch. */
+  calibration?: CalibrationModel
+  /** Bins of the counters. */
+  bins: number
+  /** What random checks of accepted answers may cost per window, in units of one wrong accepted answer. */
+  checkBudget: number
+  seed: number
+  model?: string
+}
+
+interface Memory {
+  random: RandomState
+  /** Null before the first answer shows how many classes there are. */
+  belief: BeliefState | null
+  counters: ResidualState
+  change: ChangeState
+  /** Checks run at the higher rate up to this round. */
+  watchUntil: number
+}
+
+const WARM_UP = 256
+/** Evidence in nats: once in e^5 outcomes chance suspects a change, and hardly ever in e^8 proves one. */
+const SUSPICION = 5
+const ALARM = 8
+/** While a change is suspected, checks may cost this many times more. */
+const WATCHFULNESS = 100
+const LARGEST_RATE = 0.02
+const LARGEST_WATCH_RATE = 0.5
+/** Windows after a change during which checks stay frequent. */
+const WATCH = 300
+/** Variance of the logit above which a prediction is no yardstick for a change. */
+const UNSURE = 1
+
+/**
+ * Escalates where P(the local answer is wrong) is more than the price. The probability comes from the bundle's
+ * calibration (`Calibration`, on more than the top score), which every verdict refines; without one it starts from a
+ * sceptical reading of the softmax. Three things keep it honest, since only escalated windows teach it:
+ * cheap random checks of accepted answers; counters per bin of the calibrated score, which take over where they
+ * contradict the prediction (after HI-LCB, arXiv 2508.08985); and a test for change, which first buys more checks
+ * and, once sure, lets everything be learned anew.
+ *
+ * Checks cost at most `checkBudget` per window on average, so they are rarer where escalations are dear. They are no
+ * audits: those are drawn from what remains accepted.
+ */
+export class DefaultPolicy extends StatefulPolicy<Memory> {
+  readonly name = 'default'
+  protected readonly memorySchema: z.ZodType<Memory>
+  readonly #checkBudget: number
+  /** Weights of a score that never moves, so that bins keep their meaning. */
+  readonly #fixed: readonly number[] | undefined
+  #belief: Belief | undefined
+  readonly #counters: ResidualCounters
+  readonly #change = new ChangeDetector({ suspicion: SUSPICION, alarm: ALARM })
+  #watchUntil = 0
+  #random: Random
+
+  constructor({ calibration, bins, checkBudget, seed, model }: DefaultOptions) {
+    super(model)
+    const sizes = calibration ? [calibration.belief.mean.length] : possibleSizes
+    const counters = { bins, edges: calibration?.edges, warmUp: WARM_UP }
+    this.#checkBudget = checkBudget
+    this.#counters = new ResidualCounters(counters)
+    this.#random = new Random(seed)
+    this.#fixed = calibration?.belief.mean
+    if (calibration) this.#belief = Belief.of(calibration.belief)
+    this.memorySchema = z.strictObject({
+      random: randomState,
+      belief: beliefState.refine(({ mean }) => sizes.includes(mean.length)).nullable(),
+      counters: residualStateFor(counters),
+      change: changeState,
+      watchUntil: z.int().nonnegative(),
+    })
+  }
+
+  protected judge(local: LocalResult, { price }: DecisionContext): Decision {
+    const { estimate, score } = this.#read(local)
+    this.#counters.see(score)
+    const objection = this.#counters.objection(score)
+    const right = objection ?? estimate.right
+    const numbers = { score: local.confidence, right, price }
+    const token = this.token()
+    if (1 - right > price) {
+      const reason = objection === undefined ? 'probably-worth-asking' : 'counted-worth-asking'
+      return { action: 'escalate', reason, numbers, token }
+    }
+    const checkRate = this.#checkRate(price)
+    if (this.#random.uniform() < checkRate)
+      return { action: 'escalate', reason: 'checked', numbers: { ...numbers, checkRate }, token }
+    return { action: 'accept', reason: objection === undefined ? 'probably-right' : 'counted-right', numbers, token }
+  }
+
+  protected study(feedback: Feedback): void {
+    const { estimate, score, row, belief } = this.#read(feedback.local)
+    const right = !isWrong(feedback)
+    if (estimate.variance < UNSURE && this.#change.add(estimate.right, right)) {
+      belief.widen(priorOf(belief.size - shapeNames.length))
+      this.#counters.clear()
+      this.#watchUntil = this.rounds + WATCH
+    }
+    this.#counters.add(score, estimate.right, right)
+    belief.learn(row, right)
+  }
+
+  protected memory(): Memory {
+    return {
+      random: this.#random.state,
+      belief: this.#belief?.state ?? null,
+      counters: this.#counters.state,
+      change: { ...this.#change.state },
+      watchUntil: this.#watchUntil,
+    }
+  }
+
+  protected recall({ random, belief, counters, change, watchUntil }: Memory): void {
+    this.#random = new Random(random)
+    this.#belief = belief ? Belief.of(belief) : undefined
+    this.#counters.state = counters
+    this.#change.state = change
+    this.#watchUntil = watchUntil
+  }
+
+  #checkRate(price: number): number {
+    const watching = this.#change.suspects || this.rounds <= this.#watchUntil
+    return watching
+      ? Math.min(LARGEST_WATCH_RATE, (WATCHFULNESS * this.#checkBudget) / price)
+      : Math.min(LARGEST_RATE, this.#checkBudget / price)
+  }
+
+  #read({ probabilities, classes }: LocalResult): { estimate: Estimate; score: number; row: number[]; belief: Belief } {
+    this.#belief ??= Belief.ofPrior(priorOf(offsetsFor(classes.length)))
+    const belief = this.#belief
+    const offsets = belief.size - shapeNames.length
+    const row = featuresOf(probabilities, offsets)
+    const fixed = this.#fixed ?? priorOf(offsets).mean
+    return { estimate: belief.estimate(row), score: sigmoid(dot(fixed, row)), row, belief }
+  }
+}
+
+/** With or without a weight for every class. */
+const possibleSizes = Array.from({ length: MOST_OFFSETS + 1 }, (_, offsets) => shapeNames.length + offsets)
+
+const schema = z.strictObject({
+  bins: z.int().min(1).max(1_024).default(16),
+  checkBudget: z.number().nonnegative().max(1).default(0.0002),
+})
+
+export const createDefault = factory(
+  'default',
+  schema,
+  (given, { calibration, digest }, seed) => new DefaultPolicy({ ...given, calibration, seed, model: digest }),
+)
