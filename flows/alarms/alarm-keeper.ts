@@ -1,4 +1,4 @@
-import { type Alarm, type FaultlineError, type Message, toFaultlineError } from '@faultline/protocol'
+import { type Alarm, FaultlineError, type Message, type TopicAddress, toFaultlineError } from '@faultline/protocol'
 import type { Service } from '@faultline/runtime'
 import type { BrokerLink } from '../mqtt/broker-link.ts'
 import { type AlarmChange, AlarmRule, type AlarmRuleOptions } from './alarm-rule.ts'
@@ -11,6 +11,8 @@ export interface AlarmKeeperOptions {
   rule: AlarmRuleOptions
   /** An alarm was raised, returned to normal or was acknowledged. */
   onChange: (change: AlarmChange) => void
+  /** An alarm was cleared by hand. */
+  onForgotten: () => void
   /** An alarm could not be published. */
   onError: (error: FaultlineError) => void
 }
@@ -21,6 +23,11 @@ const updateIntervalMs = 5_000
 /** While the broker is away at the start, so many windows wait to be counted; then the oldest go. */
 const longestQueue = 10_000
 
+interface Waiting {
+  work: () => void
+  reject: (error: FaultlineError) => void
+}
+
 /**
  * Keeps the alarms of the contract: the retained topics are both what others read and the memory that survives a
  * restart, so that there is one truth and no file beside it. Windows wait until that memory has been read.
@@ -28,10 +35,11 @@ const longestQueue = 10_000
 export class AlarmKeeper implements Service {
   private readonly options: AlarmKeeperOptions
   private readonly rule: AlarmRule
-  private readonly waiting: (() => void)[] = []
+  private readonly waiting: Waiting[] = []
   private readonly outdated = new Map<string, Alarm>()
   private readonly restored = () => this.begin()
   private readonly republish = () => this.publishAll()
+  private readonly cleared = (address: TopicAddress) => this.forget(address)
   private unsubscribe = () => {}
   private running = false
   private timer: NodeJS.Timeout | undefined
@@ -50,24 +58,30 @@ export class AlarmKeeper implements Service {
     if (link.settled) this.begin()
     else link.once('settled', this.restored)
     link.on('online', this.republish)
+    link.on('cleared', this.cleared)
   }
 
-  /** Publishes counts that are not yet out. */
+  /** Publishes counts that are not yet out; what still waits is rejected with `BROKER_UNREACHABLE`. */
   async stop(): Promise<void> {
     const { link } = this.options
     this.unsubscribe()
     link.off('settled', this.restored)
     link.off('online', this.republish)
+    link.off('cleared', this.cleared)
     clearInterval(this.timer)
     this.flush()
     this.running = false
+    for (const { reject } of this.waiting.splice(0)) reject(notCounted('the alarms were never read'))
   }
 
   alarms(): Iterable<Alarm> {
     return this.rule.alarms()
   }
 
-  /** Counts windows. Rejects with `IDENTIFIER_INVALID` for a class that cannot name an alarm. */
+  /**
+   * Counts windows. Rejects with `IDENTIFIER_INVALID` for a class that cannot name an alarm, and with
+   * `BROKER_UNREACHABLE` when too many wait for the broker to say which alarms stand.
+   */
   observe(message: Windows): Promise<void> {
     return this.whenRunning(() => {
       const now = new Date()
@@ -92,27 +106,30 @@ export class AlarmKeeper implements Service {
   private whenRunning<T>(work: () => T): Promise<T> {
     if (this.running) return new Promise(resolve => resolve(work()))
     return new Promise((resolve, reject) => {
-      this.waiting.push(() => {
+      const settle = () => {
         try {
           resolve(work())
         } catch (error) {
           reject(error)
         }
-      })
-      if (this.waiting.length > longestQueue) this.waiting.shift()
+      }
+      this.waiting.push({ work: settle, reject })
+      if (this.waiting.length > longestQueue) {
+        this.waiting.shift()?.reject(notCounted(`more than ${longestQueue} windows wait for the alarms`))
+      }
     })
   }
 
   private begin(): void {
     this.running = true
     this.timer = setInterval(() => this.flush(), updateIntervalMs)
-    for (const work of this.waiting.splice(0)) work()
+    for (const { work } of this.waiting.splice(0)) work()
   }
 
   private apply(changes: readonly AlarmChange[]): void {
     for (const change of changes) {
       const { alarm } = change
-      const key = `${alarm.site}/${alarm.machine}/${alarm.fault}`
+      const key = keyOf(alarm)
       if (change.change === 'updated') {
         this.outdated.set(key, alarm)
         continue
@@ -121,6 +138,12 @@ export class AlarmKeeper implements Service {
       this.publish(alarm)
       this.options.onChange(change)
     }
+  }
+
+  private forget(address: TopicAddress): void {
+    if (address.kind !== 'alarm') return
+    this.outdated.delete(keyOf(address))
+    if (this.rule.forget(address)) this.options.onForgotten()
   }
 
   private flush(): void {
@@ -140,3 +163,8 @@ export class AlarmKeeper implements Service {
     })
   }
 }
+
+const keyOf = ({ site, machine, fault }: AlarmName): string => `${site}/${machine}/${fault}`
+
+const notCounted = (reason: string) =>
+  new FaultlineError('BROKER_UNREACHABLE', `a message was given up before the broker was there: ${reason}`)

@@ -3,18 +3,13 @@ import {
   FaultlineError,
   type Inference,
   identifierPattern,
+  maxAlarmPoints,
   type Summary,
   unknownLabel,
 } from '@faultline/protocol'
-import {
-  type AlarmName,
-  acknowledge,
-  type Evidence,
-  isActive,
-  isOutOfService,
-  raise,
-  returnToNormal,
-} from './lifecycle.ts'
+import { RecentMap } from '../recent-map.ts'
+import { HeldAlarm, pointKey } from './held-alarm.ts'
+import { type AlarmName, type Evidence, isActive, isOutOfService, raise } from './lifecycle.ts'
 import { mostFrequentFault, type Vote, Votes } from './votes.ts'
 
 export interface AlarmRuleOptions {
@@ -39,24 +34,21 @@ export interface Source {
   point: string
 }
 
-/** `updated`: the state is the same, the count is not. */
+/** `updated`: the state is the same; the count or the points that hold it are not. */
 export interface AlarmChange {
   change: 'raised' | 'returned' | 'acknowledged' | 'updated'
   alarm: Alarm
 }
 
-interface Held {
-  alarm: Alarm
-  /** Points that showed the fault and are not normal again. */
-  points: Set<string>
-}
-
 interface Machine {
   site: string
   machine: string
-  alarms: Map<string, Held>
-  votes: Map<string, Votes>
+  alarms: Map<string, HeldAlarm>
+  votes: RecentMap<Votes>
 }
+
+/** Names come from payloads; no device may fill the memory with them. */
+const limits = { machines: 10_000, pointsPerMachine: maxAlarmPoints, alarmsPerMachine: 64 }
 
 /** A summary of more windows than this is as good as one of so many. */
 const maxSummaryVotes = 10_000
@@ -74,7 +66,10 @@ const maxSummaryVotes = 10_000
  */
 export class AlarmRule {
   private readonly options: AlarmRuleOptions
-  private readonly machines = new Map<string, Machine>()
+  private readonly machines = new RecentMap<Machine>({
+    limit: limits.machines,
+    isHeld: ({ alarms }) => [...alarms.values()].some(({ alarm }) => alarm.state !== 'normal'),
+  })
 
   /** Throws `CONFIG_INVALID`. */
   constructor(options: AlarmRuleOptions) {
@@ -90,22 +85,33 @@ export class AlarmRule {
     this.options = options
   }
 
-  /** Every alarm ever raised or restored, as it stands now. */
+  /** Every alarm raised or restored, as it stands now. */
   *alarms(): Generator<Alarm> {
     for (const { alarms } of this.machines.values()) for (const { alarm } of alarms.values()) yield alarm
   }
 
-  /** Takes over an alarm as it stood before a restart; the points of its evidence hold it until they are normal. */
+  /** Takes over an alarm as it stood before a restart; the points that held it hold it until they are normal. */
   restore(alarm: Alarm): void {
-    const points = alarm.evidence.map(({ device, point }) => pointKey({ device, point }))
-    this.machineOf(alarm.site, alarm.machine).alarms.set(alarm.fault, { alarm, points: new Set(points) })
+    const held = HeldAlarm.restored(alarm)
+    const machine = this.machineOf(alarm.site, alarm.machine)
+    machine.alarms.set(alarm.fault, held)
+    for (const point of [...held.points]) this.votesOf(machine, point)
+  }
+
+  /** An alarm was cleared by hand: it is gone, and a new one takes new evidence. Returns false when there was none. */
+  forget({ site, machine: name, fault }: AlarmName): boolean {
+    const machine = this.machines.get(`${site}/${name}`)
+    const held = machine?.alarms.get(fault)
+    if (!machine || !held) return false
+    for (const point of held.points) machine.votes.get(point)?.clear()
+    return machine.alarms.delete(fault)
   }
 
   /** Counts one window. Throws `IDENTIFIER_INVALID` when its label cannot name an alarm. */
   observe(source: Source, inference: Inference, now: Date): AlarmChange[] {
     const { id, machine: name, label, confidence, decidedBy, at, revises } = inference
     const machine = this.machineOf(source.site, name)
-    const votes = this.votesOf(machine, source)
+    const votes = this.votesOf(machine, pointKey(source))
     if (revises === undefined && votes.has(id)) return []
     if (confidence === null) {
       if (revises === undefined) votes.abstain(id)
@@ -126,7 +132,7 @@ export class AlarmRule {
   /** Counts the windows a device did not publish one by one, spread evenly because their order is not known. */
   observeSummary(source: Source, summary: Summary, now: Date): AlarmChange[] {
     const machine = this.machineOf(source.site, summary.machine)
-    const votes = this.votesOf(machine, source)
+    const votes = this.votesOf(machine, pointKey(source))
     const changes: AlarmChange[] = []
     const { [unknownLabel]: _, ...labels } = summary.labels
     for (const label of spread(labels, maxSummaryVotes)) {
@@ -141,28 +147,29 @@ export class AlarmRule {
   /** Undefined when there is nothing to acknowledge. */
   acknowledge(name: AlarmName, now: Date): AlarmChange | undefined {
     const held = this.machines.get(`${name.site}/${name.machine}`)?.alarms.get(name.fault)
-    const alarm = held && acknowledge(held.alarm, now.toISOString())
-    if (!alarm) return undefined
-    held.alarm = alarm
-    return { change: 'acknowledged', alarm }
+    const alarm = held?.acknowledge(now.toISOString())
+    return alarm && { change: 'acknowledged', alarm }
   }
 
   private evaluate(machine: Machine, source: Source, vote: Vote, now: Date): AlarmChange[] {
-    const votes = this.votesOf(machine, source)
+    const point = pointKey(source)
+    const votes = this.votesOf(machine, point)
+    for (const held of machine.alarms.values()) if (isActive(held.alarm)) held.hear(point)
     const changes = vote.fault === undefined ? [] : this.accuse(machine, source, vote, vote.fault, now)
     const settled = votes.last(this.options.off.windows).filter(({ fault }) => fault === undefined)
-    if (settled.length >= this.options.off.votes) changes.push(...this.release(machine, source, votes, now))
+    if (settled.length >= this.options.off.votes) changes.push(...this.release(machine, point, votes, now))
     return changes
   }
 
   private accuse(machine: Machine, source: Source, vote: Vote, fault: string, now: Date): AlarmChange[] {
     const held = machine.alarms.get(fault)
     if (held && isActive(held.alarm)) {
-      held.points.add(pointKey(source))
+      held.hold(pointKey(source))
       vote.counted = true
-      return [this.count(held, 1, now)]
+      return [{ change: 'updated', alarm: held.count(1, now.toISOString()) }]
     }
-    return this.judge(machine, source, fault, this.votesOf(machine, source).last(this.options.on.windows), now)
+    const recent = this.votesOf(machine, pointKey(source)).last(this.options.on.windows)
+    return this.judge(machine, source, fault, recent, now)
   }
 
   private judge(machine: Machine, source: Source, fault: string, recent: readonly Vote[], now: Date): AlarmChange[] {
@@ -179,60 +186,63 @@ export class AlarmRule {
 
   private raise(machine: Machine, source: Source, fault: string, votes: readonly Vote[], now: Date): AlarmChange[] {
     const held = machine.alarms.get(fault)
-    if (held && isOutOfService(held.alarm)) return []
+    if (held ? isOutOfService(held.alarm) : !hasRoom(machine.alarms)) return []
     const name = { site: machine.site, machine: machine.machine, fault }
     const evidence = votes.flatMap(vote => evidenceOf(source, vote))
     const counted = votes.filter(vote => vote.fault === fault)
     for (const vote of counted) vote.counted = true
-    const alarm = raise(name, evidence, counted.length, now.toISOString())
-    machine.alarms.set(fault, { alarm, points: new Set([pointKey(source)]) })
-    return [{ change: 'raised', alarm }]
+    const raised = new HeldAlarm(raise(name, evidence, counted.length, now.toISOString()), [pointKey(source)])
+    machine.alarms.set(fault, raised)
+    return [{ change: 'raised', alarm: raised.alarm }]
   }
 
   /** This point is normal: it holds no alarm any more, and a new one takes new evidence. */
-  private release(machine: Machine, source: Source, votes: Votes, now: Date): AlarmChange[] {
+  private release(machine: Machine, point: string, votes: Votes, now: Date): AlarmChange[] {
     const changes: AlarmChange[] = []
     for (const held of machine.alarms.values()) {
-      if (!isActive(held.alarm)) continue
-      if (held.points.delete(pointKey(source))) votes.clear()
-      if (held.points.size > 0) continue
-      held.alarm = returnToNormal(held.alarm, now.toISOString())
-      changes.push({ change: 'returned', alarm: held.alarm })
+      const change = isActive(held.alarm) ? held.release(point, now.toISOString()) : undefined
+      if (!change) continue
+      votes.clear()
+      changes.push({ change, alarm: held.alarm })
     }
     return changes
   }
 
   private uncount(machine: Machine, vote: Vote, now: Date): AlarmChange[] {
     const held = vote.counted && vote.fault !== undefined ? machine.alarms.get(vote.fault) : undefined
-    return held && isActive(held.alarm) ? [this.count(held, -1, now)] : []
-  }
-
-  private count(held: Held, step: number, now: Date): AlarmChange {
-    held.alarm = { ...held.alarm, count: Math.max(0, held.alarm.count + step), at: now.toISOString() }
-    return { change: 'updated', alarm: held.alarm }
+    if (!held || !isActive(held.alarm)) return []
+    return [{ change: 'updated', alarm: held.count(-1, now.toISOString()) }]
   }
 
   private faultOf(label: string): string | undefined {
     return label === this.options.normal ? undefined : faultName(label)
   }
 
-  private machineOf(site: string, name: string): Machine {
-    const key = `${site}/${name}`
-    const known = this.machines.get(key)
-    if (known) return known
-    const machine: Machine = { site, machine: name, alarms: new Map(), votes: new Map() }
-    this.machines.set(key, machine)
-    return machine
+  private machineOf(site: string, machine: string): Machine {
+    return this.machines.reach(`${site}/${machine}`, () => {
+      const alarms = new Map<string, HeldAlarm>()
+      const votes = new RecentMap<Votes>({
+        limit: limits.pointsPerMachine,
+        isHeld: (_, point) => [...alarms.values()].some(held => held.isHeldBy(point)),
+        onLost: point => {
+          for (const held of alarms.values()) held.lose(point)
+        },
+      })
+      return { site, machine, alarms, votes }
+    })
   }
 
-  private votesOf(machine: Machine, source: Source): Votes {
-    const key = pointKey(source)
-    const known = machine.votes.get(key)
-    if (known) return known
-    const votes = new Votes(Math.max(this.options.on.windows, this.options.off.windows))
-    machine.votes.set(key, votes)
-    return votes
+  private votesOf(machine: Machine, point: string): Votes {
+    const capacity = Math.max(this.options.on.windows, this.options.off.windows)
+    return machine.votes.reach(point, () => new Votes(capacity))
   }
+}
+
+/** Makes room among a machine's alarms for one more. False when it has so many open ones that it is not overlooked. */
+function hasRoom(alarms: Map<string, HeldAlarm>): boolean {
+  if (alarms.size < limits.alarmsPerMachine) return true
+  const over = [...alarms].find(([, { alarm }]) => alarm.state === 'normal')
+  return over !== undefined && alarms.delete(over[0])
 }
 
 /** A class as the last level of an alarm's topic: `Inner race` becomes `inner-race`. Throws `IDENTIFIER_INVALID`. */
@@ -245,8 +255,6 @@ export function faultName(label: string): string {
   if (identifierPattern.test(name)) return name
   throw new FaultlineError('IDENTIFIER_INVALID', `the class "${label}" cannot name an alarm: it has no letter or digit`)
 }
-
-const pointKey = ({ device, point }: { device: string; point: string }): string => `${device}/${point}`
 
 function evidenceOf({ device, point }: Source, vote: Vote): Evidence[] {
   if (vote.id === undefined) return [] // Known from a summary only: nothing to point at.

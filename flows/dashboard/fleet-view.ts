@@ -1,5 +1,6 @@
-import type { Alarm, Health, Message } from '@faultline/protocol'
+import type { Alarm, Health, Message, TopicAddress } from '@faultline/protocol'
 import { isActive } from '../alarms/lifecycle.ts'
+import { RecentMap } from '../recent-map.ts'
 import { MachineRecord } from './machine-record.ts'
 
 export type MachineStatus = 'alarm' | 'suspect' | 'normal' | 'unknown' | 'offline'
@@ -42,21 +43,24 @@ export interface FleetSnapshot {
 
 /** A page does not get longer than this; the totals count everything. */
 const longestList = 200
+/** Machines are named in payloads; no device may fill the memory with them. */
+const maxMachines = 10_000
 const statusOrder: readonly MachineStatus[] = ['alarm', 'suspect', 'unknown', 'offline', 'normal']
 
 interface DeviceRecord {
   online: boolean
-  machines: Set<string>
   health?: Health
 }
 
 /** Sums the fleet's messages up into what a page shows. Pure: no clock, no timers, no MQTT. */
 export class FleetView {
   private readonly normal: string
-  private readonly machines = new Map<string, MachineRecord>()
+  private readonly machines = new RecentMap<MachineRecord>({
+    limit: maxMachines,
+    isHeld: ({ alarms }) => [...alarms.values()].some(isShown),
+  })
   private readonly devices = new Map<string, DeviceRecord>()
   private readonly servers = new Map<string, boolean>()
-  private readonly alarms = new Map<string, Alarm>()
 
   constructor(normal: string) {
     this.normal = normal
@@ -65,8 +69,10 @@ export class FleetView {
   apply(message: Message): void {
     if (message.kind === 'inference') {
       const { site, device, point } = message.address
-      this.device(site, device).machines.add(`${site}/${message.payload.machine}`)
-      this.machine(site, message.payload.machine).observe(device, point, message.payload)
+      this.device(site, device)
+      const machine = this.machine(site, message.payload.machine)
+      machine.devices.add(device)
+      machine.observe(device, point, message.payload)
     } else if (message.kind === 'summary') {
       this.machine(message.address.site, message.payload.machine).summarise(message.payload)
     } else if (message.kind === 'state') {
@@ -74,8 +80,7 @@ export class FleetView {
       const record = this.device(site, device)
       record.online = message.payload.online
       for (const { machine } of message.payload.online ? message.payload.points : []) {
-        record.machines.add(`${site}/${machine}`)
-        this.machine(site, machine)
+        this.machine(site, machine).devices.add(device)
       }
     } else if (message.kind === 'health') {
       this.device(message.address.site, message.address.device).health = message.payload
@@ -83,15 +88,28 @@ export class FleetView {
       this.servers.set(message.address.server, message.payload.online)
     } else if (message.kind === 'alarm') {
       const { site, machine, fault } = message.address
-      this.machine(site, machine)
-      this.alarms.set(`${site}/${machine}/${fault}`, message.payload)
+      this.machine(site, machine).alarms.set(fault, message.payload)
+    }
+  }
+
+  /** A retained message was cleared: what it said is gone. */
+  clear(address: TopicAddress): void {
+    if (address.kind === 'state') {
+      this.devices.delete(`${address.site}/${address.device}`)
+    } else if (address.kind === 'server-state') {
+      this.servers.delete(address.server)
+    } else if (address.kind === 'alarm') {
+      const key = `${address.site}/${address.machine}`
+      const machine = this.machines.get(key)
+      machine?.alarms.delete(address.fault)
+      if (machine?.isBlank) this.machines.delete(key)
     }
   }
 
   snapshot(now: Date): FleetSnapshot {
-    const alarms = [...this.alarms.values()].filter(alarm => alarm.state !== 'normal').sort(byUrgency)
-    const offline = this.machinesWithoutDevice()
-    const machines = [...this.machines].map(([key, record]) => this.row(record, offline.has(key), alarms))
+    const records = [...this.machines.values()]
+    const alarms = records.flatMap(record => [...record.alarms.values()].filter(isShown)).sort(byUrgency)
+    const machines = records.map(record => this.row(record))
     return {
       at: now.toISOString(),
       totals: {
@@ -107,15 +125,14 @@ export class FleetView {
     }
   }
 
-  private row(record: MachineRecord, offline: boolean, alarms: readonly Alarm[]): MachineRow {
+  private row(record: MachineRecord): MachineRow {
     const { site, machine, windows, escalated, history, spokesman } = record
-    const faults = alarms
-      .filter(alarm => alarm.site === site && alarm.machine === machine && isActive(alarm))
-      .map(alarm => alarm.fault)
+    const active = [...record.alarms.values()].filter(isActive).sort(byUrgency)
+    const faults = active.map(alarm => alarm.fault)
     return {
       site,
       machine,
-      status: this.statusOf(record, faults, offline),
+      status: this.statusOf(record, faults),
       faults,
       label: spokesman?.label ?? null,
       confidence: spokesman?.confidence ?? null,
@@ -128,9 +145,9 @@ export class FleetView {
     }
   }
 
-  private statusOf({ spokesman }: MachineRecord, faults: readonly string[], offline: boolean): MachineStatus {
+  private statusOf({ site, devices, spokesman }: MachineRecord, faults: readonly string[]): MachineStatus {
     if (faults.length > 0) return 'alarm'
-    if (offline) return 'offline'
+    if (![...devices].some(device => this.devices.get(`${site}/${device}`)?.online)) return 'offline'
     if (!spokesman || spokesman.confidence === null) return 'unknown'
     return spokesman.label === this.normal ? 'normal' : 'suspect'
   }
@@ -155,28 +172,20 @@ export class FleetView {
     }
   }
 
-  private machinesWithoutDevice(): Set<string> {
-    const served = new Set<string>()
-    for (const { online, machines } of this.devices.values()) {
-      if (online) for (const machine of machines) served.add(machine)
-    }
-    return new Set([...this.machines.keys()].filter(machine => !served.has(machine)))
-  }
-
   private machine(site: string, machine: string): MachineRecord {
-    const key = `${site}/${machine}`
-    const record = this.machines.get(key) ?? new MachineRecord(site, machine, this.normal)
-    this.machines.set(key, record)
-    return record
+    return this.machines.reach(`${site}/${machine}`, () => new MachineRecord(site, machine, this.normal))
   }
 
   private device(site: string, device: string): DeviceRecord {
     const key = `${site}/${device}`
-    const record = this.devices.get(key) ?? { online: false, machines: new Set() }
+    const record = this.devices.get(key) ?? { online: false }
     this.devices.set(key, record)
     return record
   }
 }
+
+/** An alarm that is over and has been seen is no news. */
+const isShown = (alarm: Alarm): boolean => alarm.state !== 'normal'
 
 const urgency = (alarm: Alarm): number => (isActive(alarm) ? 2 : 0) + (alarm.acknowledged ? 0 : 1)
 

@@ -1,4 +1,5 @@
-import type { Inference, Outcome, Summary } from '@faultline/protocol'
+import type { Alarm, Inference, Outcome, Summary } from '@faultline/protocol'
+import { RecentMap } from '../recent-map.ts'
 
 /** The last word of one measurement point. */
 export interface PointRecord {
@@ -11,6 +12,17 @@ export interface PointRecord {
   /** When the label last changed. */
   since: string
 }
+
+interface Heard {
+  record: PointRecord
+  /** Of the newest window, as far as revisions name it. */
+  id: string
+  /** What the point said before that window. */
+  before: PointRecord | undefined
+}
+
+/** A machine has few sensors; names in payloads may be many. */
+const maxPoints = 256
 
 /** Outcomes of windows that went up to a server. */
 const escalatedOutcomes: readonly Outcome[] = ['answered', 'late', 'rejected']
@@ -25,7 +37,13 @@ export class MachineRecord {
   windows = 0
   escalated = 0
   private readonly normal: string
-  private readonly points = new Map<string, PointRecord>()
+  /** Devices that have spoken of it, and its alarms by fault. */
+  readonly devices = new Set<string>()
+  readonly alarms = new Map<string, Alarm>()
+  private readonly points = new RecentMap<Heard>({
+    limit: maxPoints,
+    isHeld: ({ record }) => record.label !== this.normal,
+  })
   private readonly recent: { id: string; sign: string }[] = []
 
   constructor(site: string, machine: string, normal: string) {
@@ -36,19 +54,19 @@ export class MachineRecord {
 
   observe(device: string, point: string, inference: Inference): void {
     const { id, revises, outcome } = inference
-    const revised = this.recent.find(window => window.id === (revises ?? id))
-    if (revised) revised.sign = this.signOf(inference)
-    if (revises !== undefined || revised) return
+    const key = `${device}/${point}`
+    if (revises !== undefined) {
+      this.revise(key, revises, inference)
+      return
+    }
+    if (this.recent.some(window => window.id === id)) return
     const escalated = escalatedOutcomes.includes(outcome)
     this.windows++
     if (escalated) this.escalated++
     this.recent.push({ id, sign: this.signOf(inference) })
     if (this.recent.length > historyLength) this.recent.shift()
-    const { label, confidence, decidedBy, at } = inference
-    const key = `${device}/${point}`
-    const before = this.points.get(key)
-    const since = before?.label === label ? before.since : at
-    this.points.set(key, { device, point, label, confidence, decidedBy, at, since })
+    const before = this.points.get(key)?.record
+    this.points.set(key, { record: recordOf(device, point, inference, before), id, before })
   }
 
   summarise(summary: Summary): void {
@@ -56,10 +74,16 @@ export class MachineRecord {
     for (const outcome of escalatedOutcomes) this.escalated += summary.outcomes[outcome] ?? 0
   }
 
+  /** True when nothing is known of it but its name. */
+  get isBlank(): boolean {
+    return this.windows === 0 && this.devices.size === 0 && this.alarms.size === 0
+  }
+
   /** The point that speaks for the machine: one that shows a fault before any other, and the newest of those. */
   get spokesman(): PointRecord | undefined {
     const rank = (record: PointRecord) => (record.label === this.normal ? 0 : 1)
-    return [...this.points.values()].sort((a, b) => rank(b) - rank(a) || Date.parse(b.at) - Date.parse(a.at))[0]
+    const records = [...this.points.values()].map(({ record }) => record)
+    return records.sort((a, b) => rank(b) - rank(a) || Date.parse(b.at) - Date.parse(a.at))[0]
   }
 
   /** A letter per window, oldest first: n normal, f fault, capital when a server was asked, ? without an answer. */
@@ -67,9 +91,24 @@ export class MachineRecord {
     return this.recent.map(window => window.sign).join('')
   }
 
+  /** Only the newest window of a point is what the point says now; older ones change in the strip alone. */
+  private revise(key: string, id: string, inference: Inference): void {
+    const revised = this.recent.find(window => window.id === id)
+    if (revised) revised.sign = this.signOf(inference)
+    const heard = this.points.get(key)
+    if (heard?.id !== id) return
+    const { device, point, at } = heard.record
+    heard.record = recordOf(device, point, { ...inference, at }, heard.before)
+  }
+
   private signOf({ label, confidence, outcome }: Inference): string {
     if (confidence === null) return '?'
     const sign = label === this.normal ? 'n' : 'f'
     return escalatedOutcomes.includes(outcome) ? sign.toUpperCase() : sign
   }
+}
+
+function recordOf(device: string, point: string, inference: Inference, before?: PointRecord): PointRecord {
+  const { label, confidence, decidedBy, at } = inference
+  return { device, point, label, confidence, decidedBy, at, since: before?.label === label ? before.since : at }
 }

@@ -25,6 +25,8 @@ export type MessageHandler = (message: Message) => void
 interface LinkEvents {
   online: []
   offline: []
+  /** Somebody cleared a retained message; it is not handed to users that come late any more. */
+  cleared: [address: TopicAddress]
   /** The retained messages that were waiting at the broker have arrived. */
   settled: []
   refused: [error: FaultlineError, topic: string]
@@ -136,6 +138,10 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
       this.awaitQuiet()
     })
     session.on('offline', () => this.emit('offline'))
+    session.on('cleared', address => {
+      this.retained.delete(topicOf(address))
+      this.emit('cleared', address)
+    })
     session.on('problem', error => this.emit('problem', error))
     session.on('refused', (error, topic) => this.emit('refused', error, topic))
     this.session = session

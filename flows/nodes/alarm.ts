@@ -39,15 +39,16 @@ export default function register(red: NodeRed): void {
           off: { votes: Number(config.offVotes ?? 10), windows: Number(config.offWindows ?? 12) },
         },
         onChange: change => {
-          this.status(statusOf(keeper))
+          showAlarms()
           this.send(toNodeMessage(change))
         },
+        onForgotten: () => showAlarms(),
         onError: error => this.error(error, {}),
       })
-      const showRestored = () => this.status(statusOf(keeper))
+      const showAlarms = () => this.status(statusOf(keeper))
       void keeper.start()
       const hide = showConnection(this, link, () => statusOf(keeper))
-      link.on('settled', showRestored)
+      link.on('settled', showAlarms)
       this.on('input', (message, _send, done) => {
         handle(keeper, message).then(
           () => done(),
@@ -55,7 +56,7 @@ export default function register(red: NodeRed): void {
         )
       })
       this.on('close', (_removed, done) => {
-        link.off('settled', showRestored)
+        link.off('settled', showAlarms)
         hide()
         void keeper.stop().finally(done)
       })

@@ -1,4 +1,4 @@
-import type { TopicKind } from '@faultline/protocol'
+import type { TopicAddress, TopicKind } from '@faultline/protocol'
 import { toFaultlineError } from '@faultline/protocol'
 import { FleetView } from '../dashboard/fleet-view.ts'
 import { linkOf, showConnection } from './broker.ts'
@@ -33,11 +33,17 @@ export default function register(red: NodeRed): void {
       const touch = () => {
         changed = true
       }
+      const clear = (address: TopicAddress) => {
+        view.clear(address)
+        changed = true
+      }
+      link.on('cleared', clear)
       link.on('online', touch)
       link.on('offline', touch)
       const timer = setInterval(emit, Math.max(100, Number(config.intervalMs) || 500))
       this.on('close', (_removed, done) => {
         clearInterval(timer)
+        link.off('cleared', clear)
         link.off('online', touch)
         link.off('offline', touch)
         unsubscribe()

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { AlarmRule, type AlarmRuleOptions, defaultAlarmRule, faultName } from '@faultline/flows'
-import { type Alarm, alarm as alarmSchema, type Inference } from '@faultline/protocol'
+import { type Alarm, alarm as alarmSchema, type Inference, type Summary } from '@faultline/protocol'
 import fc from 'fast-check'
 import { inference } from './fixtures.ts'
 
@@ -84,6 +84,13 @@ test('an alarm that returned needs new evidence to come again, and counts anew',
   assert.deepEqual(feed(rule, 'b'), ['raised ball'])
   assert.equal(only(rule).count, 4)
   assert.equal(only(rule).state, 'unacknowledged')
+})
+
+test('votes from before an alarm returned do not help to raise it again', () => {
+  const rule = newRule()
+  assert.deepEqual(feed(rule, 'bbbbnnnnnnnnbbnn'), ['raised ball', 'returned ball'])
+  assert.deepEqual(feed(rule, 'bb'), [])
+  assert.deepEqual(feed(rule, 'bb'), ['raised ball'])
 })
 
 test('acknowledged while active, an alarm goes back to normal at once when the fault goes', () => {
@@ -235,17 +242,18 @@ test('a window without a valid answer has no vote, until a late verdict gives it
   )
 })
 
+const summary = (labels: Record<string, number>): Summary => ({
+  from: noon.toISOString(),
+  to: noon.toISOString(),
+  machine: 'press-1',
+  windows: Object.values(labels).reduce((a, b) => a + b, 0),
+  labels,
+  outcomes: {},
+  features: {},
+})
+
 test('a summary votes with its windows', () => {
   const rule = newRule()
-  const summary = (labels: Record<string, number>) => ({
-    from: noon.toISOString(),
-    to: noon.toISOString(),
-    machine: 'press-1',
-    windows: Object.values(labels).reduce((a, b) => a + b, 0),
-    labels,
-    outcomes: {},
-    features: {},
-  })
   assert.deepEqual(rule.observeSummary(here, summary({ normal: 95, ball: 5 }), noon), [])
   // Windows nobody could classify are no fault.
   assert.deepEqual(rule.observeSummary(here, summary({ unknown: 60 }), noon), [])
@@ -273,6 +281,131 @@ test('restored, an active alarm is not raised again, goes on counting and clears
   assert.deepEqual(feed(rule, 'n'.repeat(12), there), [])
   assert.deepEqual(feed(rule, 'n'.repeat(10)), ['returned ball'])
   assert.equal(only(rule).state, 'normal')
+})
+
+/** The rule after a restart: it knows what the alarm's message says, no more. */
+function restarted(before: AlarmRule, fields: Partial<Alarm> = {}): AlarmRule {
+  const rule = newRule()
+  const { points, ...alarm } = { ...only(before), ...fields }
+  rule.restore(alarmSchema.parse(points ? { ...alarm, points } : alarm))
+  return rule
+}
+
+test('an alarm names the points that hold it, as they come and go', () => {
+  const rule = newRule()
+  const points = () => only(rule).points?.map(({ device, point }) => `${device}/${point}`)
+  feed(rule, 'bbbb', here)
+  assert.deepEqual(points(), ['pi-1/motor-de'])
+  feed(rule, 'b', there)
+  assert.deepEqual(points(), ['pi-1/motor-de', 'pi-1/motor-nde'])
+  const changes = Array.from({ length: 10 }, () => rule.observe(here, inference('normal'), noon)).flat()
+  assert.deepEqual(
+    changes.map(({ change, alarm }) => [change, alarm.points?.length]),
+    [['updated', 1]],
+  )
+  assert.deepEqual(points(), ['pi-1/motor-nde'])
+  feed(rule, 'n'.repeat(12), there)
+  assert.deepEqual([only(rule).state, points()], ['returned-unacknowledged', []])
+})
+
+test('restored, an alarm that summaries raised is held by the point they came from', () => {
+  const before = newRule()
+  before.observeSummary(here, summary({ ball: 10 }), noon)
+  assert.deepEqual(only(before).evidence, [])
+  const rule = restarted(before)
+  assert.deepEqual(feed(rule, 'n'.repeat(40), there), [])
+  assert.deepEqual(feed(rule, 'n'.repeat(10), here), ['returned ball'])
+})
+
+test('restored, an alarm is held by every point that held it, not by those of its evidence alone', () => {
+  const before = newRule()
+  feed(before, 'bbbb', here)
+  feed(before, 'bbbb', there)
+  const rule = restarted(before)
+  assert.deepEqual(feed(rule, 'n'.repeat(40), here), [])
+  assert.deepEqual(feed(rule, 'n'.repeat(10), there), ['returned ball'])
+})
+
+test('restored, an alarm that names no point is held by every point heard since, until it is normal', () => {
+  const before = newRule()
+  before.observeSummary(here, summary({ ball: 10 }), noon)
+  const rule = restarted(before, { points: undefined })
+  assert.equal(only(rule).points, undefined)
+  feed(rule, 'n', there)
+  assert.deepEqual(feed(rule, 'i', here), [], 'not normal, though another fault')
+  assert.deepEqual(feed(rule, 'n'.repeat(40), there), [])
+  assert.deepEqual(feed(rule, 'bbb', there), [], 'it holds again')
+  assert.deepEqual(feed(rule, 'n'.repeat(10), here), [])
+  assert.deepEqual(feed(rule, 'n'.repeat(12), there), ['returned ball'])
+  assert.deepEqual(only(rule).points, [])
+})
+
+test('an alarm cleared by hand is gone, and a new one takes new evidence', () => {
+  const rule = newRule()
+  feed(rule, 'bbbbb')
+  assert.equal(rule.forget(only(rule)), true)
+  assert.deepEqual([...rule.alarms()], [])
+  assert.equal(rule.forget({ site: 'plant-a', machine: 'press-1', fault: 'ball' }), false)
+  assert.equal(rule.forget({ site: 'plant-a', machine: 'press-9', fault: 'ball' }), false)
+  assert.deepEqual(feed(rule, 'bbb'), [])
+  assert.deepEqual(feed(rule, 'b'), ['raised ball'])
+})
+
+test('ten thousand machines are remembered: the one silent longest goes, one with an alarm stays', () => {
+  const rule = newRule()
+  const others = (from: number, count: number) => {
+    for (let i = from; i < from + count; i++) feed(rule, 'n', here, { machine: `other-${i}` })
+  }
+  feed(rule, 'bbbb', here, { machine: 'alarmed' })
+  feed(rule, 'bbb', here, { machine: 'silent' })
+  feed(rule, 'bb', here, { machine: 'heard' })
+  others(0, 5_000)
+  feed(rule, 'b', here, { machine: 'heard' })
+  others(5_000, 5_000)
+  assert.deepEqual(feed(rule, 'b', here, { machine: 'silent' }), [], 'its three votes are forgotten')
+  assert.deepEqual(feed(rule, 'b', here, { machine: 'heard' }), ['raised ball'])
+  assert.deepEqual(feed(rule, 'bbbb', here, { machine: 'alarmed' }), [])
+  assert.deepEqual(feed(rule, 'n'.repeat(12), here, { machine: 'alarmed' }), ['returned ball'])
+})
+
+test('names of points do not fill a machine up, and those that hold an alarm are not forgotten for them', () => {
+  const rule = newRule()
+  const others = () => {
+    for (let i = 0; i < 300; i++) feed(rule, 'n', { ...here, point: `p-${i}` })
+  }
+  feed(rule, 'bbb', there)
+  others()
+  assert.deepEqual(feed(rule, 'b', there), [], 'its three votes are forgotten')
+  feed(rule, 'bbbb', here)
+  others()
+  assert.deepEqual(feed(rule, 'n'.repeat(9), here), [])
+  assert.deepEqual(feed(rule, 'n', here), ['returned ball'])
+})
+
+test('more points hold an alarm than it can name: it names none, and clears when all that are heard are normal', () => {
+  const rule = newRule()
+  feed(rule, 'bbbb', here)
+  for (let i = 0; i < 300; i++) feed(rule, 'b', { ...here, point: `p-${i}` })
+  assert.deepEqual(alarmSchema.parse(only(rule)), only(rule))
+  assert.equal(only(rule).points, undefined)
+  for (let i = 299; i > 44; i--) assert.deepEqual(feed(rule, 'n'.repeat(12), { ...here, point: `p-${i}` }), [])
+  assert.deepEqual(feed(rule, 'n'.repeat(12), { ...here, point: 'p-44' }), ['returned ball'])
+})
+
+test('a machine has so many open alarms and no more; one that is over makes room', () => {
+  const rule = newRule()
+  const raise = (label: string) =>
+    Array.from({ length: 4 }, () => rule.observe(here, inference(label), noon))
+      .flat()
+      .map(({ change }) => change)
+      .includes('raised')
+  const raised = Array.from({ length: 70 }, (_, i) => raise(`fault-${i}`))
+  assert.deepEqual([raised.indexOf(false), raised.lastIndexOf(true)], [64, 63])
+  feed(rule, 'n'.repeat(12))
+  assert.equal(raise('another'), false, 'returned alarms wait for their acknowledgement')
+  rule.acknowledge({ site: 'plant-a', machine: 'press-1', fault: 'fault-5' }, noon)
+  assert.equal(raise('another'), true)
+  assert.equal([...rule.alarms()].length, 64)
 })
 
 test('restored, an alarm nobody has seen can still be acknowledged', () => {

@@ -72,6 +72,30 @@ test('windows in the strip: who answered, and what a revision made of it', () =>
   assert.equal(machines[0]?.escalatedShare, 0.5)
 })
 
+test('a revision of the newest window of a point is what the machine shows', () => {
+  const before = inference('ball')
+  const late = inference('normal', { outcome: 'late', decidedBy: 'local-fallback', confidence: 0.4 })
+  const verdict = inference('ball', { revises: late.id, outcome: 'late', decidedBy: 'server', confidence: 0.97 })
+  const shown = (...windows: Inference[]) => {
+    const { machines } = viewOf(state('pi-1', 'press-1'), ...windows.map(payload => window(payload)))
+    const { status, label, confidence, decidedBy, since } = machines[0]!
+    return { status, label, confidence, decidedBy, since }
+  }
+  const revised = { status: 'suspect', label: 'ball', confidence: 0.97, decidedBy: 'server' }
+  assert.deepEqual(shown(late, verdict), { ...revised, since: late.at })
+  assert.deepEqual(shown(before, late, verdict), { ...revised, since: before.at }, 'it never was normal between')
+  const newer = inference('normal')
+  assert.equal(shown(late, newer, verdict).label, 'normal', 'a newer window stands')
+})
+
+test('a window delivered again does not undo its revision', () => {
+  const late = inference('normal', { outcome: 'late', decidedBy: 'local-fallback' })
+  const verdict = inference('ball', { revises: late.id, outcome: 'late', decidedBy: 'server' })
+  const { machines } = viewOf(state('pi-1', 'press-1'), window(late), window(verdict), window(late))
+  const { history, label, windows } = machines[0]!
+  assert.deepEqual({ history, label, windows }, { history: 'F', label: 'ball', windows: 1 })
+})
+
 test('a summary counts its windows', () => {
   const { machines } = viewOf(state('pi-1', 'press-1'), {
     kind: 'summary',
@@ -153,4 +177,39 @@ test('servers are counted, and a page of a thousand machines ends at two hundred
   assert.deepEqual(totals.servers, { known: 1, online: 1 })
   assert.equal(totals.machines, 1_000)
   assert.equal(machines.length, 200)
+})
+
+test('what was cleared is gone: an alarm, a device, a server, and a machine nothing else is known of', () => {
+  const view = new FleetView('normal')
+  const server = { kind: 'server-state', server: 'edge' } as const
+  view.apply(state('pi-1', 'press-1'))
+  view.apply({ kind: 'server-state', address: server, payload: serverState() })
+  for (const machine of ['press-1', 'press-2']) {
+    view.apply(alarm(machine, 'ball', 'unacknowledged'))
+    view.clear({ kind: 'alarm', site: 'plant-a', machine, fault: 'ball' })
+  }
+  const shown = () => view.snapshot(now).machines.map(({ machine, status }) => `${machine} ${status}`)
+  assert.deepEqual(view.snapshot(now).alarms, [])
+  assert.deepEqual(shown(), ['press-1 unknown'])
+  view.clear({ kind: 'state', site: 'plant-a', device: 'pi-1' })
+  view.clear(server)
+  const { devices, servers } = view.snapshot(now).totals
+  assert.deepEqual([devices.known, servers.known], [0, 0])
+  assert.deepEqual(shown(), ['press-1 offline'])
+})
+
+test('ten thousand machines are known: the one silent longest goes, one with an alarm stays', () => {
+  const view = new FleetView('normal')
+  view.apply(window(inference('normal', { machine: 'silent' })))
+  view.apply(alarm('alarmed', 'ball', 'acknowledged'))
+  for (let i = 0; i < 9_999; i++) view.apply(window(inference('normal', { machine: `press-${i}` })))
+  const { totals, alarms } = view.snapshot(now)
+  assert.deepEqual([totals.machines, alarms.length], [10_000, 1])
+  view.apply(window(inference('normal', { machine: 'silent' })))
+  const row = view.snapshot(now)
+  assert.equal(row.totals.machines, 10_000)
+  assert.deepEqual(
+    row.alarms.map(({ machine }) => machine),
+    ['alarmed'],
+  )
 })

@@ -5,8 +5,8 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { FlowRunner } from '@faultline/flows'
-import type { MqttSession } from '@faultline/runtime'
-import { silentLogger } from '@faultline/runtime'
+import { identityOf } from '@faultline/protocol'
+import { MqttSession, silentLogger } from '@faultline/runtime'
 import RED from 'node-red'
 import { temporaryDirectory } from '../support/temp.ts'
 import { address, deviceState, inference, startBroker, startClients } from './fixtures.ts'
@@ -209,6 +209,30 @@ test('the fleet node sums the fleet up within a second', async () => {
   const { payload } = await output('fleet', ({ payload }) => JSON.stringify(payload).includes('lathe-1'))
   assert.equal((payload as { totals: { devices: { online: number } } }).totals.devices.online, 1)
   assert.ok(Date.now() - start < 1_000)
+})
+
+test('an alarm cleared by hand leaves the dashboard and the alarm node', async () => {
+  type Fleet = { alarms: { machine: string }[] }
+  const shows = (payload: unknown) => (payload as Fleet).alarms.some(({ machine }) => machine === 'press-10')
+  await publish('ball', 'press-10', 4)
+  await output('fleet', ({ payload }) => shows(payload))
+  const administrator = new MqttSession({
+    ...broker.flows,
+    identity: identityOf('flows', 'administrator'),
+    subscriptions: [],
+    logger: silentLogger,
+  })
+  shared.after(() => administrator.stop())
+  await administrator.start()
+  await administrator.whenOnline()
+  sent.splice(0)
+  await administrator.publishRaw(
+    { kind: 'alarm', site: 'plant-a', machine: 'press-10', fault: 'ball' },
+    Buffer.alloc(0),
+  )
+  await output('fleet', ({ payload }) => !shows(payload))
+  inject('acknowledge', { site: 'plant-a', machine: 'press-10', fault: 'ball' })
+  await output('catch', ({ error }) => error?.message.includes('press-10/ball needs no acknowledgement') ?? false)
 })
 
 test('a node without a broker says so, and the others work', () => {
