@@ -19,6 +19,12 @@ const serverUnavailable = 3
 const badUserNameOrPassword = 4
 const notAuthorised = 5
 
+/**
+ * Secrets that are checked at the same time for one name; all unknown names count as one. A check takes a thread of the
+ * pool (it has four) for tens of milliseconds: guesses must leave some to logins that are real.
+ */
+const maximumChecks = 2
+
 /** Why a connection is refused: the code goes to the client, the sentence to the log alone. */
 export class Refusal extends Error {
   readonly returnCode: number
@@ -46,6 +52,8 @@ export class Authentication {
   private readonly verified = new Map<string, { secretHash: string; digest: Buffer }>()
   private readonly digestKey = randomBytes(32)
   private decoy: Promise<string> | undefined
+  /** Checks under way, by known name (all others share one entry) and by what is checked. */
+  private readonly checks = new Map<string, Map<string, Promise<boolean>>>()
 
   constructor(options: AuthenticationOptions) {
     this.options = options
@@ -54,6 +62,11 @@ export class Authentication {
   /** The identity of a client that has logged in. */
   identityOf(client: Client): Identity | undefined {
     return this.identities.get(client)
+  }
+
+  /** Whether somebody is logged in with a client id. */
+  isConnected(clientId: string): boolean {
+    return this.holders.get(clientId)?.client.closed === false
   }
 
   /** Keeps what CONNECT said until the user name and password come up. */
@@ -70,7 +83,7 @@ export class Authentication {
         throw new Refusal(identifierRejected, 'a stored session needs a client id')
       if (!name || !secret) throw new Refusal(notAuthorised, 'no user name or no password')
       const identity = await this.authenticate(name, secret.toString('utf8'))
-      if (!mayUseClientId(identity, client.id))
+      if (!mayUseClientId(identity, client.id, client.clean))
         throw new Refusal(notAuthorised, 'the client id is not one of this user name')
       // MQTT 3.1.1, 3.1.4: the server may check what CONNECT asks for and refuse it. A will that may not be published
       // is refused here rather than dropped later: who relies on it should know before it is needed.
@@ -97,17 +110,35 @@ export class Authentication {
   private async authenticate(name: string, secret: string): Promise<Identity> {
     this.decoy ??= hashSecret(newSecret())
     const enrolled = this.lookUp(name)
-    if (!enrolled) {
-      // As long as for a name that is enrolled, or the time taken would tell which names are.
-      await verifySecret(secret, await this.decoy)
-      throw new Refusal(badUserNameOrPassword, 'unknown or revoked identity')
-    }
     const digest = createHmac('sha256', this.digestKey).update(secret).digest()
     const known = this.verified.get(name)
-    if (known?.secretHash === enrolled.secretHash && timingSafeEqual(known.digest, digest)) return enrolled.identity
-    if (!(await verifySecret(secret, enrolled.secretHash))) throw new Refusal(badUserNameOrPassword, 'wrong secret')
-    this.verified.set(name, { secretHash: enrolled.secretHash, digest })
+    if (enrolled && known?.secretHash === enrolled.secretHash && timingSafeEqual(known.digest, digest)) {
+      return enrolled.identity
+    }
+    // As long as for a name that is enrolled, or the time taken would tell which names are.
+    const secretHash = enrolled?.secretHash ?? (await this.decoy)
+    const what = `${name} ${secretHash} ${digest.toString('hex')}`
+    const right = await this.check(enrolled && name, what, () => verifySecret(secret, secretHash))
+    if (!enrolled) throw new Refusal(badUserNameOrPassword, 'unknown or revoked identity')
+    if (!right) throw new Refusal(badUserNameOrPassword, 'wrong secret')
+    this.verified.set(name, { secretHash, digest })
     return enrolled.identity
+  }
+
+  /** Runs a check, or joins the same one: the tools of one user may all come at once. */
+  private check(knownName: string | undefined, what: string, verify: () => Promise<boolean>): Promise<boolean> {
+    const name = knownName ?? ''
+    const running = this.checks.get(name) ?? new Map<string, Promise<boolean>>()
+    const same = running.get(what)
+    if (same) return same
+    if (running.size >= maximumChecks) throw new Refusal(serverUnavailable, 'too many logins are being checked')
+    const check = verify().finally(() => {
+      running.delete(what)
+      if (running.size === 0) this.checks.delete(name)
+    })
+    running.set(what, check)
+    this.checks.set(name, running)
+    return check
   }
 
   private lookUp(name: string): ReturnType<RegistryReader['credential']> {
@@ -139,11 +170,13 @@ export class Authentication {
 
 /**
  * For all but operators the client id is the name, so that one string is session and permission. An operator's tools
- * choose ids of their own: any without a "/" (no name is), or below the operator's name.
+ * choose ids of their own: any below the operator's name, and for as long as the connection lasts any without a "/" (no
+ * name is). A stored session waits for whoever comes with its id, so that id has to say whose it is.
  */
-export function mayUseClientId(identity: Identity, clientId: string): boolean {
+export function mayUseClientId(identity: Identity, clientId: string, clean: boolean): boolean {
   if (clientId === identity.name) return true
-  return identity.role === 'operator' && (!clientId.includes('/') || clientId.startsWith(`${identity.name}/`))
+  if (identity.role !== 'operator') return false
+  return clientId.startsWith(`${identity.name}/`) || (clean && !clientId.includes('/'))
 }
 
 const addressOf = ({ req, conn }: Client): string | undefined => (req?.socket ?? (conn as Socket)).remoteAddress

@@ -3,12 +3,13 @@ import { isIPv4, isIPv6 } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { FaultlineError, maxPayloadBytes, type RegistryReader } from '@faultline/protocol'
 import type { Logger, Service } from '@faultline/runtime'
-import { Aedes, type AedesPublishPacket, type Client, type PublishPacket, type Subscription } from 'aedes'
+import { Aedes, type AedesPublishPacket, type Client, type PublishPacket } from 'aedes'
 import { Authentication, Refusal } from './authentication.ts'
-import { mayPublish, mayReceive, maySubscribe } from './authorisation.ts'
+import { mayPublish, maySubscribe } from './authorisation.ts'
 import { type BrokerCounts, noCounts } from './counts.ts'
 import { type Listener, TcpListener, WebSocketListener } from './listeners.ts'
 import { capPackets } from './packet-cap.ts'
+import { type Persistence, SessionQueues } from './session-queues.ts'
 import { readFilter, SharedSubscriptions } from './shared-subscriptions.ts'
 import { SystemTopics } from './system-topics.ts'
 
@@ -20,6 +21,11 @@ export interface BrokerLimits {
   connectTimeoutMs: number
   /** How long a client may leave its full buffer unread before it is disconnected, in ms. */
   drainTimeoutMs: number
+  /** Messages that a stored session may have waiting, and bytes of their topics and payloads; the oldest go first. */
+  queuedMessages: number
+  queuedBytes: number
+  /** How long a stored session outlives its connection, in ms. */
+  absentSessionMs: number
 }
 
 /** The largest payload of the contract, and room for the longest topic MQTT knows. */
@@ -28,6 +34,9 @@ export const defaultLimits: BrokerLimits = {
   topicLevels: 20,
   connectTimeoutMs: 10_000,
   drainTimeoutMs: 30_000,
+  queuedMessages: 10_000,
+  queuedBytes: 67_108_864,
+  absentSessionMs: 86_400_000,
 }
 
 export interface BrokerOptions {
@@ -42,6 +51,13 @@ export interface BrokerOptions {
   logger: Logger
 }
 
+interface Running {
+  aedes: Aedes
+  listeners: Listener[]
+  queues: SessionQueues
+  systemTopics: SystemTopics
+}
+
 /**
  * An MQTT 3.1.1 broker in which every client is an enrolled identity with the rights of its role. Sessions, retained
  * and queued messages live in memory: they end with the broker.
@@ -52,7 +68,7 @@ export class Broker implements Service {
   private readonly limits: BrokerLimits
   private readonly host: string
   private readonly connections = new Set<Duplex>()
-  private running: { aedes: Aedes; listeners: Listener[]; systemTopics: SystemTopics } | undefined
+  private running: Running | undefined
 
   constructor(options: BrokerOptions) {
     this.options = options
@@ -73,21 +89,23 @@ export class Broker implements Service {
   /** Throws `ADDRESS_IN_USE`. */
   async start(): Promise<void> {
     const { port, webSocketPort, logger } = this.options
-    const aedes = await this.createAedes()
+    const { aedes, queues } = await this.createAedes()
     const accept = (connection: Duplex, request?: IncomingMessage) => this.accept(aedes, connection, request)
     const { host } = this
-    const listeners: Listener[] = [new TcpListener({ host, port }, accept)]
+    const listeners: Listener[] = [new TcpListener({ host, port, accept, logger })]
     if (webSocketPort !== undefined) {
       // A frame of several packets is legal, but no client of ours sends one longer than its longest packet.
-      listeners.push(new WebSocketListener({ host, port: webSocketPort }, this.limits.packetBytes + 5, accept))
+      const longest = this.limits.packetBytes + 5
+      listeners.push(new WebSocketListener({ host, port: webSocketPort, accept, logger }, longest))
     }
-    this.running = { aedes, listeners, systemTopics: new SystemTopics(this.counts) }
+    this.running = { aedes, listeners, queues, systemTopics: new SystemTopics(this.counts) }
     try {
       for (const listener of listeners) await listener.start()
     } catch (error) {
       await this.stop()
       throw error
     }
+    queues.start()
     this.running.systemTopics.start(aedes)
     logger.info({ host, port: this.port, webSocketPort: this.webSocketPort }, 'broker listens')
     if (!isLoopback(host)) logger.warn({ host }, 'no TLS: secrets and data cross this network readable')
@@ -99,6 +117,7 @@ export class Broker implements Service {
     if (!running) return
     this.running = undefined
     running.systemTopics.stop()
+    running.queues.stop()
     for (const listener of running.listeners) await listener.stop()
     await new Promise<void>(resolve => running.aedes.close(resolve))
     // Aedes ends those that have logged in; the others may be half open.
@@ -115,10 +134,14 @@ export class Broker implements Service {
     aedes.handle(connection, request)
   }
 
-  private async createAedes(): Promise<Aedes> {
+  private async createAedes(): Promise<{ aedes: Aedes; queues: SessionQueues }> {
     const { counts, limits } = this
     const { registry, logger } = this.options
     const authentication = new Authentication({ registry, logger, counts })
+    const allowed = (client: Client, filter: string): boolean => {
+      const identity = authentication.identityOf(client)
+      return identity !== undefined && maySubscribe(identity, filter)
+    }
     const aedes = await Aedes.createBroker({
       connectTimeout: limits.connectTimeoutMs,
       drainTimeout: limits.drainTimeoutMs,
@@ -137,26 +160,27 @@ export class Broker implements Service {
       },
       authorizePublish: (client, packet, done) => done(this.refusePublish(client, packet, authentication)),
       authorizeSubscribe: (client, subscription, done) => {
-        const identity = authentication.identityOf(client)
         const { topic, qos } = subscription
-        if (!identity || !maySubscribe(identity, topic)) {
+        if (!allowed(client, topic)) {
           counts.refusedSubscriptions++
-          logger.warn({ user: identity?.name, filter: topic.slice(0, 200) }, 'subscription refused')
+          const user = authentication.identityOf(client)?.name
+          logger.warn({ user, filter: topic.slice(0, 200) }, 'subscription refused')
           return done(null, null) // SUBACK 0x80 (MQTT 3.1.1, 3.9.3)
         }
         // Also on the way of a stored session's subscriptions, so that its return makes the client a member again.
         if (readFilter(topic)?.group !== undefined) shared.add(client, topic, qos)
         done(null, subscription)
       },
-      authorizeForward: (client, packet): AedesPublishPacket | null => {
-        const identity = authentication.identityOf(client)
-        if (!identity || !mayReceive(identity, packet.topic)) return null
+      // Nothing to decide: nobody has a subscription, stored or not, that goes beyond its rights.
+      authorizeForward: (_, packet): AedesPublishPacket => {
         counts.sent++
         return packet
       },
     })
     const shared = new SharedSubscriptions(aedes)
-    aedes.on('subscribe', (subscriptions, client) => forgetRefused(aedes, subscriptions, client))
+    const { persistence } = aedes as Aedes & { persistence: Persistence }
+    const isConnected = (clientId: string) => authentication.isConnected(clientId)
+    const queues = new SessionQueues(persistence, { limits, isConnected, maySubscribe: allowed, counts, logger })
     aedes.on('unsubscribe', (filters, client) => {
       for (const filter of filters) shared.remove(client, filter)
     })
@@ -164,7 +188,7 @@ export class Broker implements Service {
     aedes.on('connectionError', (client, error) => this.logBreak(client, error))
     // Without a listener a failure inside Aedes would end the process.
     aedes.addListener('error', (error: Error) => logger.error({ error: error.message }, 'broker failure'))
-    return aedes
+    return { aedes, queues }
   }
 
   /**
@@ -190,22 +214,6 @@ export class Broker implements Service {
       'connection broken',
     )
   }
-}
-
-/**
- * Aedes stores all the subscriptions of a packet when it grants one of them. Those it refused (128) must go, or messages
- * would be queued for a session that may never have them.
- */
-function forgetRefused(aedes: Aedes, subscriptions: Subscription[], client: Client): void {
-  const refused = subscriptions.filter(({ qos }) => Number(qos) === 128).map(({ topic }) => topic)
-  if (client.clean || refused.length === 0) return
-  const { persistence } = aedes as Aedes & { persistence: SubscriptionStore }
-  persistence.removeSubscriptions(client, refused).catch((error: Error) => aedes.emit('error', error))
-}
-
-/** The part of Aedes' persistence used here; its types leave it out. */
-interface SubscriptionStore {
-  removeSubscriptions(client: Client, filters: string[]): Promise<void>
 }
 
 const isLoopback = (host: string): boolean =>

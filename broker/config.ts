@@ -32,6 +32,21 @@ export const brokerConfig = z.strictObject({
         .min(100)
         .default(defaultLimits.drainTimeoutMs)
         .describe('For a client that does not read'),
+      queuedMessages: z
+        .int()
+        .min(1)
+        .default(defaultLimits.queuedMessages)
+        .describe('Waiting for one stored session; beyond it the oldest are dropped, commands and configuration last'),
+      queuedBytes: z
+        .int()
+        .min(1)
+        .default(defaultLimits.queuedBytes)
+        .describe('Topics and payloads waiting for one stored session'),
+      absentSessionMs: z
+        .int()
+        .min(100)
+        .default(defaultLimits.absentSessionMs)
+        .describe('How long a stored session outlives its connection'),
     })
     .optional()
     .describe('On every client'),

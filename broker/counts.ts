@@ -9,6 +9,10 @@ export interface BrokerCounts {
   refusedPublishes: number
   refusedSubscriptions: number
   oversizedPackets: number
+  /** Messages that stored sessions lost because their queues were full. */
+  droppedQueued: number
+  /** Stored sessions that ended because their clients stayed away. */
+  expiredSessions: number
 }
 
 export const noCounts = (): BrokerCounts => ({
@@ -19,4 +23,6 @@ export const noCounts = (): BrokerCounts => ({
   refusedPublishes: 0,
   refusedSubscriptions: 0,
   oversizedPackets: 0,
+  droppedQueued: 0,
+  expiredSessions: 0,
 })

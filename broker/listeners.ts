@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer as createHttpServer, type Server as HttpServer, type IncomingMessage } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { listenError } from '@faultline/runtime'
+import { type Logger, listenError } from '@faultline/runtime'
 import { createWebSocketStream, WebSocketServer } from 'ws'
 
 /** `request` is there for a WebSocket. */
@@ -19,25 +19,35 @@ export interface Listener {
 
 const portOf = (server: Server | HttpServer): number => (server.address() as AddressInfo | null)?.port ?? 0
 
-async function listen(server: Server | HttpServer, host: string, port: number, what: string): Promise<void> {
+export interface ListenerOptions {
+  host: string
+  port: number
+  accept: Accept
+  logger: Logger
+}
+
+async function listen(server: Server | HttpServer, options: ListenerOptions, what: string): Promise<void> {
+  const { host, port, logger } = options
   server.listen({ host, port })
   try {
     await once(server, 'listening')
   } catch (thrown) {
     throw listenError(thrown, what, port)
   }
+  // A connection that could not be taken (too many files are open) is one connection's trouble, not the broker's.
+  server.on('error', error => logger.error({ error: error.message, port }, 'connection not taken'))
 }
 
 /** MQTT over TCP. */
 export class TcpListener implements Listener {
   private readonly server: Server
-  private readonly address: { host: string; port: number }
+  private readonly options: ListenerOptions
 
-  constructor(address: { host: string; port: number }, accept: Accept) {
-    this.address = address
+  constructor(options: ListenerOptions) {
+    this.options = options
     this.server = createServer((socket: Socket) => {
       socket.setNoDelay(true)
-      accept(socket)
+      options.accept(socket)
     })
   }
 
@@ -46,7 +56,7 @@ export class TcpListener implements Listener {
   }
 
   start(): Promise<void> {
-    return listen(this.server, this.address.host, this.address.port, 'MQTT broker')
+    return listen(this.server, this.options, 'MQTT broker')
   }
 
   async stop(): Promise<void> {
@@ -59,10 +69,10 @@ export class TcpListener implements Listener {
 export class WebSocketListener implements Listener {
   private readonly server: HttpServer
   private readonly sockets: WebSocketServer
-  private readonly address: { host: string; port: number }
+  private readonly options: ListenerOptions
 
-  constructor(address: { host: string; port: number }, maximumMessageBytes: number, accept: Accept) {
-    this.address = address
+  constructor(options: ListenerOptions, maximumMessageBytes: number) {
+    this.options = options
     this.server = createHttpServer((_, response) => {
       response.writeHead(426, { connection: 'close', upgrade: 'websocket' }).end('MQTT over WebSocket\n')
     })
@@ -74,13 +84,18 @@ export class WebSocketListener implements Listener {
     })
     this.sockets.on('error', () => {}) // The HTTP server's, which listen() reports.
     this.sockets.on('connection', (socket, request) => {
+      // For as long as it lives: it also reads frames after it was told to close, and the stream hears one error only.
+      socket.on('error', () => {})
       // MQTT 3.1.1, 6.0.0-3: the client offers the subprotocol "mqtt".
       if (socket.protocol !== 'mqtt') return socket.close(1002, 'subprotocol mqtt')
-      // MQTT 3.1.1, 6.0.0-1: binary frames only.
+      const connection = createWebSocketStream(socket)
       socket.on('message', (_, isBinary) => {
-        if (!isBinary) socket.close(1003, 'binary frames')
+        if (isBinary) return
+        // MQTT 3.1.1, 6.0.0-1: binary frames only. The stream has the text by now; nobody shall read it there.
+        socket.close(1003, 'binary frames')
+        connection.destroy()
       })
-      accept(createWebSocketStream(socket), request)
+      options.accept(connection, request)
     })
   }
 
@@ -89,7 +104,7 @@ export class WebSocketListener implements Listener {
   }
 
   start(): Promise<void> {
-    return listen(this.server, this.address.host, this.address.port, 'MQTT broker over WebSocket')
+    return listen(this.server, this.options, 'MQTT broker over WebSocket')
   }
 
   async stop(): Promise<void> {

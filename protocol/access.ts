@@ -1,5 +1,5 @@
 import type { Identity, Role } from './identity.ts'
-import { topicRoot } from './topics.ts'
+import { parseTopic, topicRoot } from './topics.ts'
 
 /** Filters a role may use; `{self}` is the identity's own name. */
 export interface AccessRules {
@@ -56,8 +56,9 @@ export type Access = 'publish' | 'subscribe'
 
 /** Whether an identity may publish to a topic, or subscribe to a filter (without its `$share/group/` part). */
 export function isAllowed(identity: Identity, access: Access, topicOrFilter: string): boolean {
-  // A topic name to publish to has no wildcards (MQTT 3.1.1, 3.3.2-2); one that has would fit rules it must not.
-  if (access === 'publish' && /[+#]/.test(topicOrFilter)) return false
+  // Only topics of the contract, whose names are identifiers: no wildcard, which would fit rules it must not, nothing
+  // below "$", and no names without end that are kept as retained messages.
+  if (access === 'publish' && !parseTopic(topicOrFilter)) return false
   return accessRules[identity.role][access].some(rule => covers(rule.replace('{self}', identity.name), topicOrFilter))
 }
 

@@ -4,9 +4,10 @@ import { test } from 'node:test'
 import { Broker } from '@faultline/broker'
 import { silentLogger, version } from '@faultline/runtime'
 import mqtt from 'mqtt'
+import { generate } from 'mqtt-packet'
 import WebSocket from 'ws'
 import { anna, collect, connected, credentials, enrollAll, press, refusalCode, startBroker } from './harness.ts'
-import { connectRaw } from './raw-client.ts'
+import { connectPacket, connectRaw } from './raw-client.ts'
 
 test('a port that is taken is refused with a code, and nothing stays open', async t => {
   const { broker } = await startBroker(t)
@@ -22,7 +23,9 @@ test('a port that is taken is refused with a code, and nothing stays open', asyn
 test('a broker that stops ends every connection, and starts again where it was', async t => {
   const { registry, secrets } = await enrollAll()
   t.after(() => registry.stop())
-  const first = new Broker({ port: 0, webSocketPort: 0, registry, logger: silentLogger })
+  // Longer than the test waits: what says nothing is ended by the stop alone.
+  const limits = { connectTimeoutMs: 60_000 }
+  const first = new Broker({ port: 0, webSocketPort: 0, registry, logger: silentLogger, limits })
   await first.start()
   const { port, webSocketPort } = first
   const client = mqtt.connect(`mqtt://127.0.0.1:${port}`, { ...credentials(anna, secrets), reconnectPeriod: 0 })
@@ -65,16 +68,46 @@ test('WebSocket clients have the same rights, on any path', async t => {
 })
 
 test('a WebSocket that does not speak MQTT is closed', async t => {
-  const { broker } = await startBroker(t, { webSocketPort: 0 })
+  const { broker, secrets, connect } = await startBroker(t, { webSocketPort: 0 })
+  const holder = await connect(anna)
   const url = `ws://127.0.0.1:${broker.webSocketPort}/mqtt`
   const other = new WebSocket(url)
   assert.equal((await once(other, 'close'))[0], 1002)
   const text = new WebSocket(url, 'mqtt')
   await once(text, 'open')
-  text.send('CONNECT')
-  await once(text, 'close')
+  // Well-formed but for its frame, so that nothing else can be what ends the connection.
+  const password = Buffer.from(secrets.get(anna.name)!)
+  // This keep-alive makes UTF-8 of the flags before it.
+  const login = generate({ ...connectPacket, clientId: anna.name, username: anna.name, password, keepalive: 0x8000 })
+  assert.deepEqual(Buffer.from(login.toString()), login)
+  text.pause() // It does not answer the close, which would end the connection just as well.
+  text.send(login.toString())
+  await connect(press)
+  text.resume()
+  assert.equal((await once(text, 'close', { signal: AbortSignal.timeout(5_000) }))[0], 1003)
+  assert.ok(holder.connected, 'the text was read: it logged in with the same client id')
   const answer = await fetch(url.replace('ws:', 'http:'))
   assert.equal(answer.status, 426)
+})
+
+test('a WebSocket with malformed frames is ended alone, whether it was taken or is being closed', async t => {
+  const { broker, connect } = await startBroker(t, { webSocketPort: 0 })
+  const watcher = await connect(anna)
+  for (const protocol of ['', 'Sec-WebSocket-Protocol: mqtt\r\n']) {
+    const { socket } = await connectRaw(t, broker.webSocketPort)
+    socket.removeAllListeners('data')
+    socket.write(
+      'GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n' +
+        `Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n${protocol}\r\n`,
+    )
+    const [answer] = await once(socket, 'data')
+    assert.match(String(answer), /^HTTP\/1\.1 101/)
+    const closed = once(socket, 'close')
+    socket.resume()
+    socket.end(Buffer.alloc(8, 0xff)) // Reserved bits are set (RFC 6455, 5.2).
+    await closed
+  }
+  await watcher.subscribeAsync('faultline/v1/#')
 })
 
 test('a client that breaks the protocol is ended alone', async t => {

@@ -85,6 +85,19 @@ test('a member that unsubscribes, disconnects or dies gets no more messages', as
   }
 })
 
+test('the turn stays with whoever had it when another member leaves', async t => {
+  const broker = await startBroker(t)
+  const first = await joinGroup(broker, 'first')
+  const second = await joinGroup(broker, 'second')
+  const third = await joinGroup(broker, 'third')
+  await escalate(broker, 2)
+  await Promise.all([first.until(1), second.until(1)])
+  await first.client.unsubscribeAsync(group)
+  await escalate(broker, 1, 2)
+  await third.until(1)
+  assert.deepEqual(second.payloads(), ['1'])
+})
+
 test('a group that was empty for a while serves its next member, and the one it had before', async t => {
   const broker = await startBroker(t)
   const member = await joinGroup(broker, 'a')

@@ -74,6 +74,14 @@ test('only flows write alarms; operators and flows command', () => {
   assert.deepEqual(writers('command'), ['flows', 'operator'])
 })
 
+test('names that are no identifiers are never published to', () => {
+  const own = `faultline/v1/${device.name}/points`
+  assert.ok(mayPublish(device, `${own}/drive-end/inference`))
+  for (const point of ['', 'Drive End', 'größe', '\u0000', 'x'.repeat(64), '$SYS', '+']) {
+    assert.ok(!mayPublish(device, `${own}/${point}/inference`), point)
+  }
+})
+
 test('a topic with a wildcard is never one to publish to', () => {
   for (const topic of [topicFilter('verdict'), 'faultline/v1/servers/hall-1/#', topicFilter('alarm')]) {
     for (const identity of Object.values(identities)) assert.ok(!mayPublish(identity, topic), topic)
