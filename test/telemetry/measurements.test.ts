@@ -115,7 +115,11 @@ test('whatever text and names a device sends, a point stays writable', () => {
   fc.assert(
     fc.property(
       fc.string({ unit: 'binary', minLength: 1, maxLength: 64 }),
-      fc.dictionary(fc.string({ unit: 'binary', maxLength: 80 }), fc.double({ noNaN: true, noDefaultInfinity: true })),
+      fc.dictionary(
+        // The codec refuses a payload with this key before it gets here.
+        fc.string({ unit: 'binary', maxLength: 80 }).filter(name => name !== '__proto__'),
+        fc.double({ noNaN: true, noDefaultInfinity: true }),
+      ),
       (text, features) => {
         const point = inferencePoint({ id: text, label: text, features })
         for (const value of [...Object.values(point.tags), point.fields.id]) {

@@ -86,6 +86,8 @@ export function testStore(name: string, { skip, open }: StoreSuiteOptions): void
       (await store.series({ ...query, measurement, field })).map(bucket => bucket.mean)
     assert.deepEqual(await value('summary', 'windows'), [60])
     assert.deepEqual(await value('health', 'temperatureC'), [51.5])
+    assert.deepEqual(await value('health', 'overruns'), [3])
+    assert.deepEqual(await value('health', 'droppedMessages'), [4])
     assert.deepEqual(await value('verdict', 'inferMs'), [1.5])
     assert.deepEqual(await value('state', 'boot'), [4])
     assert.deepEqual(await value('server_state', 'windowsPerSecond'), [12.5])
