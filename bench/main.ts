@@ -1,6 +1,5 @@
-import { writeFile } from 'node:fs/promises'
-import { FaultlineError, toFaultlineError } from '@faultline/protocol'
-import { createProgram, runProgram } from '@faultline/runtime'
+import { FaultlineError } from '@faultline/protocol'
+import { checkOutput, createProgram, runProgram, writeJson } from '@faultline/runtime'
 import type { Benchmark } from './benchmark.ts'
 import { inferenceBenchmark } from './inference.ts'
 import { policiesBenchmark } from './policies.ts'
@@ -15,7 +14,7 @@ const list = Object.entries(benchmarks)
   .map(([name, { description }]) => `  ${name.padEnd(12)} ${description}`)
   .join('\n')
 
-const program = createProgram('bench', 'Measure Faultline beside references, in one run')
+const program = createProgram('npm run bench --', 'Measure Faultline beside references, in one run')
   .argument('<name>', 'the benchmark to run')
   .option('--json <file>', 'also write the rows to a file, as {"rows": [...]}')
   .addHelpText('after', `\nBenchmarks:\n${list}`)
@@ -26,12 +25,10 @@ const program = createProgram('bench', 'Measure Faultline beside references, in 
         'CONFIG_INVALID',
         `there is no benchmark "${name}"; there are: ${Object.keys(benchmarks).join(', ')}`,
       )
+    await checkOutput(json)
     const { rows, notes } = await benchmark.run()
     process.stdout.write(`${[tableOf(rows), ...notes].join('\n')}\n`)
-    if (json === undefined) return
-    await writeFile(json, `${JSON.stringify({ rows }, null, 2)}\n`).catch(cause => {
-      throw toFaultlineError(cause, 'CONFIG_UNREADABLE', json)
-    })
+    await writeJson(json, { rows })
   })
 
 await runProgram(program)

@@ -1,6 +1,7 @@
-import { writeFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
-import { createLogger, runProgram, terminationSignal, version } from '@faultline/runtime'
+import { mkdir } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { FaultlineError } from '@faultline/protocol'
+import { checkOutput, createLogger, runProgram, terminationSignal, version, writeJson } from '@faultline/runtime'
 import { type Flags, fleetProgram } from './command-line.ts'
 import { Fleet } from './fleet.ts'
 import type { FleetSummary } from './scoreboard.ts'
@@ -9,36 +10,49 @@ import { formatBytes, percent, Screen } from './screen.ts'
 const program = fleetProgram().action(run)
 
 async function run(flags: Flags): Promise<void> {
-  const directory = resolve(flags.directory)
-  const logger = createLogger('fleet', { file: `${directory}/fleet.log` })
-  const fleet = new Fleet(
-    { ...flags, directory, ports: { mqtt: flags.port, webSocket: flags.wsPort, http: flags.httpPort } },
-    logger,
-  )
-  const stopped = new AbortController()
-  const signal = terminationSignal(stopped.signal)
-  say(
-    `Faultline ${version}: starting ${flags.devices} ${flags.source === 'simulated' ? 'simulated' : 'replayed'} machines …`,
-  )
+  const directory = fromCaller(flags.directory)
+  const summaryFile = flags.summary && fromCaller(flags.summary)
+  const source = flags.source === 'simulated' ? flags.source : fromCaller(flags.source)
+  await checkOutput(summaryFile)
+  await makePrivate(directory)
+  const logger = createLogger('fleet', { file: join(directory, 'fleet.log') })
+  const ports = { mqtt: flags.port, webSocket: flags.wsPort, http: flags.httpPort }
+  const fleet = new Fleet({ ...flags, source, directory, ports }, logger)
+  const ended = new AbortController()
+  const ending = terminationSignal(ended.signal)
+  void ending.then(signal => signal && say('\nstopping …'))
+  say(`Faultline ${version}: starting ${flags.devices} ${source === 'simulated' ? 'simulated' : 'replayed'} machines …`)
   try {
     await fleet.start()
   } catch (error) {
-    stopped.abort()
     await fleet.stop().catch(() => {}) // The reason to report is why it did not start.
     throw error
   }
   say(fleet.describe())
   const screen = new Screen(process.stdout, () => fleet.status())
   screen.start()
-  const timer = flags.duration === undefined ? undefined : setTimeout(() => stopped.abort(), flags.duration * 1_000)
-  await signal
+  const timer = flags.duration === undefined ? undefined : setTimeout(() => ended.abort(), flags.duration * 1_000)
+  await ending
   clearTimeout(timer)
+  screen.hold()
   await fleet.stop()
   screen.stop()
   const summary = fleet.summary()
   say(`\n${describe(summary)}`)
-  if (flags.summary) await writeFile(flags.summary, `${JSON.stringify(summary, null, 2)}\n`)
+  await writeJson(summaryFile, summary)
   process.exit() // Node-RED keeps a timer of a week for everybody who logged in to its editor.
+}
+
+/** npm runs a script in the package's directory; a relative path means the one the person is in. */
+const fromCaller = (path: string): string => resolve(process.env.INIT_CWD ?? '.', path)
+
+/** Databases and logs are the business of whoever runs the fleet. */
+async function makePrivate(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    throw new FaultlineError('CONFIG_INVALID', `--directory: ${(cause as Error).message}`, { cause })
+  }
 }
 
 function describe(summary: FleetSummary): string {

@@ -24,9 +24,14 @@ export class Screen {
     }
   }
 
+  /** Draws no more by itself. */
+  hold(): void {
+    clearInterval(this.timer)
+  }
+
   /** Leaves the last picture standing. */
   stop(): void {
-    clearInterval(this.timer)
+    this.hold()
     this.draw(this.output.isTTY ? `\n${renderTable(this.read())}` : renderLine(this.read()))
     this.draw.done?.()
   }

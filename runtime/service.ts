@@ -40,20 +40,26 @@ export class ServiceGroup implements Service {
   }
 }
 
-/** Resolves with the first of SIGINT and SIGTERM, or undefined when `signal` aborts first. */
+/** A signal that comes so long after the first is a person who wants out, not the same key press again. */
+const insistenceMs = 2_000
+
+/**
+ * Resolves with the first of SIGINT and SIGTERM, or undefined when `signal` aborts first. The handlers stay: a terminal
+ * sends Ctrl-C to every process of the command, and a wrapper such as npm or tsx sends it on, so that it arrives twice; a
+ * second one must not end the process before it has stopped what it runs. Somebody who insists ends it at once.
+ */
 export function terminationSignal(signal?: AbortSignal): Promise<NodeJS.Signals | undefined> {
   return new Promise(resolve => {
-    const done = (received?: NodeJS.Signals) => {
-      process.off('SIGINT', done)
-      process.off('SIGTERM', done)
-      signal?.removeEventListener('abort', aborted)
-      resolve(received)
+    let firstAt: number | undefined
+    const received = (name: NodeJS.Signals) => {
+      firstAt ??= performance.now()
+      if (performance.now() - firstAt > insistenceMs) process.exit(name === 'SIGINT' ? 130 : 143)
+      resolve(name)
     }
-    const aborted = () => done(undefined)
-    process.on('SIGINT', done)
-    process.on('SIGTERM', done)
-    signal?.addEventListener('abort', aborted)
-    if (signal?.aborted) aborted()
+    process.on('SIGINT', received)
+    process.on('SIGTERM', received)
+    signal?.addEventListener('abort', () => resolve(undefined))
+    if (signal?.aborted) resolve(undefined)
   })
 }
 

