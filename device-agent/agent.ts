@@ -24,6 +24,7 @@ import { PointMonitor } from './point-monitor.ts'
 import { Spool } from './spool.ts'
 import { offlineState, onlineState, willState } from './state.ts'
 import { openStorage, Settings } from './storage.ts'
+import { Timers } from './timers.ts'
 import { WindowFlow } from './window-flow.ts'
 
 interface DeviceAgentEvents {
@@ -52,8 +53,6 @@ interface Running {
 /** How long a stop waits for verdicts, and then for the broker to take what was spooled. */
 const farewellMs = 2_000
 
-type Timer = 'summary' | 'health'
-
 /** Windows of a device's points, answered by its own model where that will do and by a server where it will not. */
 export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Service {
   private readonly options: DeviceAgentOptions
@@ -61,8 +60,10 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   private stopping: Promise<void> | undefined
   private policy: AuditedPolicy | undefined
   private policySettings: RuntimeSettings['policy'] | undefined
-  private readonly timers = new Map<Timer, NodeJS.Timeout>()
+  private readonly timers = new Timers<'summary' | 'health'>((thrown, name) => this.failed(thrown, `no ${name}`))
   private errors = 0
+  /** Of the sources, which may be older than this start. */
+  private overrunsBefore = 0
   private finalHealth: Health | undefined
   private finalBytesAvoided = 0
 
@@ -79,8 +80,8 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   get health(): Health | undefined {
     if (!this.running) return this.finalHealth
     const { startedAt, flow, spool, session } = this.running
-    const { points } = this.options
-    return healthOf({ startedAt, flow, spool, points, bytes: session.bytes, errors: this.errors })
+    const overruns = this.overruns - this.overrunsBefore
+    return healthOf({ startedAt, flow, spool, overruns, bytes: session.bytes, errors: this.errors })
   }
 
   /** Bytes that accepting saved: what the windows would have taken that were not sent. */
@@ -88,10 +89,16 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     return this.running?.flow.bytes.avoided ?? this.finalBytesAvoided
   }
 
+  private get overruns(): number {
+    return this.options.points.reduce((sum, { source }) => sum + source.overruns, 0)
+  }
+
   /** Begins at once, with or without a connection. Throws `DATABASE_FAILED`, and the errors of policies. */
   async start(): Promise<void> {
     const { site, device, broker, points, classifier, dataDirectory, logger } = this.options
     const database = openStorage(dataDirectory)
+    this.errors = 0
+    this.overrunsBefore = this.overruns
     try {
       const settings = new Settings(database)
       const boot = settings.nextBoot()
@@ -124,6 +131,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
           send: (address, payload) => outbox.send(address, payload),
           announce: (inference, { point, truth }) =>
             this.announce('inference', { address: { kind: 'inference', ...stem, point }, inference, truth }),
+          failed: thrown => this.failed(thrown, 'not published'),
         },
         { settings: configuration.current, policy: this.policy! },
       )
@@ -156,8 +164,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     const { running } = this
     if (!running) return
     const { flow, outbox, session, configuration, monitors, database, boot } = running
-    for (const timer of this.timers.values()) clearInterval(timer)
-    this.timers.clear()
+    this.timers.stop()
     await Promise.all(monitors.map(monitor => monitor.stop()))
     await flow.finish(session.online ? Math.min(configuration.current.deadlineMs, farewellMs) : 0)
     if (session.online) {
@@ -221,11 +228,15 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     const { classifier, seed = Math.floor(Math.random() * 2 ** 32) } = this.options
     const description = classifier.bundle?.description
     const policy = new AuditedPolicy(
-      createPolicy(settings.policy, {
-        digest: classifier.model.digest,
-        normal: description?.normal,
-        threshold: description?.calibration.threshold,
-      }),
+      createPolicy(
+        settings.policy,
+        {
+          digest: classifier.model.digest,
+          normal: description?.normal,
+          threshold: description?.calibration.threshold,
+        },
+        seed,
+      ),
       { rate: settings.auditRate, seed },
     )
     // Another price or audit rate is no reason to forget what was learned.
@@ -240,16 +251,17 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   }
 
   private schedule({ summaryIntervalS, healthIntervalS }: RuntimeSettings): void {
-    this.repeat('summary', summaryIntervalS, () => this.running?.flow.flushSummaries())
-    this.repeat('health', healthIntervalS, () => {
+    this.timers.repeat('summary', summaryIntervalS, () => this.running?.flow.flushSummaries())
+    this.timers.repeat('health', healthIntervalS, () => {
       const { health } = this
       if (health && this.online) this.publish('health', health)
     })
   }
 
-  private repeat(name: Timer, intervalS: number, work: () => void): void {
-    clearInterval(this.timers.get(name))
-    this.timers.set(name, setInterval(work, intervalS * 1_000))
+  private failed(thrown: unknown, what: string): void {
+    this.errors++
+    const { code, message } = toFaultlineError(thrown)
+    this.options.logger.error({ code, error: message }, what)
   }
 
   private publishState(settings: RuntimeSettings): void {
@@ -261,9 +273,13 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   private publish<K extends 'state' | 'health' | 'config-reported'>(kind: K, payload: Payload<K>): void {
     const { site, device, logger } = this.options
     if (!this.online) return
-    this.running?.session
-      .publishRaw({ kind, site, device }, encodePayload(kind, payload))
-      .catch(error => logger.debug({ kind, error: toFaultlineError(error).message }, 'not published'))
+    try {
+      this.running?.session
+        .publishRaw({ kind, site, device }, encodePayload(kind, payload))
+        .catch(error => logger.debug({ kind, error: toFaultlineError(error).message }, 'not published'))
+    } catch (thrown) {
+      this.failed(thrown, `no ${kind}`)
+    }
   }
 
   /** A listener's mistake is not the agent's. */

@@ -1,5 +1,6 @@
 import {
   type Classifier,
+  checkWindow,
   type Decision,
   isValid,
   type LocalResult,
@@ -7,7 +8,7 @@ import {
   timeFeatures,
   type Window,
 } from '@faultline/inference'
-import { FaultlineError, toFaultlineError, unknownLabel } from '@faultline/protocol'
+import { unknownLabel } from '@faultline/protocol'
 
 /** What the agent asks of a model. `Classifier` is one. */
 export interface LocalModel extends Pick<Classifier, 'model' | 'classes' | 'task' | 'classify'> {
@@ -19,7 +20,10 @@ export interface LocalModel extends Pick<Classifier, 'model' | 'classes' | 'task
 /** What the device itself makes of a window. */
 export interface Assessment {
   local: LocalResult
-  /** False when the model gave no answer that could be believed: NaN, a wrong length, an engine that failed. */
+  /**
+   * False when the model gave no answer that could be believed: NaN, a wrong length, an engine that failed, a window that
+   * it cannot judge.
+   */
   valid: boolean
   decision: Decision
   features: Record<string, number>
@@ -29,13 +33,12 @@ export interface Assessment {
 export const publishedFeatures = ['rms', 'meanAbs', 'peak', 'crestFactor', 'kurtosis', 'skewness'] as const
 
 /**
- * Classifies a window and decides whether that answer will do. Throws `WINDOW_INVALID` for a window that is none; a model
- * that fails is an invalid answer, which is escalated.
+ * Classifies a window and decides whether that answer will do. Throws `WINDOW_INVALID` for a window that is none: empty,
+ * or with samples that are not finite. Whatever else keeps the model from answering, a shaft speed that nobody measured
+ * among it, is an invalid answer, which is escalated: the window is one, and somebody else may be able to judge it.
  */
 export async function assess(window: Window, model: LocalModel, policy: Policy, price: number): Promise<Assessment> {
-  if (window.samples.length === 0 || !window.samples.every(Number.isFinite)) {
-    throw new FaultlineError('WINDOW_INVALID', 'the window is empty or holds a sample that is not finite')
-  }
+  checkWindow(window)
   const { classes } = model
   const answer = await classifyOne(window, model)
   const valid = answer !== undefined && isValid(answer.classification.probabilities, classes.length)
@@ -59,9 +62,7 @@ async function classifyOne(
 ): Promise<Awaited<ReturnType<LocalModel['classify']>>[number] | undefined> {
   try {
     return (await model.classify([window]))[0]
-  } catch (thrown) {
-    const error = toFaultlineError(thrown)
-    if (error.code === 'WINDOW_INVALID') throw error
+  } catch {
     return undefined
   }
 }

@@ -43,7 +43,7 @@ export const deviceAgentConfig = z.strictObject({
   reporting: settings.reporting.default(defaultSettings.reporting),
   summaryIntervalS: settings.summaryIntervalS.default(defaultSettings.summaryIntervalS),
   healthIntervalS: settings.healthIntervalS.default(defaultSettings.healthIntervalS),
-  seed: z.int().optional().describe('Seed of the audits; random when absent'),
+  seed: z.int().optional().describe('Seed of the audits and of policies that draw lots; random when absent'),
   points: z
     .array(
       z.strictObject({

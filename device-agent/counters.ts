@@ -1,5 +1,8 @@
 import type { Counters, Outcome } from '@faultline/protocol'
 
+/** How a window can end that was not sent. */
+export type Unsent = Extract<Outcome, 'accepted' | 'offline' | 'rejected'>
+
 /**
  * Where the windows are. Each is counted once, when its fate is first known, and moves at most once more, from `pending`
  * to its outcome: so the sum holds at every moment, not only at rest.
@@ -15,8 +18,8 @@ export class WindowCounters {
     pending: 0,
   }
 
-  /** A window that ended without being sent: accepted, or there was no connection. */
-  conclude(outcome: Extract<Outcome, 'accepted' | 'offline'>): void {
+  /** A window that ended without being sent: accepted, no connection, or the server wants no more for now. */
+  conclude(outcome: Unsent): void {
     this.counts.windows++
     this.counts[outcome]++
   }

@@ -47,6 +47,11 @@ export class Escalations<W> {
     this.pending.set(id, { window, point, sentAt: performance.now(), timer })
   }
 
+  /** Whether a window of this point was sent that has no verdict yet. */
+  awaits(point: string, id: string): boolean {
+    return (this.pending.get(id) ?? this.late.get(id))?.point === point
+  }
+
   /** A verdict for a point. One for an unknown id, for another point, or a second one, changes nothing. */
   receive(point: string, verdict: Verdict): void {
     if (this.pending.get(verdict.id)?.point === point) {

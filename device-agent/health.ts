@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs'
 import type { Health } from '@faultline/protocol'
-import type { AgentPoint } from './point-monitor.ts'
 import type { Spool } from './spool.ts'
 import type { WindowFlow } from './window-flow.ts'
 
@@ -8,13 +7,13 @@ export interface HealthParts {
   startedAt: number
   flow: WindowFlow
   spool: Spool
-  points: readonly AgentPoint[]
+  overruns: number
   bytes: { sent: number; received: number }
   errors: number
 }
 
 /** How the agent is doing. Everything counts from the agent's start. */
-export function healthOf({ startedAt, flow, spool, points, bytes, errors }: HealthParts): Health {
+export function healthOf({ startedAt, flow, spool, overruns, bytes, errors }: HealthParts): Health {
   const roundTripMs = flow.roundTrips.summary
   const temperatureC = processorTemperature()
   return {
@@ -24,7 +23,7 @@ export function healthOf({ startedAt, flow, spool, points, bytes, errors }: Heal
     audits: flow.audits,
     revisions: flow.revisions,
     errors,
-    overruns: points.reduce((sum, { source }) => sum + source.overruns, 0),
+    overruns,
     queues: { spool: spool.size, pending: flow.pending, dropped: spool.dropped },
     ...(roundTripMs && { roundTripMs }),
     bytes: { sent: bytes.sent, escalations: flow.bytes.escalated, received: bytes.received },

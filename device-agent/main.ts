@@ -1,8 +1,8 @@
-import { Classifier, chooseEngine, type EngineChoice, loadBundle } from '@faultline/inference'
+import { loadClassifier } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import { createLogger, createProgram, loadConfig, runProgram, runService, version } from '@faultline/runtime'
 import { DeviceAgent } from './agent.ts'
-import { type DeviceAgentConfig, deviceAgentConfig } from './config.ts'
+import { deviceAgentConfig } from './config.ts'
 import { createSource } from './sources/create.ts'
 
 const program = createProgram('npm run device-agent --', 'Runs the device agent until it is told to stop.')
@@ -14,9 +14,8 @@ const program = createProgram('npm run device-agent --', 'Runs the device agent 
 async function run({ config: file }: { config: string }): Promise<void> {
   const config = await loadConfig(deviceAgentConfig, file)
   const logger = createLogger('device-agent')
-  const choice = await engineFor(config)
-  logger.info({ engine: choice.engine, rejected: choice.rejected }, 'engine chosen')
-  const classifier = await Classifier.load(config.model, { engine: choice.engine })
+  const { classifier, enginesRejected } = await loadClassifier(config.model, { engine: config.engine })
+  logger.info({ engine: classifier.engine, rejected: enginesRejected }, 'model loaded')
   const { input } = classifier
   if (input.kind === 'image') {
     throw new FaultlineError('CONFIG_INVALID', `${config.model}: the model takes images, the points give signals`)
@@ -24,13 +23,8 @@ async function run({ config: file }: { config: string }): Promise<void> {
   const points = await Promise.all(
     config.points.map(async point => ({ ...point, source: await createSource(point.source, input) })),
   )
-  await runService(new DeviceAgent({ ...config, points, classifier, enginesRejected: choice.rejected, logger }))
+  await runService(new DeviceAgent({ ...config, points, classifier, enginesRejected, logger }))
   await classifier.dispose()
-}
-
-async function engineFor({ engine, model }: DeviceAgentConfig): Promise<EngineChoice> {
-  if (engine !== 'auto') return { engine, rejected: [] }
-  return chooseEngine(await loadBundle(model))
 }
 
 await runProgram(program)

@@ -1,7 +1,7 @@
 import { parseTopic, type TopicAddress, toFaultlineError, topicOf } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import { IdleSignal } from './idle.ts'
-import type { Spool } from './spool.ts'
+import type { Spool, SpooledMessage } from './spool.ts'
 
 /** The part of the session the outbox needs. */
 export interface Publisher {
@@ -45,18 +45,18 @@ export class Outbox {
     this.pump()
   }
 
-  /** Sends what waits; called when the connection is there again. */
+  /** Sends what waits; called when the connection is there again. Never throws. */
   pump(): void {
     if (this.stopped || !this.publisher.online) return
     while (this.inFlight.size < this.window) {
-      const messages = this.spool.after(this.cursor, this.window - this.inFlight.size)
+      const messages = this.next(this.window - this.inFlight.size)
       if (messages.length === 0) return
       for (const { seq, topic, payload } of messages) {
         this.cursor = seq
         if (this.inFlight.has(seq)) continue
         const address = parseTopic(topic)
         // A topic from a version that had other topics: nobody would understand it.
-        if (!address) this.spool.acknowledge(seq)
+        if (!address) this.shorten(() => this.spool.acknowledge(seq))
         else void this.publish(seq, address, payload)
       }
     }
@@ -77,6 +77,16 @@ export class Outbox {
     this.stopped = true
     this.closed = true
     this.shorten(() => this.spool.flush())
+  }
+
+  private next(limit: number): SpooledMessage[] {
+    try {
+      return this.spool.after(this.cursor, limit)
+    } catch (thrown) {
+      // The next message or the next connection tries again.
+      this.logger.error({ error: toFaultlineError(thrown).message }, 'spool not read')
+      return []
+    }
   }
 
   private async publish(seq: number, address: TopicAddress, payload: Buffer): Promise<void> {

@@ -18,7 +18,10 @@ export interface SpooledMessage {
 export class Spool {
   private readonly database: DatabaseSync
   private readonly maximum: number
-  private readonly statements: Record<'insert' | 'remove' | 'after' | 'oldestInference' | 'oldest', StatementSync>
+  private readonly statements: Record<
+    'insert' | 'remove' | 'waits' | 'after' | 'oldestInference' | 'oldest',
+    StatementSync
+  >
   private readonly acknowledged = new Set<number>()
   private rows: number
   private lastSeq: number
@@ -30,6 +33,7 @@ export class Spool {
     this.statements = {
       insert: database.prepare('INSERT INTO messages (seq, kind, topic, payload) VALUES (?, ?, ?, ?)'),
       remove: database.prepare('DELETE FROM messages WHERE seq = ?'),
+      waits: database.prepare('SELECT 1 FROM messages WHERE seq = ?'),
       after: database.prepare('SELECT seq, topic, payload FROM messages WHERE seq > ? ORDER BY seq LIMIT ?'),
       oldestInference: database.prepare("SELECT seq FROM messages WHERE kind = 'inference' ORDER BY seq LIMIT 1"),
       oldest: database.prepare('SELECT seq FROM messages ORDER BY seq LIMIT 1'),
@@ -47,7 +51,7 @@ export class Spool {
     return this.rows - this.acknowledged.size
   }
 
-  /** Messages given up because the spool was full, since it was opened. */
+  /** Messages given up because the spool was full, since it was opened. One that was under way may have arrived. */
   get dropped(): number {
     return this.droppedCount
   }
@@ -63,9 +67,9 @@ export class Spool {
     this.rows++
   }
 
-  /** The next messages after `seq`, oldest first. */
+  /** The next messages after `seq`, oldest first. Throws `DATABASE_FAILED`. */
   after(seq: number, limit: number): SpooledMessage[] {
-    const rows = this.statements.after.all(seq, limit + this.acknowledged.size) as {
+    const rows = this.read(() => this.statements.after.all(seq, limit + this.acknowledged.size)) as {
       seq: number
       topic: string
       payload: Uint8Array
@@ -76,15 +80,30 @@ export class Spool {
       .map(({ seq, topic, payload }) => ({ seq, topic, payload: Buffer.from(payload) }))
   }
 
-  /** The broker has it. */
+  /** The broker has it. Throws `DATABASE_FAILED`. */
   acknowledge(seq: number): void {
+    // While it was under way the full spool may have given it up.
+    if (!this.waits(seq)) return
     this.acknowledged.add(seq)
+    // A long spool may empty while nothing new comes; a crash then must not send all of it again.
     if (this.acknowledged.size >= 256) this.flush()
   }
 
   /** Deletes what was acknowledged. Throws `DATABASE_FAILED`. */
   flush(): void {
     if (this.acknowledged.size > 0) this.write(() => this.removeAcknowledged())
+  }
+
+  private waits(seq: number): boolean {
+    return this.read(() => this.statements.waits.get(seq)) !== undefined
+  }
+
+  private read<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (cause) {
+      throw failed(cause)
+    }
   }
 
   private write(work: () => void): void {
@@ -95,7 +114,7 @@ export class Spool {
       this.rows = before.rows
       this.droppedCount = before.dropped
       for (const seq of before.acknowledged) this.acknowledged.add(seq)
-      throw new FaultlineError('DATABASE_FAILED', `spool: ${(cause as Error).message}`, { cause })
+      throw failed(cause)
     }
   }
 
@@ -111,3 +130,6 @@ export class Spool {
     this.droppedCount++
   }
 }
+
+const failed = (cause: unknown): FaultlineError =>
+  new FaultlineError('DATABASE_FAILED', `spool: ${(cause as Error).message}`, { cause })

@@ -25,7 +25,8 @@ export class SummaryTally {
   private readonly machine: string
   private from = new Date()
   private windows = 0
-  private labels: Record<string, number> = {}
+  // A class may be called like something that every object has.
+  private labels = new Map<string, number>()
   private outcomes: Summary['outcomes'] = {}
   private confidence = new RangeTally()
   private features = new Map<string, RangeTally>()
@@ -36,7 +37,7 @@ export class SummaryTally {
 
   add({ label, outcome, confidence, features }: Inference): void {
     this.windows++
-    this.labels[label] = (this.labels[label] ?? 0) + 1
+    this.labels.set(label, (this.labels.get(label) ?? 0) + 1)
     this.outcomes[outcome] = (this.outcomes[outcome] ?? 0) + 1
     if (confidence !== null) this.confidence.add(confidence)
     for (const [name, value] of Object.entries(features)) {
@@ -57,14 +58,14 @@ export class SummaryTally {
             to: to.toISOString(),
             machine: this.machine,
             windows: this.windows,
-            labels: this.labels,
+            labels: Object.fromEntries(this.labels),
             outcomes: this.outcomes,
             ...(this.confidence.count > 0 && { confidence: this.confidence.range }),
             features: Object.fromEntries([...this.features].map(([name, tally]) => [name, tally.range])),
           }
     this.from = to
     this.windows = 0
-    this.labels = {}
+    this.labels = new Map()
     this.outcomes = {}
     this.confidence = new RangeTally()
     this.features = new Map()

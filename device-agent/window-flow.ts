@@ -3,14 +3,14 @@ import {
   type AnsweredVerdict,
   encodePayload,
   type Inference,
-  type Outcome,
+  isRejected,
   type TopicAddress,
   topicOf,
   type Verdict,
 } from '@faultline/protocol'
 import { assess, type LocalModel } from './assessment.ts'
 import type { RuntimeSettings } from './configuration.ts'
-import { WindowCounters } from './counters.ts'
+import { type Unsent, WindowCounters } from './counters.ts'
 import { Escalations, type Settlement } from './escalations.ts'
 import type { Publisher } from './outbox.ts'
 import type { AgentPoint } from './point-monitor.ts'
@@ -29,7 +29,12 @@ export interface WindowFlowOptions {
   send: (address: TopicAddress, payload: Buffer) => void
   /** Told of every inference, published or not. */
   announce: (inference: Inference, record: WindowRecord) => void
+  /** Something could not be published, because it does not fit the contract. */
+  failed: (thrown: unknown) => void
 }
+
+/** A server that errs must not silence a device for long: the longest deadline there is. */
+const longestPauseMs = 600_000
 
 /** What decides at this moment. */
 export interface Rules {
@@ -51,6 +56,8 @@ export class WindowFlow {
   private readonly reporting = new Map<string, PointReporting>()
   private readonly escalationBytes = new Map<string, number>()
   private rules: Rules
+  /** Nothing is escalated before this moment of `performance.now()`. */
+  private pausedUntil = 0
 
   constructor(options: WindowFlowOptions, rules: Rules) {
     this.options = options
@@ -83,12 +90,14 @@ export class WindowFlow {
     if (assessment.decision.action === 'accept') {
       this.bytes.avoided += this.bytesToEscalate(record, window)
       this.conclude(record, 'accepted')
-    } else if (publisher.online) this.escalate(record, window)
-    else this.conclude(record, 'offline')
+    } else if (!publisher.online) this.conclude(record, 'offline')
+    else if (performance.now() < this.pausedUntil) this.conclude(record, 'rejected')
+    else this.escalate(record, window)
   }
 
   /** A server has spoken about a window of a point. */
   receive(point: string, verdict: Verdict): void {
+    if (isRejected(verdict) && this.escalations.awaits(point, verdict.id)) this.pause(verdict.retryAfterMs ?? 0)
     this.escalations.receive(point, verdict)
   }
 
@@ -104,7 +113,11 @@ export class WindowFlow {
     this.flushSummaries()
   }
 
-  private conclude(record: WindowRecord, outcome: Extract<Outcome, 'accepted' | 'offline'>): void {
+  private pause(ms: number): void {
+    this.pausedUntil = Math.max(this.pausedUntil, performance.now() + Math.min(ms, longestPauseMs))
+  }
+
+  private conclude(record: WindowRecord, outcome: Unsent): void {
     this.counters.conclude(outcome)
     this.publish(record, inferenceOf(record, outcome))
   }
@@ -136,7 +149,9 @@ export class WindowFlow {
   private learn({ assessment, price }: WindowRecord, verdict: AnsweredVerdict, afterMs: number): void {
     this.roundTrips.add(afterMs)
     // An invalid answer was not the policy's decision, and its confidence is no number to learn from.
-    if (assessment.valid) this.rules.policy.learn({ local: assessment.local, remote: verdict, price })
+    if (!assessment.valid) return
+    const { local, decision } = assessment
+    this.rules.policy.learn({ local, remote: verdict, price, token: decision.token })
   }
 
   private publish(record: WindowRecord, inference: Inference): void {
@@ -145,10 +160,21 @@ export class WindowFlow {
   }
 
   private sinkFor(point: string): ReportSink {
-    const { site, device, send } = this.options
+    const { site, device } = this.options
     return {
-      inference: inference => send({ kind: 'inference', site, device, point }, encodePayload('inference', inference)),
-      summary: summary => send({ kind: 'summary', site, device, point }, encodePayload('summary', summary)),
+      inference: inference =>
+        this.deliver({ kind: 'inference', site, device, point }, () => encodePayload('inference', inference)),
+      summary: summary =>
+        this.deliver({ kind: 'summary', site, device, point }, () => encodePayload('summary', summary)),
+    }
+  }
+
+  /** Never throws: it is called from timers too, and a window has ended whether or not anybody hears of it. */
+  private deliver(address: TopicAddress, encode: () => Buffer): void {
+    try {
+      this.options.send(address, encode())
+    } catch (thrown) {
+      this.options.failed(thrown)
     }
   }
 

@@ -1,4 +1,4 @@
-import { type Command, createProgram, parseInteger, parsePositive, version } from '@faultline/runtime'
+import { type Command, createProgram, parseInteger, parsePositive, parseSeconds, version } from '@faultline/runtime'
 import { defaultOptions, type FleetOptions } from './options.ts'
 
 export type Flags = Omit<FleetOptions, 'ports'> & { port: number; wsPort: number; httpPort: number }
@@ -18,7 +18,7 @@ export function fleetProgram(): Command {
       parseInteger(1, 200),
       defaultOptions.devices,
     )
-    .option('--duration <seconds>', 'end by itself after so long', parsePositive)
+    .option('--duration <seconds>', 'end by itself after so long', parseSeconds)
     .option(
       '--source <simulated|dir>',
       'simulated machines, or a directory of recordings to replay',

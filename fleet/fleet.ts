@@ -1,9 +1,9 @@
-import { mkdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Broker } from '@faultline/broker'
 import { createSource, DeviceAgent, type SourceConfig } from '@faultline/device-agent'
 import { FlowRunner } from '@faultline/flows'
-import { openDataset } from '@faultline/inference'
+import { type LoadedClassifier, openDataset } from '@faultline/inference'
 import { type Identity, type Inference, identityOf, topicFilter } from '@faultline/protocol'
 import { Registry } from '@faultline/provisioning'
 import { type Logger, MqttSession, type Service, ServiceGroup } from '@faultline/runtime'
@@ -11,7 +11,7 @@ import { ServerAgent } from '@faultline/server-agent'
 import { createStore, Recorder, type TelemetryStore } from '@faultline/telemetry'
 import { FleetIdentities, fleetIdentities } from './identities.ts'
 import { type Machine, recordedMachines, simulatedMachines } from './machines.ts'
-import { type LoadedClassifier, loadShippedModels } from './models.ts'
+import { loadShippedModels } from './models.ts'
 import type { FleetOptions } from './options.ts'
 import { type FleetSummary, Scoreboard } from './scoreboard.ts'
 import { addCounters, type FleetStatus, type MachineStatus, noWindows } from './status.ts'
@@ -49,7 +49,6 @@ export class Fleet implements Service {
 
   async start(): Promise<void> {
     const { options, logger } = this
-    await mkdir(options.directory, { recursive: true, mode: 0o700 })
     const store = createStore(
       options.influx
         ? { kind: 'influx', url: options.influx }

@@ -5,7 +5,7 @@ import { type PreparedInput, prepare } from './bundle/input.ts'
 import { loadBundle } from './bundle/loader.ts'
 import { probabilitiesOf } from './bundle/output.ts'
 import { type Classification, classificationOf } from './classification.ts'
-import { chooseEngine } from './engines/choose.ts'
+import { chooseEngine, type EngineChoice } from './engines/choose.ts'
 import { createEngine } from './engines/create.ts'
 import type { EngineName, Network } from './engines/engine.ts'
 import { type Bearing, skf6205 } from './signal/bearing.ts'
@@ -24,6 +24,28 @@ export interface Classified {
   classification: Classification
   /** The window's features, where the model works on features and they were computed anyway. */
   features?: Record<string, number>
+}
+
+/** A classifier with the story of how its engine was found. */
+export interface LoadedClassifier {
+  classifier: Classifier
+  /** The engines tried before, and why each was passed over; none where the engine was named. */
+  enginesRejected: EngineChoice['rejected']
+}
+
+/**
+ * Loads a bundle as a configuration names it: with one engine, or with the first that works here.
+ * Throws the coded errors of bundles and engines.
+ */
+export async function loadClassifier(
+  directory: string,
+  options: Omit<ClassifierOptions, 'engine'> & { engine?: EngineName | 'auto' } = {},
+): Promise<LoadedClassifier> {
+  const { engine = 'auto', ...others } = options
+  const choice: EngineChoice =
+    engine === 'auto' ? await chooseEngine(await loadBundle(directory, others)) : { engine, rejected: [] }
+  const classifier = await Classifier.load(directory, { ...others, engine: choice.engine })
+  return { classifier, enginesRejected: choice.rejected }
 }
 
 /** A bundle and its network: windows in, classifications out. */

@@ -9,7 +9,7 @@ import { verifyOnEngines } from './verify.ts'
 // TensorFlow's native library uses deprecated parts of Node and says so on every run.
 process.noDeprecation = true
 
-const program = createProgram('models', 'Train, look into and verify model bundles')
+const program = createProgram('npm run models --', 'Train, look into and verify model bundles')
 
 program
   .command('train')

@@ -44,6 +44,10 @@ export const errorCodes = {
     title: 'A database file cannot be opened or written',
     remedy: 'Check the path, its permissions and free space.',
   },
+  OUTPUT_UNWRITABLE: {
+    title: 'A result cannot be written',
+    remedy: 'Check the path, its permissions and free space.',
+  },
   ADDRESS_IN_USE: { title: 'A port is taken', remedy: 'Choose another port, or stop the program that holds it.' },
   // Models
   BUNDLE_UNREADABLE: { title: 'A bundle cannot be read', remedy: 'Check the directory and its bundle.json.' },
@@ -109,6 +113,10 @@ export const errorCodes = {
   RECORDING_INVALID: {
     title: 'A recording is not what its description says',
     remedy: 'Check rate, length and digest in the manifest.',
+  },
+  TRACE_INVALID: {
+    title: 'A trace of predictions is not the CSV it should be',
+    remedy: 'The message names the line; compare with the what-if reference.',
   },
   // Identities
   CREDENTIALS_REFUSED: {

@@ -173,6 +173,7 @@ export const examples: {
       at: '2026-03-02T08:15:30.400Z',
       count: 3,
       evidence: [{ id, at, device, point, label: 'inner-race', confidence: 0.987, decidedBy: 'server' }],
+      points: [{ device, point }],
     },
   },
 }

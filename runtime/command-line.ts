@@ -1,5 +1,6 @@
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { longestTimerMs } from './timers.ts'
 
 export { Command, InvalidArgumentError } from 'commander'
 
@@ -61,6 +62,14 @@ export function parsePositive(text: string): number {
   const value = Number(text)
   if (text.trim() !== '' && Number.isFinite(value) && value > 0) return value
   throw new InvalidArgumentError('Give a number above 0.')
+}
+
+/** Seconds that a timer can wait for. */
+export function parseSeconds(text: string): number {
+  const value = parsePositive(text)
+  const maximum = Math.floor(longestTimerMs / 1_000)
+  if (value <= maximum) return value
+  throw new InvalidArgumentError(`Give a number above 0, at most ${maximum}.`)
 }
 
 /** Turns the system error of a failed `listen` into one that says what to do. */

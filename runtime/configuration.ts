@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { describeIssue, FaultlineError } from '@faultline/protocol'
+import { describeIssue, FaultlineError, type JsonSchema, jsonSchemaOf } from '@faultline/protocol'
 import { parse } from 'yaml'
 import type { z } from 'zod'
 
@@ -11,7 +11,8 @@ const reserved = new Set(['FAULTLINE_LOG_LEVEL', 'FAULTLINE_DATA', 'FAULTLINE_NO
 /**
  * Reads a YAML file, lets environment variables override it, and checks the whole against a schema.
  * `FAULTLINE_BROKER__URL=mqtt://h` sets `broker.url`: two underscores go one level down, one underscore joins words
- * in camel case. Throws `CONFIG_UNREADABLE`, or `CONFIG_INVALID` naming the entry.
+ * in camel case. Where the schema takes a text a variable is that text, as it stands; elsewhere it is read as YAML.
+ * Throws `CONFIG_UNREADABLE`, or `CONFIG_INVALID` naming the entry.
  */
 export async function loadConfig<S extends z.ZodType>(
   schema: S,
@@ -19,9 +20,11 @@ export async function loadConfig<S extends z.ZodType>(
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<z.infer<S>> {
   const entries = file === undefined ? {} : await readYaml(file)
+  const shape = jsonSchemaOf(schema)
   for (const [name, value] of Object.entries(environment)) {
     if (name.startsWith(prefix) && value !== undefined && !reserved.has(name)) {
-      assign(entries, name.slice(prefix.length).split('__').map(camelCase), parseYaml(value, name))
+      const path = name.slice(prefix.length).split('__').map(camelCase)
+      assign(entries, path, takesText(shape, path) ? value : parseYaml(value, name))
     }
   }
   return checkConfig(schema, entries, file ?? 'configuration')
@@ -53,6 +56,23 @@ function parseYaml(text: string, source: string): unknown {
     const [message] = (cause as Error).message.split('\n')
     throw new FaultlineError('CONFIG_INVALID', `${source}: not YAML: ${message}`, { cause })
   }
+}
+
+/** Whether an entry can be nothing but a text: a secret may look like a number, a comment or a list. */
+function takesText(schema: JsonSchema, path: readonly string[]): boolean {
+  const forms = formsAt(schema, path)
+  return forms.length > 0 && forms.every(({ type }) => type === 'string')
+}
+
+/** What a schema says of an entry: once for each form of the maps on the way that has it, never for one that is unknown. */
+function formsAt(schema: JsonSchema, path: readonly string[]): JsonSchema[] {
+  const forms = schema.anyOf ?? schema.oneOf
+  if (forms) return forms.flatMap(form => formsAt(form, path))
+  const [head, ...rest] = path
+  if (head === undefined) return [schema]
+  const { properties = {}, items, additionalProperties } = schema
+  const child = Object.hasOwn(properties, head) ? properties[head] : (items ?? additionalProperties)
+  return typeof child === 'object' ? formsAt(child, rest) : []
 }
 
 /** The environment variable that sets an entry, by its path: `FAULTLINE_BROKER__URL` for `broker`, `url`. */

@@ -9,6 +9,7 @@ import {
   type Identity,
   type Message,
   type Payload,
+  parseTopic,
   type TopicAddress,
   type TopicKind,
   toFaultlineError,
@@ -42,6 +43,8 @@ interface SessionEvents {
   /** Connected and subscribed. */
   online: []
   offline: []
+  /** A retained message was cleared: an empty payload on a retained topic of the contract. */
+  cleared: [address: TopicAddress]
   /** A payload or a topic that is not of the contract, or a message that `onMessage` failed on. */
   refused: [error: FaultlineError, topic: string, payload: Buffer]
   /** Why it is not online: `BROKER_UNREACHABLE`, or `CREDENTIALS_REFUSED` for a log-in or a subscription. */
@@ -180,7 +183,7 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     client.options.reconnectPeriod = this.nextPause()
     this.isOnline = true
     this.options.logger.info({ broker: this.options.url }, 'connected to the broker')
-    this.emit('online')
+    this.announce('online')
   }
 
   private async subscribe(client: MqttClient): Promise<void> {
@@ -203,14 +206,17 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     const { logger, url } = this.options
     if (this.client) logger.warn({ broker: url }, 'connection to the broker lost')
     else logger.info({ broker: url }, 'disconnected from the broker')
-    this.emit('offline')
+    this.announce('offline')
   }
 
   private receive(topic: string, payload: Buffer): void {
     this.bytes.received += Buffer.byteLength(topic) + payload.byteLength
-    if (payload.byteLength === 0) return // A retained message was cleared.
     // A handler that fails, now or later, must not end the session, nor the process.
     try {
+      if (payload.byteLength === 0) {
+        this.clear(topic)
+        return
+      }
       const handled = this.options.onMessage?.(decodeMessage(topic, payload))
       handled?.catch(thrown => this.refuse(thrown, topic, payload))
     } catch (thrown) {
@@ -218,12 +224,17 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     }
   }
 
+  private clear(topic: string): void {
+    const address = parseTopic(topic)
+    if (address && delivery[address.kind].retain) this.emit('cleared', address)
+  }
+
   private refuse(thrown: unknown, topic: string, payload: Buffer): void {
     const error = toFaultlineError(thrown)
     // A code of our own is the sender's mistake; INTERNAL is a handler's, and needs its stack.
     const where = error.code === 'INTERNAL' && { err: thrown }
     this.options.logger.warn({ code: error.code, topic, error: error.message, ...where }, 'message refused')
-    this.emit('refused', error, topic, payload)
+    this.announce('refused', error, topic, payload)
   }
 
   private report(thrown: unknown): void {
@@ -238,7 +249,16 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
         : new FaultlineError(refused ? 'CREDENTIALS_REFUSED' : 'BROKER_UNREACHABLE', message, { cause: thrown })
     const { logger, url } = this.options
     logger.warn({ code: error.code, broker: url, error: error.message }, 'no connection to the broker')
-    this.emit('problem', error)
+    this.announce('problem', error)
+  }
+
+  /** A listener's mistake is not the session's. */
+  private announce<E extends keyof SessionEvents>(event: E, ...args: SessionEvents[E]): void {
+    try {
+      this.emit(event as keyof SessionEvents, ...(args as SessionEvents['refused']))
+    } catch (thrown) {
+      this.options.logger.error({ event, err: thrown }, 'a listener failed')
+    }
   }
 
   private nextPause(): number {

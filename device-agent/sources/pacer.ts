@@ -1,4 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
+import { longestTimerMs } from '@faultline/runtime'
 
 export interface Tick {
   /** Which window is due: 0, 1, 2, … with gaps where some were passed over. */
@@ -24,17 +25,22 @@ export class Pacer {
   async *ticks(signal: AbortSignal): AsyncGenerator<Tick, void, void> {
     const start = performance.now()
     for (let index = 0; !signal.aborted; index++) {
-      const lateMs = performance.now() - (start + index * this.intervalMs)
-      if (lateMs < 0) {
-        await delay(-lateMs, undefined, { signal }).catch(() => {}) // Only an abort rejects.
-        if (signal.aborted) return
-      } else {
-        const missed = Math.floor(lateMs / this.intervalMs)
-        index += missed
-        this.overruns += missed
-      }
+      const due = start + index * this.intervalMs
+      // A consumer that is always late would otherwise keep timers and sockets of the whole process waiting.
+      if (performance.now() >= due) await nextTurn()
+      else await this.until(due, signal)
+      if (signal.aborted) return
+      const missed = Math.max(0, Math.floor((performance.now() - due) / this.intervalMs))
+      index += missed
+      this.overruns += missed
       const sinceDue = Math.max(0, performance.now() - (start + index * this.intervalMs))
       yield { index, at: new Date(Date.now() - sinceDue) }
+    }
+  }
+
+  private async until(due: number, signal: AbortSignal): Promise<void> {
+    for (let ms = due - performance.now(); ms > 0 && !signal.aborted; ms = due - performance.now()) {
+      await delay(Math.min(ms, longestTimerMs), undefined, { signal }).catch(() => {}) // Only an abort rejects.
     }
   }
 }

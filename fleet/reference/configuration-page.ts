@@ -14,7 +14,8 @@ export function configurationPage(): string {
     '## Environment variables',
     'A variable takes the place of an entry of the file. Its name is `FAULTLINE_` and the path of the entry, with two ' +
       `underscores for a step down and one between words: ${code(variableOf(['broker', 'secret']))} is \`broker.secret\`. ` +
-      'Its value is read as YAML, so a text that looks like a number wants quotes, and a list or a map is given as a whole: ' +
+      'Where the entry is a text its value is taken as it stands, so that a secret needs no quotes of YAML; elsewhere it is ' +
+      'read as YAML, and a list or a map is given as a whole: ' +
       `${code("FAULTLINE_MODELS='[models/bearing-server]'")}. Variables that name no entry are refused like such ` +
       'entries in the file, so give each process only its own.',
     `\`FAULTLINE_LOG_LEVEL\` is apart: \`trace\`, \`debug\`, \`info\` (the default), \`warn\`, \`error\`, \`fatal\` or ` +

@@ -2,7 +2,7 @@ import { FaultlineError } from '@faultline/protocol'
 import type { Bearing } from '../signal/bearing.ts'
 import { skf6205 } from '../signal/bearing.ts'
 import { checkWindow } from '../signal/check.ts'
-import { extractFeatures } from '../signal/features.ts'
+import { extractFeatures, pickFeatures } from '../signal/features.ts'
 import { represent } from '../signal/representations.ts'
 import type { Window } from '../window.ts'
 import type { InputDescription } from './description.ts'
@@ -27,19 +27,16 @@ export function inputShape(input: InputDescription): readonly number[] {
 
 /**
  * Makes the network's input from a window.
- * Throws `WINDOW_INVALID` where length, rate, shape or values are not what the description asks for, and
- * `FEATURE_UNKNOWN` for a feature or representation that does not exist.
+ * Throws `WINDOW_INVALID` where length, rate, shape or values are not what the description asks for, or where it asks
+ * for the shaft speed and the window has none, and `FEATURE_UNKNOWN` for a feature or representation that does not exist.
  */
 export function prepare(window: Window, input: InputDescription, bearing: Bearing = skf6205): PreparedInput {
   if (input.kind === 'image') return { values: imageInput(window, input) }
   checkLength(window, input)
   if (input.kind === 'signal') return { values: signalInput(window, input) }
   const features = extractFeatures(window, bearing)
-  const values = Float32Array.from(input.features, (name, i) => {
-    const value = features[name]
-    if (value === undefined) throw new FaultlineError('FEATURE_UNKNOWN', `there is no feature "${name}"`)
-    return (value - input.mean[i]!) / input.scale[i]!
-  })
+  const picked = pickFeatures(features, input.features)
+  const values = Float32Array.from(picked, (value, i) => (value - input.mean[i]!) / input.scale[i]!)
   return { values, features }
 }
 

@@ -24,8 +24,9 @@ export const featureNames: readonly string[] = [...timeNames, ...bandNames, ...o
 const known = new Set(featureNames)
 
 /**
- * All features of one signal window. Without a shaft speed the order features are 0: where the harmonics lie is not
- * known. Throws `WINDOW_INVALID` for an empty or non-finite window.
+ * The features of one signal window: all of them, or without a shaft speed those that are no order features. Where the
+ * harmonics lie is not known then, and a 0 in their place would say that there is no fault.
+ * Throws `WINDOW_INVALID` for an empty or non-finite window.
  */
 export function extractFeatures(window: Window, bearing: Bearing = skf6205): Record<string, number> {
   checkSignal(window)
@@ -33,8 +34,8 @@ export function extractFeatures(window: Window, bearing: Bearing = skf6205): Rec
   const features: Record<string, number> = { ...timeFeatures(samples) }
   const shares = bandShares(amplitudeSpectrum(samples, rateHz), BANDS)
   for (const [i, share] of shares.entries()) features[bandNames[i]!] = share
-  if (shaftHz === undefined) for (const name of orderNames) features[name] = 0
-  else Object.assign(features, orderBands(envelopeSpectrum(samples, rateHz, wideBand(rateHz)), shaftHz, bearing))
+  if (shaftHz !== undefined)
+    Object.assign(features, orderBands(envelopeSpectrum(samples, rateHz, wideBand(rateHz)), shaftHz, bearing))
   return features
 }
 
@@ -44,9 +45,20 @@ export function checkFeatureNames(names: readonly string[]): void {
   if (wrong !== undefined) throw new FaultlineError('FEATURE_UNKNOWN', `there is no feature "${wrong}"`)
 }
 
+/**
+ * Those of a window's features that are named, in that order. Throws `FEATURE_UNKNOWN`, and `WINDOW_INVALID` for an
+ * order feature that the window lacks because nobody knows its shaft speed.
+ */
+export function pickFeatures(features: Readonly<Record<string, number>>, names: readonly string[]): number[] {
+  checkFeatureNames(names)
+  return names.map(name => {
+    const value = features[name]
+    if (value !== undefined) return value
+    throw new FaultlineError('WINDOW_INVALID', `the feature "${name}" needs the shaft speed and the window has none`)
+  })
+}
+
 /** The named features of a window, in that order. Throws `FEATURE_UNKNOWN` or `WINDOW_INVALID`. */
 export function featureVector(window: Window, names: readonly string[], bearing: Bearing = skf6205): Float32Array {
-  checkFeatureNames(names)
-  const features = extractFeatures(window, bearing)
-  return Float32Array.from(names, name => features[name]!)
+  return Float32Array.from(pickFeatures(extractFeatures(window, bearing), names))
 }

@@ -12,6 +12,9 @@ export const alarmStates = [
   'suppressed',
 ] as const
 
+/** As many measurement points as an alarm can name. */
+export const maxAlarmPoints = 256
+
 /** Retained: one alarm per machine and fault, always as it stands now. */
 export const alarm = z.strictObject({
   site: identifier.describe('As in the topic'),
@@ -35,7 +38,17 @@ export const alarm = z.strictObject({
       }),
     )
     .max(20)
-    .describe('The windows that raised it, newest last'),
+    .describe('The windows that raised it, newest last; those known only from a summary are not among them'),
+  points: z
+    .array(
+      z.strictObject({
+        device: identifier.describe('Which device'),
+        point: identifier.describe('Which of its measurement points'),
+      }),
+    )
+    .max(maxAlarmPoints)
+    .optional()
+    .describe('Where the fault was seen and is not over; absent where that is not known'),
 })
 
 export type Alarm = z.infer<typeof alarm>

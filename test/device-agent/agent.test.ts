@@ -215,6 +215,38 @@ test('health is published every interval and sums', async t => {
   assert.ok(health.memoryBytes > 0)
 })
 
+test('a health that cannot be made is an error, and the next one tells of it', async t => {
+  const broker = await startAgentBroker(t)
+  const watcher = await observe(t, broker)
+  const edge = await startDevice(t, broker, { healthIntervalS: 0.05 })
+  const failures = [
+    () => {
+      throw new Error('the sensor has gone')
+    },
+    () => 0.5, // No count: it does not fit the contract.
+  ]
+  Object.defineProperty(edge.source, 'overruns', { get: () => (edge.agent.online && failures.shift()?.()) || 0 })
+  const health = await watcher.seeOne('health', ({ errors }) => errors > 0)
+  assert.equal(health.errors, 2)
+})
+
+test('health counts from the start of the agent, also from its second', async t => {
+  const broker = await startAgentBroker(t)
+  await broker.stop()
+  const edge = await startDevice(t, broker)
+  edge.source.give(Number.NaN)
+  await edge.infer(sample.normal)
+  Object.defineProperty(edge.source, 'overruns', { value: 5 })
+  await edge.agent.stop()
+  const counted = () => {
+    const { errors, overruns, counters } = edge.agent.health!
+    return { errors, overruns, windows: counters.windows }
+  }
+  assert.deepEqual(counted(), { errors: 1, overruns: 5, windows: 1 })
+  await edge.agent.start()
+  assert.deepEqual(counted(), { errors: 0, overruns: 0, windows: 0 })
+})
+
 test('by exception, a healthy machine is silent but for its summary', async t => {
   const broker = await startAgentBroker(t)
   const watcher = await observe(t, broker)

@@ -4,18 +4,18 @@ import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
 import type { ConfigReported, RuntimeConfig } from '@faultline/protocol'
 import { startAgentBroker } from '../support/agent-broker.ts'
-import { device, site, startDevice } from '../support/edge.ts'
+import { device, site, startDevice, startServer, type TestDevice } from '../support/edge.ts'
 import { observe } from '../support/observer.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { sample } from '../support/tiny-models.ts'
 
 const desired = { kind: 'config-desired', site, device } as const
 
-async function connectedDevice(t: TestContext) {
+async function connectedDevice(t: TestContext, options: Parameters<typeof startDevice>[2] = {}) {
   const broker = await startAgentBroker(t)
   const watcher = await observe(t, broker)
   const dataDirectory = await temporaryDirectory(t)
-  const edge = await startDevice(t, broker, { dataDirectory })
+  const edge = await startDevice(t, broker, { dataDirectory, ...options })
   await edge.online()
   let last = 0
   const desire = async (config: RuntimeConfig, revision = ++last): Promise<ConfigReported> => {
@@ -112,4 +112,24 @@ test('health follows a new interval, and reporting a new mode', async t => {
   const summary = await watcher.seeOne('summary')
   assert.ok(summary.windows >= 1)
   assert.equal(watcher.of('inference').length, 1)
+})
+
+test('another price does not make a policy forget', async t => {
+  const { broker, edge, desire } = await connectedDevice(t, { auditRate: 0.5, seed: 7 })
+  await startServer(t, broker)
+  const reasons: string[] = []
+  const infer = async (device: TestDevice, count: number) => {
+    for (let i = 0; i < count; i++) reasons.push((await device.infer(sample.normal))[0]!.reason)
+  }
+  await infer(edge, 12)
+  assert.equal((await desire({ price: 0.3 })).status, 'applied')
+  await infer(edge, 12)
+  const interrupted = reasons.splice(0)
+  await edge.agent.stop()
+  const other = await startDevice(t, broker, { auditRate: 0.5, seed: 7 })
+  await other.online()
+  await infer(other, 24)
+  // Which windows are audited follows from the seed alone: a policy that began anew would begin these anew.
+  assert.deepEqual(interrupted, reasons)
+  assert.notDeepEqual(reasons.slice(0, 12), reasons.slice(12))
 })

@@ -79,3 +79,31 @@ test('a message that cannot be written to disk is sent all the same', async t =>
   outbox.send(address, Buffer.from('a'))
   assert.deepEqual(publisher.published, ['a'])
 })
+
+test('a spool that cannot be read disturbs nobody', async t => {
+  const { database, publisher, outbox } = await openOutbox(t)
+  publisher.online = false
+  outbox.send(address, Buffer.from('a'))
+  database.close()
+  publisher.online = true
+  outbox.pump()
+  assert.deepEqual(publisher.published, [])
+})
+
+test('an outbox is not drained while messages wait, whatever the full spool gave up before', async t => {
+  const database = openStorage(await temporaryDirectory(t))
+  t.after(() => database.close())
+  const publisher = new HeldPublisher()
+  const outbox = new Outbox(new Spool(database, 3), publisher, silentLogger, 3)
+  for (const text of numbers(6)) outbox.send(address, Buffer.from(text))
+  for (const { acknowledge } of publisher.waiting.splice(0)) acknowledge()
+  await settle()
+  let drained = false
+  const done = outbox.drained(10_000).then(() => {
+    drained = true
+  })
+  await settle()
+  assert.equal(drained, false)
+  for (const { acknowledge } of publisher.waiting.splice(0)) acknowledge()
+  await done
+})

@@ -66,6 +66,28 @@ test('a full spool without inferences gives up the oldest message', async t => {
   assert.deepEqual(texts(spool), ['b', 'c'])
 })
 
+test('a message that the full spool gave up while it was under way is counted once', async t => {
+  const { spool } = await openSpool(t, 3)
+  const add = (text: string) => spool.add('inference', topic, Buffer.from(text))
+  for (const text of ['a', 'b', 'c']) add(text)
+  const underWay = spool.after(0, 3)
+  for (const text of ['d', 'e']) add(text)
+  for (const { seq } of underWay) spool.acknowledge(seq)
+  assert.equal(spool.size, 2)
+  assert.deepEqual(texts(spool), ['d', 'e'])
+  add('f')
+  assert.equal(spool.size, 3)
+})
+
+test('a spool that empties while nothing new comes is shortened on disk too', async t => {
+  const { database, spool } = await openSpool(t)
+  for (let i = 0; i < 300; i++) spool.add('inference', topic, Buffer.from('a'))
+  for (const { seq } of spool.after(0, 299)) spool.acknowledge(seq)
+  const { rows } = database.prepare('SELECT count(*) AS rows FROM messages').get() as { rows: number }
+  assert.ok(rows < 100, `${rows} of 300 would be sent again after a crash`)
+  assert.equal(spool.size, 1)
+})
+
 test('a number is not given twice while the spool is open', async t => {
   const { spool } = await openSpool(t)
   spool.add('inference', topic, Buffer.from('a'))

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import type { RuntimeSettings } from '@faultline/device-agent'
+import type { LocalModel, RuntimeSettings } from '@faultline/device-agent'
 import type { Feedback, Policy } from '@faultline/inference'
-import { decodePayload, type Inference, type TopicAddress, type Verdict } from '@faultline/protocol'
+import { decodePayload, FaultlineError, type Inference, type TopicAddress, type Verdict } from '@faultline/protocol'
 import { WindowFlow } from '../../device-agent/window-flow.ts'
 import { ManualSource } from '../support/manual-source.ts'
 import { sample, tinyLocalModel, tinyWindow } from '../support/tiny-models.ts'
@@ -22,8 +22,10 @@ const settings: RuntimeSettings = {
 class ListeningPolicy implements Policy {
   readonly name = 'listening'
   readonly lessons: Feedback[] = []
+  private rounds = 0
   decide() {
-    return { action: 'escalate', reason: 'curious', numbers: { score: Number.NaN, price: 0.25 } } as const
+    const token = { round: ++this.rounds }
+    return { action: 'escalate', reason: 'curious', numbers: { score: Number.NaN, price: 0.25 }, token } as const
   }
   learn(feedback: Feedback): void {
     this.lessons.push(feedback)
@@ -34,25 +36,31 @@ class ListeningPolicy implements Policy {
   restore(): void {}
 }
 
-function startFlow(t: TestContext, publishRaw: () => Promise<void> = async () => {}) {
+function startFlow(
+  t: TestContext,
+  publishRaw: (address: TopicAddress, payload: Buffer) => Promise<void> = async () => {},
+  model: LocalModel = tinyLocalModel,
+) {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const policy = new ListeningPolicy()
   const inferences: Inference[] = []
   const sent: { address: TopicAddress; payload: Buffer }[] = []
+  const failures: unknown[] = []
   const flow = new WindowFlow(
     {
       site: 'plant-a',
       device: 'pi-1',
-      model: tinyLocalModel,
+      model,
       points: [point],
       publisher: { online: true, publishRaw },
       send: (address, payload) => sent.push({ address, payload }),
       announce: inference => inferences.push(inference),
+      failed: error => failures.push(error),
     },
     { settings, policy },
   )
   const handle = (first: number) => flow.handle(point, { window: tinyWindow(first), at: new Date() })
-  return { flow, policy, inferences, sent, handle }
+  return { flow, policy, inferences, sent, failures, handle }
 }
 
 const verdict = (id: string): Verdict => ({
@@ -86,6 +94,18 @@ test('a policy learns from a late verdict once, with the price of the decision',
   assert.equal(flow.revisions, 1)
 })
 
+test('every verdict brings its policy the token of its own decision, in whatever order they come', async t => {
+  const { flow, policy, inferences, handle } = startFlow(t)
+  for (let i = 0; i < 3; i++) await handle(sample.doubtful)
+  t.mock.timers.tick(settings.deadlineMs)
+  const ids = inferences.map(({ id }) => id)
+  for (const index of [2, 0, 1]) flow.receive(point.point, verdict(ids[index]!))
+  assert.deepEqual(
+    policy.lessons.map(({ token }) => token),
+    [{ round: 3 }, { round: 1 }, { round: 2 }],
+  )
+})
+
 test('a policy learns nothing from an answer that was not valid', async t => {
   const { flow, policy, inferences, id } = await escalateOne(t, sample.nan)
   flow.receive(point.point, verdict(id))
@@ -108,4 +128,72 @@ test('a window that could not be sent ends as offline', async t => {
   assert.equal(parts.inferences[0]?.outcome, 'offline')
   assert.equal(parts.flow.counters.snapshot().offline, 1)
   assert.equal(parts.flow.pending, 0)
+})
+
+test('a window that the model cannot judge is counted, sent and in the end unknown', async t => {
+  const escalations: Buffer[] = []
+  const keep = async (_: TopicAddress, payload: Buffer) => void escalations.push(payload)
+  const { flow, inferences, handle } = startFlow(t, keep, {
+    ...tinyLocalModel,
+    classify: async () => {
+      throw new FaultlineError('WINDOW_INVALID', 'the model needs the shaft speed and the window has none')
+    },
+  })
+  await handle(sample.normal)
+  const { id, reason, local } = decodePayload('escalation', escalations[0]!)
+  assert.deepEqual([reason, local.confidence], ['invalid-output', null])
+  flow.receive(point.point, { id, rejected: 'bad-window' })
+  assert.deepEqual([inferences[0]?.label, inferences[0]?.reason], ['unknown', 'invalid-output'])
+  assert.deepEqual(flow.counters.snapshot(), { ...flow.counters.snapshot(), windows: 1, rejected: 1, pending: 0 })
+})
+
+test('a server that wants no more for a while gets no more, and then again', async t => {
+  let now = 1_000
+  t.mock.method(performance, 'now', () => now)
+  let escalations = 0
+  const { flow, inferences, handle } = startFlow(t, async () => void escalations++)
+  await handle(sample.doubtful)
+  t.mock.timers.tick(settings.deadlineMs)
+  const { id } = inferences[0]!
+  // Of a window or a point that nobody knows here, or without a time: no reason to stop.
+  flow.receive(point.point, { id: 'another', rejected: 'overloaded', retryAfterMs: 500 })
+  flow.receive('elsewhere', { id, rejected: 'overloaded', retryAfterMs: 500 })
+  await handle(sample.doubtful)
+  assert.equal(escalations, 2)
+
+  flow.receive(point.point, { id, rejected: 'overloaded', retryAfterMs: 500 })
+  const { escalated } = flow.bytes
+  now += 499
+  await handle(sample.doubtful)
+  assert.equal(escalations, 2)
+  assert.equal(flow.bytes.escalated, escalated)
+  const { outcome, decidedBy, label } = inferences.at(-1)!
+  assert.deepEqual([outcome, decidedBy, label], ['rejected', 'local-fallback', 'normal'])
+  assert.deepEqual(flow.counters.snapshot(), { ...flow.counters.snapshot(), windows: 3, rejected: 1, pending: 1 })
+
+  now += 1
+  await handle(sample.doubtful)
+  assert.equal(escalations, 3)
+})
+
+test('a server that errs cannot silence a device for ever', async t => {
+  let now = 1_000
+  t.mock.method(performance, 'now', () => now)
+  let escalations = 0
+  const { flow, inferences, handle } = startFlow(t, async () => void escalations++)
+  await handle(sample.doubtful)
+  t.mock.timers.tick(settings.deadlineMs)
+  flow.receive(point.point, { id: inferences[0]!.id, rejected: 'overloaded', retryAfterMs: 1e300 })
+  now += 600_000
+  await handle(sample.doubtful)
+  assert.equal(escalations, 2)
+})
+
+test('an inference that does not fit the contract is reported, and its window has ended all the same', async t => {
+  const { flow, inferences, failures, sent, id } = await escalateOne(t, sample.doubtful)
+  flow.receive(point.point, { ...verdict(id), label: 'x'.repeat(65) })
+  assert.equal(sent.length, 1)
+  assert.equal(failures.length, 1)
+  assert.equal(inferences.length, 2)
+  assert.equal(flow.revisions, 1)
 })

@@ -75,7 +75,8 @@ for (const { title, schema } of components) {
     const environment: Record<string, string> = {}
     for (const { path } of schemaFields(jsonSchemaOf(schema))) {
       const value = valueAt(config, path.split('.'))
-      if (value !== undefined) environment[variableOf(path.split('.'))] = JSON.stringify(value)
+      if (value === undefined) continue
+      environment[variableOf(path.split('.'))] = typeof value === 'string' ? value : JSON.stringify(value)
     }
     assert.ok(Object.keys(environment).length > 3)
     assert.deepEqual(await loadConfig(schema, undefined, environment), config)

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { BearingSimulator, Classifier, extractFeatures, isValid, type Window } from '@faultline/inference'
+import {
+  BearingSimulator,
+  Classifier,
+  extractFeatures,
+  isValid,
+  loadClassifier,
+  type Window,
+} from '@faultline/inference'
 import { copyOf, editDescription, fixture, withCode } from './bundles.ts'
 import { near, sine, windowOf } from './signals.ts'
 
@@ -90,4 +97,21 @@ test('without a named engine one is chosen by trial', async t => {
   assert.equal(classifier.engine, 'onnx')
   await classifier.dispose()
   await classifier.dispose()
+})
+
+test('a configuration names one engine, or leaves the choice to a trial that says what it passed over', async t => {
+  for (const engine of ['tfjs-wasm', 'auto'] as const) {
+    const { classifier, enginesRejected } = await loadClassifier(fixture('tiny-signal'), { engine })
+    t.after(() => classifier.dispose())
+    assert.equal(classifier.engine, engine === 'auto' ? 'onnx' : engine)
+    assert.deepEqual(enginesRejected, [])
+  }
+  const withoutOnnx = await copyOf(t, 'tiny-signal')
+  await editDescription(withoutOnnx, ({ formats }) => {
+    delete formats.onnx
+  })
+  const { classifier, enginesRejected } = await loadClassifier(withoutOnnx)
+  t.after(() => classifier.dispose())
+  assert.notEqual(classifier.engine, 'onnx')
+  assert.equal(enginesRejected[0]?.engine, 'onnx')
 })

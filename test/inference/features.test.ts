@@ -22,12 +22,20 @@ test('the features are exactly the names in the list, in its order, all finite',
   assert.equal(features.rms, timeFeatures(wave.samples).rms)
 })
 
-test('without a shaft speed the order features are 0 and the others unchanged', () => {
-  const known = extractFeatures(wave)
+const isOrderFeature = (name: string): boolean => /^(bpfo|bpfi|bsf|ftf|shaft)/.test(name)
+
+test('without a shaft speed there are no order features, and the others are unchanged', () => {
+  const known = Object.entries(extractFeatures(wave))
   const without = extractFeatures(windowOf(wave.samples))
-  assert.deepEqual(Object.keys(without), [...featureNames])
-  for (const name of featureNames)
-    assert.equal(without[name], /^(bpfo|bpfi|bsf|ftf|shaft)/.test(name) ? 0 : known[name], name)
+  assert.deepEqual(without, Object.fromEntries(known.filter(([name]) => !isOrderFeature(name))))
+})
+
+test('a vector with an order feature needs the shaft speed, any other does not', () => {
+  const still = windowOf(wave.samples)
+  for (const name of featureNames) {
+    if (isOrderFeature(name)) assert.throws(() => featureVector(still, ['rms', name]), withCode('WINDOW_INVALID'), name)
+    else assert.equal(featureVector(still, [name]).length, 1)
+  }
 })
 
 test('a vector holds the named features in the order asked for', () => {

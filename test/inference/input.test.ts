@@ -23,6 +23,16 @@ test('features are standardised in the order of the bundle and handed on whole',
   assert.deepEqual(prepared.features, extractFeatures(window))
 })
 
+test('a window without the shaft speed that the model needs is refused, not taken for normal', () => {
+  const orders = { ...features, features: ['kurtosis', 'bpfo1'] }
+  const still = windowOf(window.samples)
+  assert.throws(() => prepare(still, orders), withCode('WINDOW_INVALID', /bpfo1.*shaft speed/))
+  assert.ok(prepare(window, orders).values.every(Number.isFinite))
+  prepare(still, features)
+  const unknown = { ...features, features: ['kurtosis', 'bpfo9'] }
+  assert.throws(() => prepare(window, unknown), withCode('FEATURE_UNKNOWN', /bpfo9/))
+})
+
 test('a signal becomes its representation, without features', () => {
   const prepared = prepare(window, raw)
   assert.equal(prepared.values.length, inputSize(raw))

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { stat } from 'node:fs/promises'
+import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { identityOf, verifySecret } from '@faultline/protocol'
@@ -105,6 +105,23 @@ test('the registry and the files beside it are for their owner alone', async t =
   const registry = await openRegistry(t, path)
   await registry.enroll(press)
   for (const file of [path, `${path}-wal`, `${path}-shm`]) assert.equal((await stat(file)).mode & 0o777, 0o600, file)
+})
+
+test('a registry that others could read is closed to them', async t => {
+  const path = join(await temporaryDirectory(t), 'registry.db')
+  await writeFile(path, '', { mode: 0o644 })
+  await openRegistry(t, path)
+  assert.equal((await stat(path)).mode & 0o777, 0o600)
+})
+
+test('an identity that comes back has not been rotated since', async t => {
+  const registry = await openRegistry(t)
+  await registry.enroll(press)
+  await registry.rotate(press.name)
+  assert.ok(registry.show(press.name).rotatedAt)
+  registry.revoke(press.name)
+  await registry.enroll(press)
+  assert.equal(registry.show(press.name).rotatedAt, undefined)
 })
 
 test('two processes make the registry and enrol in it at the same time', async t => {

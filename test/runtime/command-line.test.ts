@@ -7,9 +7,9 @@ import { runProgramFile } from '../support/command.ts'
 const program = (...args: string[]) => runProgramFile('test/runtime/fixtures/program.ts', args)
 
 test('options are parsed and the result goes to standard output', async () => {
-  const { code, stdout, stderr } = await program('--port', '0', '--speed', '2.5')
+  const { code, stdout, stderr } = await program('--port', '0', '--speed', '2.5', '--duration', '2147483')
   assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
-  assert.deepEqual(JSON.parse(stdout), { port: 0, speed: 2.5 })
+  assert.deepEqual(JSON.parse(stdout), { port: 0, speed: 2.5, duration: 2_147_483 })
 })
 
 test('--help is no mistake', async () => {
@@ -22,6 +22,7 @@ const mistakes: [what: string, args: string[], code: number, line: RegExp][] = [
   ['an unknown option', ['--prot', '1'], 2, /^error: unknown option '--prot' \(Did you mean --port\?\) \(--help/],
   ['a value out of range', ['--port', '70000'], 2, /whole number from 0 to 65535/],
   ['a value that is no number', ['--speed', 'fast'], 2, /number above 0/],
+  ['a time that no timer can wait for', ['--duration', '2147484'], 2, /at most 2147483/],
   ['a missing value', ['--port'], 2, /argument missing/],
   ['a required option of a command', ['enroll'], 2, /required option '--site <site>' not specified/],
   ['a wrong configuration', ['--fail', 'configuration'], 2, /^error CONFIG_INVALID: agent\.yaml: broker\.url: /],

@@ -46,6 +46,48 @@ test('the environment alone is enough', async () => {
   assert.equal(config.broker.url, 'mqtt://h')
 })
 
+test('a text from the environment stays as it is, whatever it looks like', async () => {
+  const points = z.array(z.strictObject({ secret: z.string() })).default([])
+  const access = z.strictObject({
+    password: z.string().min(4),
+    source: z.discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('simulated'), seed: z.int() }),
+      z.strictObject({ kind: z.literal('replay'), path: z.string().default('.') }),
+    ]),
+    byName: z.record(z.string(), z.string()).optional(),
+    points,
+  })
+  for (const text of [
+    'hunter22 #correct horse',
+    '12345678',
+    'null',
+    '[',
+    '{a: b}',
+    ' x ',
+    '"quoted"',
+    '0x1F',
+    'a: b',
+  ]) {
+    const config = await loadConfig(access, undefined, {
+      FAULTLINE_PASSWORD: `${text}....`,
+      FAULTLINE_SOURCE__KIND: 'replay',
+      FAULTLINE_SOURCE__PATH: text,
+      FAULTLINE_BY_NAME__ANNA: text,
+      FAULTLINE_POINTS: '[{ secret: "1" }]',
+    })
+    assert.equal(config.password, `${text}....`)
+    assert.deepEqual(config.source, { kind: 'replay', path: text })
+    assert.deepEqual(config.byName, { anna: text })
+    assert.deepEqual(config.points, [{ secret: '1' }])
+  }
+})
+
+test('an entry that can be a text or something else is read as YAML', async () => {
+  const schema = z.strictObject({ size: z.union([z.number(), z.string()]), at: z.string().nullable() })
+  const config = await loadConfig(schema, undefined, { FAULTLINE_SIZE: '5', FAULTLINE_AT: 'null' })
+  assert.deepEqual(config, { size: 5, at: null })
+})
+
 test('variables of the logger and the tests are no entries', async t => {
   await load(t, valid, { FAULTLINE_LOG_LEVEL: 'debug', FAULTLINE_DATA: '/data', FAULTLINE_NO_SKIPS: '1' })
 })
@@ -84,9 +126,9 @@ test('a file that is not there is unreadable', async () => {
 })
 
 test('a variable that is not YAML is named', async t => {
-  await assert.rejects(load(t, valid, { FAULTLINE_BROKER__URL: '[' }), {
+  await assert.rejects(load(t, valid, { FAULTLINE_POINTS: '[' }), {
     code: 'CONFIG_INVALID',
-    message: /^FAULTLINE_BROKER__URL: not YAML/,
+    message: /^FAULTLINE_POINTS: not YAML/,
   })
 })
 

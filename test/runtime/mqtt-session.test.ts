@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
-import { createServer, type Socket } from 'node:net'
+import { createServer, Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
@@ -311,6 +311,71 @@ test('stopping offline ends, and settles what still waits', async t => {
   await session.stop()
   await published
   await session.stop()
+})
+
+test('a cleared retained message is announced with its address; other empty payloads are not', async t => {
+  const broker = await startBroker(t)
+  const { session, received } = await online(t, broker, { subscriptions: ['faultline/v1/#', 'elsewhere'] })
+  const cleared: unknown[] = []
+  session.on('cleared', address => cleared.push(address))
+  const last = new Promise<void>(resolve => session.on('cleared', ({ kind }) => kind === 'alarm' && resolve()))
+  const { alarm } = examples
+  for (const topic of ['elsewhere', topicOf(inference.address), stateTopic, topicOf(alarm.address)]) {
+    broker.publish(topic, '')
+  }
+  await last
+  assert.deepEqual(cleared, [state.address, alarm.address])
+  assert.deepEqual(received, [])
+})
+
+test('a listener that fails on a clearing does not end the session', async t => {
+  const broker = await startBroker(t)
+  const { session } = await online(t, broker, { subscriptions: ['faultline/v1/#'] })
+  session.on('cleared', () => {
+    throw new Error('a mistake of the listener')
+  })
+  const refused = once(session, 'refused', { signal: soon() })
+  broker.publish(stateTopic, '')
+  const [error] = (await refused) as [FaultlineError]
+  assert.equal(error.code, 'INTERNAL')
+  assert.equal(session.online, true)
+})
+
+test('a listener that throws does not disturb the session', async t => {
+  const broker = await startBroker(t)
+  const { session, received, arrival } = await online(t, broker)
+  const heard = new Set<string>()
+  for (const event of ['online', 'offline', 'problem', 'refused'] as const) {
+    session.on(event, () => {
+      heard.add(event)
+      throw new TypeError('mine')
+    })
+  }
+  await broker.stop()
+  await until(() => heard.has('problem'))
+  await broker.start()
+  await until(() => heard.has('online'))
+  broker.publish(topicOf(verdict.address), '{')
+  const arrived = arrival()
+  broker.publish(topicOf(verdict.address), encodePayload('verdict', verdict.payload))
+  await arrived
+  assert.equal(received.length, 1)
+  assert.deepEqual([...heard], ['offline', 'problem', 'online', 'refused'])
+})
+
+test('small packets are sent at once, without waiting for the acknowledgement of the one before', async t => {
+  const broker = await startBroker(t)
+  const calls: { port: number | undefined; noDelay: boolean | undefined }[] = []
+  const original = Socket.prototype.setNoDelay
+  t.mock.method(Socket.prototype, 'setNoDelay', function (this: Socket, noDelay?: boolean) {
+    calls.push({ port: this.remotePort, noDelay })
+    return original.call(this, noDelay)
+  })
+  await online(t, broker)
+  assert.deepEqual(
+    calls.filter(({ port }) => port === broker.port),
+    [{ port: broker.port, noDelay: true }],
+  )
 })
 
 test('stopping does not wait for ever on a broker that went silent', async t => {
