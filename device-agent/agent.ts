@@ -84,6 +84,11 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     return healthOf({ startedAt, flow, spool, overruns, bytes: session.bytes, errors: this.errors })
   }
 
+  /** What is in force and which revision set it; 0 is the file the agent started from. Undefined while stopped. */
+  get configuration(): ConfigReported | undefined {
+    return this.running?.configuration.report
+  }
+
   /** Bytes that accepting saved: what the windows would have taken that were not sent. */
   get bytesAvoided(): number {
     return this.running?.flow.bytes.avoided ?? this.finalBytesAvoided

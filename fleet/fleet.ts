@@ -115,8 +115,19 @@ export class Fleet implements Service {
       `  broker     mqtt://127.0.0.1:${broker?.port}  ws://127.0.0.1:${broker?.webSocketPort}`,
       `  listen in  mosquitto_sub -h 127.0.0.1 -p ${broker?.port} -u ${name} -P ${this.secrets.get(name)} -t 'faultline/v1/#' -F '%t %l bytes'`,
       `  log        ${join(this.options.directory, 'fleet.log')}`,
+      ...this.keptConfigurations(),
     ]
     return `\n${lines.join('\n')}\n`
+  }
+
+  /** What an operator configured in an earlier run goes before the options of this one, as on a real device. */
+  private keptConfigurations(): string[] {
+    return this.members.flatMap(({ machine, agent }) => {
+      const { revision = 0, config } = agent.configuration ?? {}
+      return revision === 0
+        ? []
+        : [`  ${machine.device} keeps configuration revision ${revision}: policy ${config?.policy?.name}`]
+    })
   }
 
   private async add<S extends Service>(service: S): Promise<S> {
