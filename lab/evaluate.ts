@@ -4,6 +4,7 @@ import { createProgram, parseInteger, runProgram } from '@faultline/runtime'
 import { evaluateEverySplit } from './evaluation/evaluation.ts'
 import { htmlReport } from './report/html.ts'
 import { terminalReport } from './report/terminal.ts'
+import { addTraceCommand } from './trace/command.ts'
 
 // TensorFlow's native library uses deprecated parts of Node and says so on every run.
 process.noDeprecation = true
@@ -17,21 +18,33 @@ interface Options {
   seed: number
 }
 
-const program = createProgram('evaluate', 'Measure bearing models on recordings they never saw')
-  .argument('<task>', 'what to evaluate: bearings')
+const program = createProgram('npm run evaluate --', 'Measure models and policies on data they never saw')
+
+program
+  .command('bearings')
+  .description('bearing models, on recordings they did not learn from')
   .requiredOption('--data <directory>', 'directory with cwru/, and uestc/ for speeds, other rigs and commissioning')
   .option('--models <directory>', 'where the bundles are', 'models')
   .option('--json <file>', 'write every figure there too')
   .option('--html <file>', 'write a report with plots there, one file')
   .option('--quick', 'only what needs no training')
   .option('--seed <number>', 'the same seed gives the same figures', parseInteger(0), 1)
-  .action(async (task: string, { json, html, ...options }: Options) => {
-    if (task !== 'bearings')
-      throw new FaultlineError('CONFIG_INVALID', `there is nothing called "${task}" to evaluate; there is "bearings"`)
+  .action(async ({ json, html, ...options }: Options) => {
     const evaluation = await evaluateEverySplit(options)
     process.stdout.write(terminalReport(evaluation))
     if (json) await write(json, `${JSON.stringify(evaluation, null, 2)}\n`)
     if (html) await write(html, htmlReport(evaluation))
+  })
+
+addTraceCommand(program, write)
+
+program
+  .argument('[task]')
+  .allowUnknownOption()
+  .allowExcessArguments()
+  .action((task = '') => {
+    const tasks = '"bearings" and "trace"'
+    throw new FaultlineError('CONFIG_INVALID', `there is nothing called "${task}" to evaluate; there are ${tasks}`)
   })
 
 await runProgram(program)

@@ -4,7 +4,7 @@ import { policyNames } from '@faultline/inference'
 import { answer, make, samples, throughJson } from './policy-support.ts'
 
 /** A round of these takes an exponential per threshold: ten million would take most of a minute. */
-const weighted = ['hil-f', 'hil-n', 'h2t2']
+const weighted = ['default', 'hil-f', 'hil-n', 'h2t2']
 
 for (const name of policyNames) {
   // Without a memory nothing can wear out.

@@ -10,3 +10,9 @@ export function missingData(set: 'cwru' | 'uestc'): false | string {
     ? false
     : `recordings of ${set} are not there (FAULTLINE_DATA names the directory that holds ${set}/)`
 }
+
+/** The same for the traces of predictions, `traces/cifar10.csv` and `traces/imdb.csv`. */
+export function missingTraces(): false | string {
+  const all = ['cifar10.csv', 'imdb.csv'].every(file => existsSync(join(dataDirectory, 'traces', file)))
+  return dataDirectory && all ? false : 'traces are not there (FAULTLINE_DATA names the directory that holds traces/)'
+}

@@ -1,0 +1,91 @@
+import { policyNames } from '@faultline/inference'
+import { FaultlineError } from '@faultline/protocol'
+import { type Command, InvalidArgumentError, parseInteger } from '@faultline/runtime'
+import { Progress } from '../progress.ts'
+import { evaluateTrace, policiesOf, type TraceOptions } from './evaluation.ts'
+import { rowsOf, traceTable } from './figures.ts'
+import { traceReport } from './report.ts'
+import { readTrace } from './trace.ts'
+
+interface Flags {
+  policy: string
+  price: number[]
+  seeds: number
+  calibrate: number
+  normal: string
+  inOrder?: boolean
+  json?: string
+  html?: string
+}
+
+/** Adds `trace FILE.csv`: what policies would have cost on windows whose truth is known. */
+export function addTraceCommand(program: Command, write: (path: string, text: string) => Promise<void>): void {
+  program
+    .command('trace')
+    .description('what policies would have cost on a trace of predictions')
+    .argument('<file>', 'CSV with the columns truth, p0, p1, … and perhaps remote')
+    .option('--policy <names>', `all, or names with commas between: ${policyNames.join(', ')}`, 'all')
+    .option('--price <numbers>', 'prices of an escalation, with commas between', parsePrices, [0.05, 0.1, 0.2, 0.3])
+    .option('--seeds <number>', 'shuffles of the windows, each with its own lots', parseInteger(1, 1_000), 20)
+    .option(
+      '--calibrate <share>',
+      'share of the windows, from the first, that is labelled and calibrates',
+      parseShare,
+      0,
+    )
+    .option('--normal <class>', 'number of the class that means nothing is wrong', '0')
+    .option('--in-order', 'keep the order of the windows; seeds then change the lots alone')
+    .option('--json <file>', 'write every figure there too')
+    .option('--html <file>', 'write a report with plots there, one file')
+    .action((file: string, flags: Flags) => run(file, flags, write))
+}
+
+async function run(
+  file: string,
+  { policy, price, json, html, ...flags }: Flags,
+  write: (path: string, text: string) => Promise<void>,
+) {
+  const policies = policiesOf(policy)
+  const unknown = policies.find(name => !policyNames.includes(name))
+  if (unknown !== undefined)
+    throw new FaultlineError('POLICY_UNKNOWN', `there is no policy "${unknown}"; there are ${policyNames.join(', ')}`)
+  const trace = await readTrace(file)
+  if (!trace.classes.includes(flags.normal))
+    throw new FaultlineError(
+      'CONFIG_INVALID',
+      `--normal ${flags.normal} is no class of ${file}, which has ${trace.classes.join(', ')}`,
+    )
+  const labelled = Math.round(flags.calibrate * trace.rows.length)
+  if (labelled === trace.rows.length)
+    throw new FaultlineError(
+      'CONFIG_INVALID',
+      `--calibrate ${flags.calibrate} leaves none of ${labelled} windows to decide on`,
+    )
+  const options: TraceOptions = { ...flags, policies, prices: price }
+  let progress: Progress | undefined
+  options.onProgress = (done, total, detail) => {
+    progress ??= new Progress(`replaying ${trace.name}`, total)
+    progress.update(done, detail)
+  }
+  try {
+    const evaluation = await evaluateTrace(trace, options)
+    progress?.stop()
+    process.stdout.write(traceTable(evaluation))
+    if (json) await write(json, `${JSON.stringify({ ...rowsOf(evaluation) }, null, 2)}\n`)
+    if (html) await write(html, traceReport(evaluation))
+  } finally {
+    progress?.stop()
+  }
+}
+
+function parsePrices(text: string): number[] {
+  const prices = text.split(',').map(part => (part.trim() === '' ? Number.NaN : Number(part)))
+  if (prices.every(price => price >= 0 && price <= 1)) return [...new Set(prices)]
+  throw new InvalidArgumentError('Give numbers from 0 to 1 with commas between.')
+}
+
+function parseShare(text: string): number {
+  const share = text.trim() === '' ? Number.NaN : Number(text)
+  if (share >= 0 && share < 1) return share
+  throw new InvalidArgumentError('Give a share from 0 to below 1.')
+}

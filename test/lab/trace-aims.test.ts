@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { before, describe, test } from 'node:test'
+import { evaluateTrace } from '../../lab/trace/evaluation.ts'
+import { readTrace, type Trace } from '../../lab/trace/trace.ts'
+import { dataDirectory, missingTraces } from '../support/data.ts'
+import { recovery, shiftsOf } from './shifts.ts'
+
+const prices = [0.05, 0.1, 0.2, 0.3]
+
+/**
+ * What the default policy costs on real classifiers, over 20 shuffles, as a multiple of the best fixed threshold in
+ * hindsight. Bounds are a little above what was measured (`docs/reference/what-if.md`), so that it cannot silently get worse.
+ */
+describe('the default policy on real traces', { skip: missingTraces() }, () => {
+  let traces: Trace[]
+  before(async () => {
+    traces = await Promise.all(['cifar10', 'imdb'].map(name => readTrace(join(dataDirectory, 'traces', `${name}.csv`))))
+  })
+
+  const costs = async (trace: Trace, calibrate: number) => {
+    const options = { policies: ['default', 'never', 'always'], prices, seeds: 20, calibrate, normal: '0' }
+    const { figures } = await evaluateTrace(trace, options)
+    return prices.map(price => (policy: string) => figures.find(row => row.policy === policy && row.price === price)!)
+  }
+
+  test('with a tenth labelled costs at most 1.03 times the best at every price', async () => {
+    for (const trace of traces)
+      for (const at of await costs(trace, 0.1)) {
+        const { ratio, price } = at('default')
+        assert.ok(ratio! <= 1.03, `${trace.name} at ${price}: ${ratio}`)
+      }
+  })
+
+  test('with a tenth labelled costs no more than the best where there is more to look at than the top score', async () => {
+    const [, , ...dear] = await costs(traces.find(({ name }) => name === 'cifar10')!, 0.1)
+    for (const at of dear) assert.ok(at('default').ratio! < 1.002, `${at('default').price}: ${at('default').ratio}`)
+  })
+
+  test('without a label costs little more, and never more than never or always asking', async () => {
+    for (const trace of traces) {
+      const all = await costs(trace, 0)
+      const mean = all.reduce((sum, at) => sum + at('default').ratio!, 0) / all.length
+      assert.ok(mean <= 1.03, `${trace.name}: ${mean}`)
+      for (const at of all) {
+        assert.ok(at('default').cost.value < at('never').cost.value)
+        assert.ok(at('default').cost.value < at('always').cost.value)
+      }
+    }
+  })
+
+  for (const warm of [true, false])
+    test(`is within 10 % of the new best 2,000 windows after a change, ${warm ? 'calibrated' : 'cold'}`, () => {
+      for (const shift of shiftsOf(traces, prices)) {
+        const { settled } = recovery(shift, 12, warm)
+        assert.ok(settled <= 1.1, `${shift.name}: ${settled}`)
+      }
+    })
+})
