@@ -20,7 +20,8 @@ async function run(flags: Flags): Promise<void> {
   const fleet = new Fleet({ ...flags, source, directory, ports }, logger)
   const ended = new AbortController()
   const ending = terminationSignal(ended.signal)
-  void ending.then(signal => signal && say('\nstopping …'))
+  let started = false
+  void ending.then(signal => signal && !started && say('\nstopping, once everything has started …'))
   say(`Faultline ${version}: starting ${flags.devices} ${source === 'simulated' ? 'simulated' : 'replayed'} machines …`)
   try {
     await fleet.start()
@@ -28,15 +29,16 @@ async function run(flags: Flags): Promise<void> {
     await fleet.stop().catch(() => {}) // The reason to report is why it did not start.
     throw error
   }
+  started = true
   say(fleet.describe())
   const screen = new Screen(process.stdout, () => fleet.status())
   screen.start()
   const timer = flags.duration === undefined ? undefined : setTimeout(() => ended.abort(), flags.duration * 1_000)
-  await ending
+  const signal = await ending
   clearTimeout(timer)
-  screen.hold()
-  await fleet.stop()
   screen.stop()
+  if (signal) say('\nstopping …')
+  await fleet.stop()
   const summary = fleet.summary()
   say(`\n${describe(summary)}`)
   await writeJson(summaryFile, summary)
@@ -62,7 +64,7 @@ function describe(summary: FleetSummary): string {
     `${windows} windows = ${accepted} accepted + ${answered} answered + ${late} late + ${rejected} rejected + ${offline} offline + ${pending} pending`,
     `right: ${share(accuracy.local)} of the local answers, ${share(accuracy.final)} of the final ones`,
     `${formatBytes(summary.bytesSent)} sent; ${formatBytes(summary.bytesIfAllEscalated)} had every window been escalated (${percent(summary.bytesIfAllEscalated - summary.bytesSent, summary.bytesIfAllEscalated)} saved)`,
-    `${summary.alarmsRaised} alarms raised, ${summary.falseAlarms} of them on a healthy machine`,
+    `${summary.alarmsRaised} alarm${summary.alarmsRaised === 1 ? '' : 's'} raised, ${summary.falseAlarms} of them on a healthy machine`,
   ].join('\n')
 }
 

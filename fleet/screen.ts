@@ -24,14 +24,9 @@ export class Screen {
     }
   }
 
-  /** Draws no more by itself. */
-  hold(): void {
-    clearInterval(this.timer)
-  }
-
   /** Leaves the last picture standing. */
   stop(): void {
-    this.hold()
+    clearInterval(this.timer)
     this.draw(this.output.isTTY ? `\n${renderTable(this.read())}` : renderLine(this.read()))
     this.draw.done?.()
   }
