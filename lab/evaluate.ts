@@ -1,6 +1,5 @@
-import { writeFile } from 'node:fs/promises'
-import { FaultlineError, toFaultlineError } from '@faultline/protocol'
-import { createProgram, parseInteger, runProgram } from '@faultline/runtime'
+import { FaultlineError } from '@faultline/protocol'
+import { checkOutput, createProgram, parseInteger, runProgram, writeJson, writeText } from '@faultline/runtime'
 import { evaluateEverySplit } from './evaluation/evaluation.ts'
 import { htmlReport } from './report/html.ts'
 import { terminalReport } from './report/terminal.ts'
@@ -30,13 +29,16 @@ program
   .option('--quick', 'only what needs no training')
   .option('--seed <number>', 'the same seed gives the same figures', parseInteger(0), 1)
   .action(async ({ json, html, ...options }: Options) => {
+    // The work takes minutes: a path that cannot be written is better known before.
+    await checkOutput(json)
+    await checkOutput(html)
     const evaluation = await evaluateEverySplit(options)
     process.stdout.write(terminalReport(evaluation))
-    if (json) await write(json, `${JSON.stringify(evaluation, null, 2)}\n`)
-    if (html) await write(html, htmlReport(evaluation))
+    await writeJson(json, evaluation)
+    await writeText(html, () => htmlReport(evaluation))
   })
 
-addTraceCommand(program, write)
+addTraceCommand(program)
 
 program
   .argument('[task]')
@@ -48,11 +50,3 @@ program
   })
 
 await runProgram(program)
-
-async function write(path: string, text: string): Promise<void> {
-  try {
-    await writeFile(path, text)
-  } catch (cause) {
-    throw toFaultlineError(cause, 'CONFIG_UNREADABLE', path)
-  }
-}

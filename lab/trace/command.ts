@@ -1,6 +1,6 @@
 import { policyNames } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
-import { type Command, InvalidArgumentError, parseInteger } from '@faultline/runtime'
+import { type Command, checkOutput, InvalidArgumentError, parseInteger, writeJson, writeText } from '@faultline/runtime'
 import { Progress } from '../progress.ts'
 import { evaluateTrace, policiesOf, type TraceOptions } from './evaluation.ts'
 import { rowsOf, traceTable } from './figures.ts'
@@ -19,7 +19,7 @@ interface Flags {
 }
 
 /** Adds `trace FILE.csv`: what policies would have cost on windows whose truth is known. */
-export function addTraceCommand(program: Command, write: (path: string, text: string) => Promise<void>): void {
+export function addTraceCommand(program: Command): void {
   program
     .command('trace')
     .description('what policies would have cost on a trace of predictions')
@@ -37,14 +37,10 @@ export function addTraceCommand(program: Command, write: (path: string, text: st
     .option('--in-order', 'keep the order of the windows; seeds then change the lots alone')
     .option('--json <file>', 'write every figure there too')
     .option('--html <file>', 'write a report with plots there, one file')
-    .action((file: string, flags: Flags) => run(file, flags, write))
+    .action(run)
 }
 
-async function run(
-  file: string,
-  { policy, price, json, html, ...flags }: Flags,
-  write: (path: string, text: string) => Promise<void>,
-) {
+async function run(file: string, { policy, price, json, html, ...flags }: Flags): Promise<void> {
   const policies = policiesOf(policy)
   const unknown = policies.find(name => !policyNames.includes(name))
   if (unknown !== undefined)
@@ -61,6 +57,8 @@ async function run(
       'CONFIG_INVALID',
       `--calibrate ${flags.calibrate} leaves none of ${labelled} windows to decide on`,
     )
+  await checkOutput(json)
+  await checkOutput(html)
   const options: TraceOptions = { ...flags, policies, prices: price }
   let progress: Progress | undefined
   options.onProgress = (done, total, detail) => {
@@ -71,8 +69,8 @@ async function run(
     const evaluation = await evaluateTrace(trace, options)
     progress?.stop()
     process.stdout.write(traceTable(evaluation))
-    if (json) await write(json, `${JSON.stringify({ ...rowsOf(evaluation) }, null, 2)}\n`)
-    if (html) await write(html, traceReport(evaluation))
+    await writeJson(json, rowsOf(evaluation))
+    await writeText(html, () => traceReport(evaluation))
   } finally {
     progress?.stop()
   }
