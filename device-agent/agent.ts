@@ -1,6 +1,4 @@
 import { EventEmitter } from 'node:events'
-import { isDeepStrictEqual } from 'node:util'
-import { AuditedPolicy, createPolicy } from '@faultline/inference'
 import {
   type Command,
   type ConfigReported,
@@ -21,6 +19,8 @@ import { healthOf } from './health.ts'
 import type { DeviceAgentOptions, InferenceEvent } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { PointMonitor } from './point-monitor.ts'
+import { PolicyKeeper } from './policy-keeper.ts'
+import { PolicyStates } from './policy-states.ts'
 import { Spool } from './spool.ts'
 import { offlineState, onlineState, willState } from './state.ts'
 import { openStorage, Settings } from './storage.ts'
@@ -45,6 +45,7 @@ interface Running {
   outbox: Outbox
   session: MqttSession
   flow: WindowFlow
+  policy: PolicyKeeper
   configuration: Configuration
   commands: Commands
   monitors: PointMonitor[]
@@ -58,8 +59,6 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   private readonly options: DeviceAgentOptions
   private running: Running | undefined
   private stopping: Promise<void> | undefined
-  private policy: AuditedPolicy | undefined
-  private policySettings: RuntimeSettings['policy'] | undefined
   private readonly timers = new Timers<'summary' | 'health'>((thrown, name) => this.failed(thrown, `no ${name}`))
   private errors = 0
   /** Of the sources, which may be older than this start. */
@@ -101,17 +100,19 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   /** Begins at once, with or without a connection. Throws `DATABASE_FAILED`, and the errors of policies. */
   async start(): Promise<void> {
     const { site, device, broker, points, classifier, dataDirectory, logger } = this.options
+    const { seed = Math.floor(Math.random() * 2 ** 32) } = this.options
     const database = openStorage(dataDirectory)
     this.errors = 0
     this.overrunsBefore = this.overruns
     try {
       const settings = new Settings(database)
       const boot = settings.nextBoot()
+      const keeper = new PolicyKeeper({ states: new PolicyStates(database), model: classifier, seed, logger })
       const { policy, price, auditRate, deadlineMs, reporting, summaryIntervalS, healthIntervalS } = this.options
       const configuration = new Configuration({
         initial: { policy, price, auditRate, deadlineMs, reporting, summaryIntervalS, healthIntervalS },
         settings,
-        apply: changed => this.apply(changed),
+        apply: changed => this.apply(changed, keeper),
         logger,
       })
       configuration.restore()
@@ -138,12 +139,24 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
             this.announce('inference', { address: { kind: 'inference', ...stem, point }, inference, truth }),
           failed: thrown => this.failed(thrown, 'not published'),
         },
-        { settings: configuration.current, policy: this.policy! },
+        { settings: configuration.current, policy: keeper },
       )
       const commands = new Commands(database, { ping: () => ({ agentVersion: version, boot }) })
       const monitors = points.map(point => new PointMonitor(point, this.monitorHandlers(flow), logger))
       const startedAt = performance.now()
-      this.running = { database, boot, startedAt, spool, outbox, session, flow, configuration, commands, monitors }
+      this.running = {
+        database,
+        boot,
+        startedAt,
+        spool,
+        outbox,
+        session,
+        flow,
+        policy: keeper,
+        configuration,
+        commands,
+        monitors,
+      }
       session.on('online', () => this.connected())
       session.on('offline', () => this.announce('offline'))
       session.on('refused', (error, topic, payload) => this.refused(error, topic, payload))
@@ -168,7 +181,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   private async end(): Promise<void> {
     const { running } = this
     if (!running) return
-    const { flow, outbox, session, configuration, monitors, database, boot } = running
+    const { flow, policy, outbox, session, configuration, monitors, database, boot } = running
     this.timers.stop()
     await Promise.all(monitors.map(monitor => monitor.stop()))
     await flow.finish(session.online ? Math.min(configuration.current.deadlineMs, farewellMs) : 0)
@@ -179,6 +192,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     outbox.stop()
     await session.stop()
     outbox.close()
+    policy.save()
     this.finalHealth = this.health
     this.finalBytesAvoided = this.bytesAvoided
     database.close()
@@ -229,26 +243,8 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   }
 
   /** Puts settings in force; throws before anything has changed. */
-  private apply(settings: RuntimeSettings): void {
-    const { classifier, seed = Math.floor(Math.random() * 2 ** 32) } = this.options
-    const description = classifier.bundle?.description
-    const policy = new AuditedPolicy(
-      createPolicy(
-        settings.policy,
-        {
-          digest: classifier.model.digest,
-          normal: description?.normal,
-          threshold: description?.calibration.threshold,
-        },
-        seed,
-      ),
-      { rate: settings.auditRate, seed },
-    )
-    // Another price or audit rate is no reason to forget what was learned.
-    const samePolicy = isDeepStrictEqual(settings.policy, this.policySettings)
-    if (this.policy && samePolicy) policy.restore(this.policy.snapshot())
-    this.policy = policy
-    this.policySettings = settings.policy
+  private apply(settings: RuntimeSettings, policy: PolicyKeeper): void {
+    policy.use(settings)
     if (!this.running) return
     this.running.flow.setRules({ settings, policy })
     this.schedule(settings)

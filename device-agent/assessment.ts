@@ -37,7 +37,12 @@ export const publishedFeatures = ['rms', 'meanAbs', 'peak', 'crestFactor', 'kurt
  * or with samples that are not finite. Whatever else keeps the model from answering, a shaft speed that nobody measured
  * among it, is an invalid answer, which is escalated: the window is one, and somebody else may be able to judge it.
  */
-export async function assess(window: Window, model: LocalModel, policy: Policy, price: number): Promise<Assessment> {
+export async function assess(
+  window: Window,
+  model: LocalModel,
+  policy: Pick<Policy, 'decide'>,
+  price: number,
+): Promise<Assessment> {
   checkWindow(window)
   const { classes } = model
   const answer = await classifyOne(window, model)

@@ -15,6 +15,13 @@ const migrations = [
      result TEXT NOT NULL
    ) STRICT;
    CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`,
+  `CREATE TABLE policy_states (
+     model TEXT NOT NULL,
+     policy TEXT NOT NULL,
+     state TEXT NOT NULL,
+     used INTEGER NOT NULL,
+     PRIMARY KEY (model, policy)
+   ) STRICT`,
 ]
 
 /** The agent's own database: what must survive a restart. Throws `DATABASE_FAILED`. */

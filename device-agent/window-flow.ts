@@ -1,4 +1,3 @@
-import type { Policy } from '@faultline/inference'
 import {
   type AnsweredVerdict,
   encodePayload,
@@ -14,6 +13,7 @@ import { type Unsent, WindowCounters } from './counters.ts'
 import { Escalations, type Settlement } from './escalations.ts'
 import type { Publisher } from './outbox.ts'
 import type { AgentPoint } from './point-monitor.ts'
+import type { Decider } from './policy-keeper.ts'
 import { PointReporting, type ReportSink } from './reporting.ts'
 import { RoundTrips } from './round-trips.ts'
 import type { SourceWindow } from './source.ts'
@@ -39,7 +39,7 @@ const longestPauseMs = 600_000
 /** What decides at this moment. */
 export interface Rules {
   settings: RuntimeSettings
-  policy: Policy
+  policy: Decider
 }
 
 /** The life of a window: assessed, then accepted or escalated, and in the end exactly one inference. */
