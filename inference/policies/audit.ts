@@ -50,7 +50,7 @@ export class AuditedPolicy implements Policy {
     if (decision.action === 'escalate') return decision
     if (this.#random.uniform() >= this.#rate) return decision
     const numbers = { ...decision.numbers, auditRate: this.#rate }
-    return { ...decision, action: 'escalate', reason: 'audit', numbers }
+    return { ...decision, action: 'escalate', reason: 'audit', numbers, explores: true }
   }
 
   learn(feedback: Feedback): void {
