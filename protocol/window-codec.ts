@@ -10,12 +10,17 @@ export interface DecodedWindow {
 
 const largest: Record<Exclude<SampleType, 'f32'>, number> = { i16: 32_767, u8: 255 }
 
+/** What a window travels as unless asked otherwise: a signal as scaled 16-bit integers, an image (rate 0) as its bytes. */
+export function sampleTypeOf({ rateHz }: DecodedWindow): SampleType {
+  return rateHz === 0 ? 'u8' : 'i16'
+}
+
 /**
  * Packs samples for the wire. `i16` scales the largest magnitude to full range (error <= half a step, 1/65534 of the
  * peak); `u8` rounds to the whole numbers 0..255; `f32` keeps every bit. Throws `WINDOW_INVALID` for samples that are not
  * finite, do not fit `u8`, or do not fill the shape.
  */
-export function encodeWindow(window: DecodedWindow, dtype: SampleType = 'i16'): WireWindow {
+export function encodeWindow(window: DecodedWindow, dtype: SampleType = sampleTypeOf(window)): WireWindow {
   const { samples, shape, rateHz } = window
   if (samples.length !== sizeOf(shape)) {
     throw new FaultlineError('WINDOW_INVALID', `${samples.length} samples do not fill the shape [${shape.join(', ')}]`)

@@ -37,6 +37,13 @@ test('i16 loses at most half a step of its scale', () => {
   )
 })
 
+test('a signal travels as 16-bit integers and an image as its bytes unless asked otherwise', () => {
+  assert.equal(encodeWindow(window([1, 2])).dtype, 'i16')
+  const image = { samples: Float32Array.of(0, 128, 255), shape: [1, 1, 3], rateHz: 0 }
+  assert.equal(encodeWindow(image).dtype, 'u8')
+  assert.deepEqual(decodeWindow(encodeWindow(image)), image)
+})
+
 test('i16 keeps the peak and the zeros', () => {
   const { samples } = decodeWindow(encodeWindow(window([0, -3.7, 1.2, 0, 3.1])))
   assert.equal(samples[1], Math.fround(-3.7))
