@@ -1,7 +1,7 @@
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import type { InferenceSession } from 'onnxruntime-node'
 import type { Bundle } from '../bundle/bundle.ts'
-import { inputShape, inputSize } from '../bundle/input.ts'
+import { inputShape } from '../bundle/input.ts'
 import { readBundleFile } from '../bundle/loader.ts'
 import type { Engine, Network } from './engine.ts'
 import { GuardedNetwork, runOneByOne } from './guard.ts'
@@ -31,40 +31,52 @@ export class OnnxEngine implements Engine {
     const { formats, input } = bundle.description
     if (!formats.onnx) throw new FaultlineError('ENGINE_LOAD_FAILED', 'the bundle holds no ONNX file')
     const bytes = await readBundleFile(bundle, formats.onnx)
-    const ort = await import('onnxruntime-node').catch(cause => {
-      throw toFaultlineError(cause, 'ENGINE_UNAVAILABLE', 'onnxruntime-node')
-    })
-    const session = await ort.InferenceSession.create(bytes, {
-      executionProviders: ['cpu'],
-      intraOpNumThreads: this.#threads,
-      interOpNumThreads: 1,
-      // Errors are thrown; warnings would go to the terminal past the log.
-      logSeverityLevel: 3,
-    }).catch(cause => {
-      throw toFaultlineError(cause, 'ENGINE_LOAD_FAILED', formats.onnx?.path)
-    })
-    const shape = inputShape(input)
-    const size = inputSize(input)
-    let oneByOne: boolean
-    try {
-      oneByOne = checkInput(session, size)
-    } catch (error) {
-      await session.release()
-      throw error
-    }
-    const [inputName, outputName] = [session.inputNames[0]!, session.outputNames[0]!]
-    const runBatch = async (inputs: Float32Array, batch: number) => {
-      const feed = new ort.Tensor('float32', inputs, [batch, ...shape])
-      const results = await session.run({ [inputName]: feed }, [outputName])
-      return results[outputName]!.data as Float32Array
-    }
-    return new GuardedNetwork({
-      engine: 'onnx',
-      inputSize: size,
-      run: oneByOne ? runOneByOne(runBatch, size) : runBatch,
-      release: () => session.release(),
-    })
+    return openOnnx(bytes, { shape: inputShape(input), threads: this.#threads, path: formats.onnx.path })
   }
+}
+
+export interface OnnxFile {
+  /** Of one input, without the batch. */
+  shape: readonly number[]
+  threads?: number
+  /** Names the file in errors. */
+  path?: string
+}
+
+/** Opens an ONNX network that is in memory. Throws `ENGINE_UNAVAILABLE` or `ENGINE_LOAD_FAILED`. */
+export async function openOnnx(bytes: Uint8Array, { shape, threads = 1, path }: OnnxFile): Promise<Network> {
+  const ort = await import('onnxruntime-node').catch(cause => {
+    throw toFaultlineError(cause, 'ENGINE_UNAVAILABLE', 'onnxruntime-node')
+  })
+  const session = await ort.InferenceSession.create(bytes, {
+    executionProviders: ['cpu'],
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    // Errors are thrown; warnings would go to the terminal past the log.
+    logSeverityLevel: 3,
+  }).catch(cause => {
+    throw toFaultlineError(cause, 'ENGINE_LOAD_FAILED', path)
+  })
+  const size = shape.reduce((product, extent) => product * extent, 1)
+  let oneByOne: boolean
+  try {
+    oneByOne = checkInput(session, size)
+  } catch (error) {
+    await session.release()
+    throw error
+  }
+  const [inputName, outputName] = [session.inputNames[0]!, session.outputNames[0]!]
+  const runBatch = async (inputs: Float32Array, batch: number) => {
+    const feed = new ort.Tensor('float32', inputs, [batch, ...shape])
+    const results = await session.run({ [inputName]: feed }, [outputName])
+    return results[outputName]!.data as Float32Array
+  }
+  return new GuardedNetwork({
+    engine: 'onnx',
+    inputSize: size,
+    run: oneByOne ? runOneByOne(runBatch, size) : runBatch,
+    release: () => session.release(),
+  })
 }
 
 /** True when the network takes one input at a time. Throws `ENGINE_LOAD_FAILED`. */

@@ -40,6 +40,18 @@ export async function readTfjs(directory: string): Promise<ImportedNetwork> {
   }
 }
 
+/**
+ * The layers model in a directory, such as a bundle's; the caller disposes of it.
+ * Throws `MODEL_UNREADABLE`, or `MODEL_IMPORT_UNSUPPORTED` for a graph model too.
+ */
+export async function readLayers(directory: string): Promise<tf.LayersModel> {
+  const { artifacts } = await readArtifacts(directory)
+  if (artifacts.format === 'graph-model') throw unsupported(directory, 'it is a graph model and knows no layers')
+  tf.env().set('PROD', true)
+  await tf.ready()
+  return load(directory, () => tf.loadLayersModel(tf.io.fromMemory(ioArtifacts(artifacts))))
+}
+
 type Artifacts = TfjsArtifacts & { format: 'layers-model' | 'graph-model' }
 
 async function readArtifacts(directory: string): Promise<{ artifacts: Artifacts; generatedBy?: string | null }> {

@@ -3,7 +3,7 @@ import { foldableConvolution } from './convolution.ts'
 import { Graph } from './graph.ts'
 import { type Layer, normalisationOf, shapeOf, unsupported } from './layer.ts'
 import { writeConvolution, writeLayer } from './layers.ts'
-import { Value } from './value.ts'
+import { type Layout, Value } from './value.ts'
 
 /**
  * Writes a TF.js Layers model as an ONNX file (operator set 17) with a free batch dimension. Layers may branch, join and
@@ -15,10 +15,28 @@ export function exportOnnx(model: LayersModel): Uint8Array {
   const [input, output] = [model.inputs[0]!, model.outputs[0]!]
   if (model.inputs.length !== 1) throw unsupported(model, 'it has several inputs')
   if (model.outputs.length !== 1) throw unsupported(model, 'it has several outputs')
+  return exportPart(model.name, { tensor: input, layout: 'last' }, { tensor: output, layout: 'last' })
+}
+
+/** A tensor where a network is cut, and the layout it crosses in. */
+export interface Cut {
+  tensor: SymbolicTensor
+  layout: Layout
+}
+
+/**
+ * Writes the part of a model between two of its tensors as `exportOnnx` writes the whole. Every path to `to` has to lead
+ * through `from`. Throws `MODEL_EXPORT_UNSUPPORTED`.
+ */
+export function exportPart(name: string, from: Cut, to: Cut): Uint8Array {
   const graph = new Graph()
-  const shape = shapeOf(input)
-  const result = new Walk(graph, model, [new Value(graph, shape, 'last', 'input')]).valueOf(output)
-  return graph.encode(model.name, { name: 'input', shape }, { name: result.as('last'), shape: result.shape })
+  const input = new Value(graph, shapeOf(from.tensor), from.layout, 'input')
+  const result = new Walk(graph, { inputs: [from.tensor], outputs: [to.tensor] }, [input]).valueOf(to.tensor)
+  return graph.encode(
+    name,
+    { name: 'input', shape: input.extents(input.layout) },
+    { name: result.as(to.layout), shape: result.extents(to.layout) },
+  )
 }
 
 /** Writes what a model's outputs need, each tensor once, from its inputs on. */
@@ -28,7 +46,7 @@ class Walk {
   /** How many layers take a tensor; the model's own output counts as one more. */
   readonly #uses = new Map<number, number>()
 
-  constructor(graph: Graph, model: LayersModel, inputs: readonly Value[]) {
+  constructor(graph: Graph, model: Pick<LayersModel, 'inputs' | 'outputs'>, inputs: readonly Value[]) {
     this.#graph = graph
     for (const [i, input] of model.inputs.entries()) this.#values.set(input.id, inputs[i]!)
     for (const output of model.outputs) this.#count(output)

@@ -35,6 +35,11 @@ export class Value {
     return name
   }
 
+  /** Its shape in a layout, without the batch. */
+  extents(layout: Layout): readonly number[] {
+    return layout === 'last' || this.shape.length < 2 ? this.shape : [this.shape.at(-1)!, ...this.shape.slice(0, -1)]
+  }
+
   /** What TF.js calls `axis` (the batch being 0, negative from the end), in a layout. */
   axis(axis: number, layout: Layout): number {
     const rank = this.shape.length + 1
