@@ -1,7 +1,6 @@
 import { costAt } from '../training/calibration.ts'
 import { argmaxRows, rounded } from '../training/metrics.ts'
-import { classes, type FoldAnswers } from './answers.ts'
-import { outcomesOf } from './pair.ts'
+import { outcomesOf, type PairAnswers } from './pair.ts'
 
 export interface Point {
   x: number
@@ -34,9 +33,15 @@ const PRICES = Array.from({ length: 61 }, (_, i) => i / 100)
 /** 1.01 escalates certainty too. */
 const THRESHOLDS = Array.from({ length: 102 }, (_, i) => i / 100)
 
-/** Curves of one split over all its folds. */
-export function curvesOf(folds: readonly FoldAnswers[]): SplitCurves {
-  const outcomes = folds.map(fold => outcomesOf(fold, classes.length))
+/** What a pair said about the test side of one fold, and the threshold chosen without it. */
+export interface Fold extends PairAnswers {
+  split: string
+  threshold: number
+}
+
+/** Curves of one split over all its folds, for a pair with so many classes. */
+export function curvesOf(folds: readonly Fold[], classes: number): SplitCurves {
+  const outcomes = folds.map(fold => outcomesOf(fold, classes))
   const all = outcomes.flat()
   const weighed = (price: number) => {
     const parts = folds.map((fold, i) => ({
@@ -62,15 +67,15 @@ export function curvesOf(folds: readonly FoldAnswers[]): SplitCurves {
     calibrated: { x: rounded(here.escalated), y: rounded(here.accuracy) },
     cost: { never, always, calibrated, best },
     paysBetween: paying.length > 0 ? [paying[0]!, paying.at(-1)!] : null,
-    reliability: { local: reliabilityOf(folds, 'local'), server: reliabilityOf(folds, 'server') },
+    reliability: { local: reliabilityOf(folds, 'local', classes), server: reliabilityOf(folds, 'server', classes) },
   }
 }
 
-function reliabilityOf(folds: readonly FoldAnswers[], model: 'local' | 'server'): ReliabilityBin[] {
+function reliabilityOf(folds: readonly Fold[], model: 'local' | 'server', classes: number): ReliabilityBin[] {
   const bins = Array.from({ length: BINS }, () => ({ confidence: 0, right: 0, windows: 0 }))
   for (const fold of folds)
-    for (const [row, answer] of argmaxRows(fold[model], classes.length).entries()) {
-      const confidence = fold[model][row * classes.length + answer]!
+    for (const [row, answer] of argmaxRows(fold[model], classes).entries()) {
+      const confidence = fold[model][row * classes + answer]!
       const bin = bins[Math.min(Math.floor(confidence * BINS), BINS - 1)]!
       bin.windows++
       bin.confidence += confidence

@@ -1,4 +1,3 @@
-import { encodePayload, encodeWindow } from '@faultline/protocol'
 import { BearingData } from '../data/bearing-data.ts'
 import { Progress } from '../progress.ts'
 import { chooseBackend } from '../training/backend.ts'
@@ -7,6 +6,7 @@ import { type Aim, aimsOf } from './aims.ts'
 import { classes, type FoldAnswers } from './answers.ts'
 import { type CommissioningResult, commissioningResults } from './commissioning.ts'
 import { curvesOf, type SplitCurves } from './curves.ts'
+import { bytesOfEscalation } from './escalation-bytes.ts'
 import { foldsOf, splitNames } from './folds.ts'
 import { epochsOf, retrainedAnswers } from './retrained.ts'
 import { openUestc, uestcBearing } from './rigs.ts'
@@ -89,9 +89,15 @@ export async function evaluateEverySplit(options: EvaluationOptions): Promise<Ev
 
   // From what the models know best to what they know least.
   const bySplit = splitOrder.map(split => folds.filter(fold => fold.split === split)).filter(group => group.length > 0)
-  const escalationBytes = bytesOfEscalation()
+  const escalationBytes = bytesOfEscalation('bearing-fault', classes, {
+    shape: [bearingSignal.samples],
+    ...bearingSignal,
+    shaftHz: 29.93,
+  })
   const rows = bySplit.flatMap(group => rowsOf(group, escalationBytes))
-  const curves = bySplit.filter(([first]) => first!.split !== shippedSplits.noise).map(curvesOf)
+  const curves = bySplit
+    .filter(([first]) => first!.split !== shippedSplits.noise)
+    .map(group => curvesOf(group, classes.length))
   const commissioning = uestcAsRecorded ? await commissioningResults(uestcAsRecorded) : []
   return {
     at: new Date(started).toISOString(),
@@ -127,24 +133,4 @@ async function shippedFolds(models: string, cwru: BearingData, uestc: BearingDat
     await abroad.dispose()
   }
   return { engines, folds }
-}
-
-/** Bytes of an escalation as an agent sends it; they depend on the window's length, not on what is in it. */
-function bytesOfEscalation(): number {
-  const { samples, rateHz } = bearingSignal
-  const wave = Float32Array.from({ length: samples }, (_, i) => Math.sin(i))
-  const at = new Date(0).toISOString()
-  const probabilities = [0.1, 0.2, 0.3, 0.4]
-  return encodePayload('escalation', {
-    v: 1,
-    id: '00000000-0000-4000-8000-000000000000',
-    at,
-    machine: 'machine-1',
-    reason: 'below-threshold',
-    deadline: at,
-    task: 'bearing-fault',
-    local: { label: 'ball', confidence: 0.4, probabilities, digest: `sha256:${'0'.repeat(64)}` },
-    window: encodeWindow({ samples: wave, shape: [samples], rateHz }),
-    shaftHz: 29.93,
-  }).byteLength
 }

@@ -17,8 +17,8 @@ import {
   spectrumChart,
 } from './charts.ts'
 import { alarms, methodNames, percent, whole, withInterval } from './figures.ts'
+import { figure, legend, matrix, page, section } from './page.ts'
 import { escaped } from './plot.ts'
-import { style } from './style.ts'
 
 /** The whole evaluation as one page that asks for nothing from outside. */
 export function htmlReport(evaluation: Evaluation): string {
@@ -34,14 +34,7 @@ export function htmlReport(evaluation: Evaluation): string {
     everyFigure(evaluation),
     method(evaluation),
   ]
-  return [
-    '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-    '<meta name="viewport" content="width=device-width, initial-scale=1">',
-    `<title>Faultline: bearing evaluation</title><style>${style}</style></head><body><main>`,
-    header(evaluation),
-    ...sections.filter(section => section !== ''),
-    '</main></body></html>\n',
-  ].join('\n')
+  return page('Faultline: bearing evaluation', header(evaluation), ...sections)
 }
 
 function header({ at, seconds, engines, backend, notes }: Evaluation): string {
@@ -52,19 +45,6 @@ function header({ at, seconds, engines, backend, notes }: Evaluation): string {
     ...notes.map(note => `<p class="lead">${escaped(note)}</p>`),
     '</header>',
   ].join('')
-}
-
-function section(title: string, lead: string, ...content: string[]): string {
-  return `<section><h2>${title}</h2><p class="lead">${lead}</p>${content.join('')}</section>`
-}
-
-function figure(caption: string, chart: string, className = ''): string {
-  return `<figure class="${className}">${chart}<figcaption>${escaped(caption)}</figcaption></figure>`
-}
-
-function legend(entries: readonly (readonly [string, string])[]): string {
-  const items = entries.map(([name, colour]) => `<li><i style="background:${colour}"></i>${escaped(name)}</li>`)
-  return `<ul class="legend">${items.join('')}</ul>`
 }
 
 const pairLegend = legend([
@@ -190,21 +170,6 @@ function confusion({ rows, classes }: Evaluation): string {
     return [`<h3>${escaped(name!)}</h3><div class="triple">${tables.join('')}</div>`]
   })
   return section('What is taken for what', 'Rows: what it was. Columns: what was said. Shares of each row.', ...groups)
-}
-
-function matrix(counts: readonly (readonly number[])[], classes: readonly string[]): string {
-  const head = `<tr><th></th>${classes.map(name => `<th>${escaped(name)}</th>`).join('')}</tr>`
-  const body = counts.map((row, truth) => {
-    const total = row.reduce((a, b) => a + b, 0)
-    const cells = row.map((count, answer) => {
-      const part = total > 0 ? count / total : 0
-      const hue = truth === answer ? '0, 158, 115' : '213, 94, 0'
-      const text = total > 0 ? percent(part, part > 0 && part < 0.1 ? 1 : 0) : ''
-      return `<td title="${count} of ${total}" style="background:rgba(${hue}, ${(0.75 * Math.sqrt(part)).toFixed(2)})">${text}</td>`
-    })
-    return `<tr><th>${escaped(classes[truth]!)}</th>${cells.join('')}</tr>`
-  })
-  return `<table class="matrix"><thead>${head}</thead><tbody>${body.join('')}</tbody></table>`
 }
 
 function reliability({ curves }: Evaluation): string {

@@ -1,5 +1,5 @@
+import { page, section } from '../report/page.ts'
 import { escaped, type Mark, plot } from '../report/plot.ts'
-import { style } from '../report/style.ts'
 import { BEST_FIXED, type TraceEvaluation } from './evaluation.ts'
 import { byCost, cellsOf, conditionsOf, headings } from './figures.ts'
 import { COURSE_POINTS } from './replay.ts'
@@ -21,10 +21,8 @@ export function traceReport(evaluation: TraceEvaluation): string {
   const names = [...options.policies, BEST_FIXED]
   const strokes = new Map(names.map((name, i) => [name, strokeOf(name, i)]))
   const prices = [...options.prices].sort((a, b) => a - b)
-  return [
-    '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-    '<meta name="viewport" content="width=device-width, initial-scale=1">',
-    `<title>Faultline: what if, ${escaped(trace)}</title><style>${style}</style></head><body><main>`,
+  return page(
+    `Faultline: what if, ${trace}`,
     `<header><p class="brand">Faultline</p><h1>What would a policy have cost?</h1><p class="lead">${escaped(conditionsOf(evaluation))}</p></header>`,
     section(
       'Cost',
@@ -46,8 +44,7 @@ export function traceReport(evaluation: TraceEvaluation): string {
       '<li>Brackets are 95 % intervals over the shuffles: they say how much order and lots matter, not how other data would come out.</li>',
       '<li>“Of best fixed” compares with a threshold that only hindsight knows. 1.000 is as good as that; below is better.</li></ul>',
     ),
-    '</main></body></html>\n',
-  ].join('\n')
+  )
 }
 
 function costChart({ figures }: TraceEvaluation, prices: readonly number[], strokes: Map<string, Stroke>): string {
@@ -111,11 +108,6 @@ function table(evaluation: TraceEvaluation, price: number): string {
   })
   const head = headings.map(name => `<th>${name}</th>`).join('')
   return `<div class="scroll"><table class="figures"><thead><tr>${head}</tr></thead><tbody>${body.join('')}</tbody></table></div>`
-}
-
-function section(title: string, lead: string, ...content: string[]): string {
-  const text = lead === '' ? '' : `<p class="lead">${lead}</p>`
-  return `<section><h2>${title}</h2>${text}${content.join('')}</section>`
 }
 
 function figure(chart: string): string {

@@ -138,7 +138,7 @@ test('rows count what was seen once', () => {
 })
 
 test('curves hold costs and the prices at which escalating pays', () => {
-  const { cost, calibrated, paysBetween, reliability } = curvesOf([answers()])
+  const { cost, calibrated, paysBetween, reliability } = curvesOf([answers()], 4)
   assert.deepEqual(calibrated, { x: 0.1667, y: 0.8333 })
   const at = (points: { x: number; y: number }[], price: number) => points.find(point => point.x === price)!.y
   assert.equal(at(cost.never, 0.3), 0.3333)
