@@ -1,3 +1,5 @@
+export { type AuditAccount, AuditLedger, type AuditLedgerState } from './audits/audit-ledger.ts'
+export { type AuditTarget, auditRateFor, auditsFor } from './audits/audit-rate.ts'
 export type { Bundle } from './bundle/bundle.ts'
 export {
   type BundleDescription,
@@ -52,13 +54,11 @@ export type {
   Decision,
   DecisionContext,
   DecisionToken,
-  ErrorCosts,
   Feedback,
   LocalResult,
   Policy,
   PolicyState,
 } from './policies/policy.ts'
-export { type Circumstances, checkPriceList, leastPrice, type Quote, quote } from './prices/price.ts'
 export { Random, type RandomState } from './random.ts'
 export * from './recordings/index.ts'
 export { type Bearing, type BearingGeometry, bearingOf, frequenciesHz, skf6205 } from './signal/bearing.ts'

@@ -50,6 +50,10 @@ export const errorCodes = {
   },
   ADDRESS_IN_USE: { title: 'A port is taken', remedy: 'Choose another port, or stop the program that holds it.' },
   // Models
+  AUDIT_STATE_INVALID: {
+    title: 'The kept account of audits cannot be restored',
+    remedy: 'Nothing to do: audits are counted anew.',
+  },
   BUNDLE_UNREADABLE: { title: 'A bundle cannot be read', remedy: 'Check the directory and its bundle.json.' },
   BUNDLE_INVALID: { title: 'A bundle description does not fit the format', remedy: 'The message names the field.' },
   BUNDLE_DIGEST_MISMATCH: {

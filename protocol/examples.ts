@@ -40,6 +40,7 @@ export const examples: {
       uptimeS: 936,
       counters: { windows: 5_480, accepted: 5_367, answered: 104, late: 3, rejected: 2, offline: 3, pending: 1 },
       audits: 9,
+      audited: [{ machine, audits: 9, silent: 8, missed: 0, wrong: 1, missedAtMost: 0.3123 }],
       revisions: 2,
       errors: 0,
       queues: { spool: 0, pending: 1 },

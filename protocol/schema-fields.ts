@@ -34,6 +34,7 @@ export function schemaFields(schema: JsonSchema, prefix = '', form?: string): Sc
 
 function nestedFields(field: JsonSchema, path: string, form?: string): SchemaField[] {
   if (field.properties) return schemaFields(field, `${path}.`, form)
+  if (field.anyOf) return field.anyOf.flatMap(one => nestedFields(one, path, form))
   if (field.oneOf) return field.oneOf.flatMap(one => schemaFields(one, `${path}.`, formOf(one, path)))
   if (field.items) return nestedFields(field.items, `${path}[]`, form)
   const values = field.additionalProperties

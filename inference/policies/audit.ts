@@ -5,8 +5,8 @@ import type { Decision, DecisionContext, Feedback, LocalResult, Policy, PolicySt
 import { checkState, randomState } from './state.ts'
 
 export interface AuditOptions {
-  /** Share of accepted windows that is escalated anyway, 0..1. */
-  rate: number
+  /** Share of accepted windows that is escalated anyway, 0..1; may be asked anew for every accepted window. */
+  rate: number | ((context: DecisionContext) => number)
   seed: number
 }
 
@@ -26,14 +26,15 @@ const auditData = z.strictObject({
  */
 export class AuditedPolicy implements Policy {
   readonly #inner: Policy
-  readonly #rate: number
+  readonly #rate: (context: DecisionContext) => number
   #random: Random
 
   /** Throws `CONFIG_INVALID` for a rate outside 0..1. */
   constructor(inner: Policy, { rate, seed }: AuditOptions) {
-    if (!(rate >= 0 && rate <= 1)) throw new FaultlineError('CONFIG_INVALID', `an audit rate is 0..1, not ${rate}`)
+    if (typeof rate === 'number' && !(rate >= 0 && rate <= 1))
+      throw new FaultlineError('CONFIG_INVALID', `an audit rate is 0..1, not ${rate}`)
     this.#inner = inner
-    this.#rate = rate
+    this.#rate = typeof rate === 'number' ? () => rate : rate
     this.#random = new Random(seed + AUDIT_STREAM)
   }
 
@@ -48,9 +49,10 @@ export class AuditedPolicy implements Policy {
   decide(local: LocalResult, context: DecisionContext): Decision {
     const decision = this.#inner.decide(local, context)
     if (decision.action === 'escalate') return decision
-    if (this.#random.uniform() >= this.#rate) return decision
-    const numbers = { ...decision.numbers, auditRate: this.#rate }
-    return { ...decision, action: 'escalate', reason: 'audit', numbers, explores: true }
+    const auditRate = this.#rate(context)
+    if (this.#random.uniform() >= auditRate) return decision
+    const numbers = { ...decision.numbers, auditRate }
+    return { ...decision, action: 'escalate', reason: 'audit', numbers }
   }
 
   learn(feedback: Feedback): void {

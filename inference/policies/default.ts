@@ -101,12 +101,11 @@ export class DefaultPolicy extends StatefulPolicy<Memory> {
     const token = this.token()
     if (1 - right > price) {
       const reason = objection === undefined ? 'cheaper-to-ask' : 'counters-ask'
-      const explores = objection === undefined && 1 - sigmoid(estimate.logit) <= price
-      return { action: 'escalate', reason, numbers, token, explores }
+      return { action: 'escalate', reason, numbers, token }
     }
     const checkRate = this.#checkRate(price)
     if (this.#random.uniform() < checkRate)
-      return { action: 'escalate', reason: 'checked', numbers: { ...numbers, checkRate }, token, explores: true }
+      return { action: 'escalate', reason: 'checked', numbers: { ...numbers, checkRate }, token }
     return {
       action: 'accept',
       reason: objection === undefined ? 'cheaper-to-accept' : 'counters-accept',

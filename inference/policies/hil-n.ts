@@ -68,8 +68,7 @@ export class HilNPolicy extends StatefulPolicy<Memory> {
       return { action: 'accept', reason: 'drawn-to-accept', numbers }
     }
     const reason = explored ? 'explored' : 'drawn-to-escalate'
-    const token = this.token({ explorationRate: explored ? rate : 0 })
-    return { action: 'escalate', reason, numbers, token, explores: explored && accepted }
+    return { action: 'escalate', reason, numbers, token: this.token({ explorationRate: explored ? rate : 0 }) }
   }
 
   protected study(feedback: Feedback): void {

@@ -1,6 +1,19 @@
 import { z } from 'zod'
 import { count, refusal, timestamp } from './common.ts'
 
+/** A rate, or a bound to be reached with as few audits as will do. */
+const auditRate = z.union([
+  z.number().min(0).max(1),
+  z.strictObject({
+    missedFaultsAtMost: z
+      .number()
+      .positive()
+      .max(0.5)
+      .describe('Share of the windows accepted as normal that may hide a fault, at 95 %'),
+    withinDays: z.number().positive().max(3_650).describe('Days until the audits of every machine are to say so'),
+  }),
+])
+
 /** What an operator may change while the agent runs. Everything is optional: what is absent stays as it is. */
 export const runtimeConfig = z.strictObject({
   policy: z
@@ -11,7 +24,7 @@ export const runtimeConfig = z.strictObject({
     .optional()
     .describe('Decides whether the local answer is accepted or the window escalated'),
   price: z.number().positive().max(1).optional().describe('Cost of one escalation, in wrong accepted answers (beta)'),
-  auditRate: z.number().min(0).max(1).optional().describe('Share of accepted windows escalated anyway'),
+  auditRate: auditRate.optional().describe('Share of accepted windows escalated anyway, or what it is to prove'),
   deadlineMs: z.int().positive().max(600_000).optional().describe('How long to wait for a verdict'),
   reporting: z
     .enum(['every', 'exception'])

@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { count, milliseconds, timestamp } from './common.ts'
+import { identifier } from '../identifiers.ts'
+import { count, milliseconds, probability, timestamp } from './common.ts'
 
 /** Mutually exclusive since the agent's start: windows = accepted + answered + late + rejected + offline + pending. */
 export const counters = z
@@ -22,6 +23,20 @@ export const health = z.strictObject({
   uptimeS: z.number().nonnegative().describe("Seconds since the agent's start"),
   counters: counters.describe('How the windows since the start ended; the parts sum to windows'),
   audits: count.describe('Escalations that the policy would have accepted, sent to measure what acceptance misses'),
+  audited: z
+    .array(
+      z.strictObject({
+        machine: identifier.describe('The machine'),
+        audits: count.describe('Audits that were answered'),
+        silent: count.describe('Of them, windows that had been accepted as normal'),
+        missed: count.describe('Of the silent ones, those in which the server sees a fault'),
+        wrong: count.describe('Of all, those that the server gives another label'),
+        missedAtMost: probability.describe('Share of the silent windows that hides a fault, at most, at 95 %'),
+      }),
+    )
+    .max(1_024)
+    .optional()
+    .describe('What answered audits found, per machine, with the local model in use; survives a restart'),
   revisions: count.describe('Verdicts that came after their deadline and revised an inference'),
   errors: count.describe('Messages and windows refused with a coded error'),
   overruns: count.optional().describe('Windows passed over because the one before was not done in time'),

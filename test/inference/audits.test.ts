@@ -67,3 +67,10 @@ test('an audit of HI-LCB teaches it, one of HIL-N does not', () => {
 test('an audit rate outside 0..1 is refused', () => {
   for (const rate of [-0.1, 1.1, Number.NaN]) assert.throws(() => audited(rate, 1), withCode('CONFIG_INVALID'))
 })
+
+test('a rate that changes is asked for at every accepted window, with its point', () => {
+  const rate = ({ point }: { point?: string }) => (point === 'a' ? 1 : 0)
+  const policy = new AuditedPolicy(make('never'), { rate, seed: 1 })
+  const at = (point: string) => policy.decide(answer(0.9, 0.1, 0), { ...context, point })
+  assert.deepEqual([at('a').reason, at('a').numbers.auditRate, at('b').action], ['audit', 1, 'accept'])
+})
