@@ -13,6 +13,7 @@ import {
   topicFilter,
 } from '@faultline/protocol'
 import { type DatabaseSync, MqttSession, type Service, version } from '@faultline/runtime'
+import { AuditKeeper } from './audit-keeper.ts'
 import { Commands } from './commands.ts'
 import { Configuration, type RuntimeSettings } from './configuration.ts'
 import { healthOf } from './health.ts'
@@ -46,6 +47,7 @@ interface Running {
   session: MqttSession
   flow: WindowFlow
   policy: PolicyKeeper
+  audits: AuditKeeper
   configuration: Configuration
   commands: Commands
   monitors: PointMonitor[]
@@ -78,9 +80,9 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   /** As published; the last one after a stop. Undefined before the start. */
   get health(): Health | undefined {
     if (!this.running) return this.finalHealth
-    const { startedAt, flow, spool, session } = this.running
+    const { startedAt, flow, audits, spool, session } = this.running
     const overruns = this.overruns - this.overrunsBefore
-    return healthOf({ startedAt, flow, spool, overruns, bytes: session.bytes, errors: this.errors })
+    return healthOf({ startedAt, flow, audits, spool, overruns, bytes: session.bytes, errors: this.errors })
   }
 
   /** What is in force and which revision set it; 0 is the file the agent started from. Undefined while stopped. */
@@ -107,7 +109,8 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     try {
       const settings = new Settings(database)
       const boot = settings.nextBoot()
-      const keeper = new PolicyKeeper({ states: new PolicyStates(database), model: classifier, seed, logger })
+      const audits = new AuditKeeper({ settings, model: classifier, points, logger })
+      const keeper = new PolicyKeeper({ states: new PolicyStates(database), model: classifier, audits, seed, logger })
       const { policy, price, auditRate, deadlineMs, reporting, summaryIntervalS, healthIntervalS } = this.options
       const configuration = new Configuration({
         initial: { policy, price, auditRate, deadlineMs, reporting, summaryIntervalS, healthIntervalS },
@@ -134,6 +137,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
           model: classifier,
           points,
           publisher: session,
+          audits,
           send: (address, payload) => outbox.send(address, payload),
           announce: (inference, { point, truth }) =>
             this.announce('inference', { address: { kind: 'inference', ...stem, point }, inference, truth }),
@@ -153,6 +157,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
         session,
         flow,
         policy: keeper,
+        audits,
         configuration,
         commands,
         monitors,

@@ -2,6 +2,7 @@ import {
   type Classifier,
   checkWindow,
   type Decision,
+  type DecisionContext,
   isValid,
   type LocalResult,
   type Policy,
@@ -41,7 +42,7 @@ export async function assess(
   window: Window,
   model: LocalModel,
   policy: Pick<Policy, 'decide'>,
-  price: number,
+  context: DecisionContext,
 ): Promise<Assessment> {
   checkWindow(window)
   const { classes } = model
@@ -56,7 +57,7 @@ export async function assess(
         classes,
       }
   const decision: Decision = valid
-    ? policy.decide(local, { price })
+    ? policy.decide(local, context)
     : { action: 'escalate', reason: 'invalid-output', numbers: {} }
   return { local, valid, decision, features: featuresOf(window, answer?.features) }
 }

@@ -1,19 +1,21 @@
 import { readFileSync } from 'node:fs'
 import type { Health } from '@faultline/protocol'
+import type { AuditKeeper } from './audit-keeper.ts'
 import type { Spool } from './spool.ts'
 import type { WindowFlow } from './window-flow.ts'
 
 export interface HealthParts {
   startedAt: number
   flow: WindowFlow
+  audits: AuditKeeper
   spool: Spool
   overruns: number
   bytes: { sent: number; received: number }
   errors: number
 }
 
-/** How the agent is doing. Everything counts from the agent's start. */
-export function healthOf({ startedAt, flow, spool, overruns, bytes, errors }: HealthParts): Health {
+/** How the agent is doing. Everything counts from the agent's start, except what audits found. */
+export function healthOf({ startedAt, flow, audits, spool, overruns, bytes, errors }: HealthParts): Health {
   const roundTripMs = flow.roundTrips.summary
   const temperatureC = processorTemperature()
   return {
@@ -21,6 +23,7 @@ export function healthOf({ startedAt, flow, spool, overruns, bytes, errors }: He
     uptimeS: Math.round((performance.now() - startedAt) / 100) / 10,
     counters: flow.counters.snapshot(),
     audits: flow.audits,
+    audited: audits.accounts,
     revisions: flow.revisions,
     errors,
     overruns,

@@ -3,6 +3,7 @@ import { AuditedPolicy, createPolicy, type Feedback, type Policy } from '@faultl
 import { toFaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import type { LocalModel } from './assessment.ts'
+import type { AuditKeeper } from './audit-keeper.ts'
 import type { RuntimeSettings } from './configuration.ts'
 import type { PolicyStateKey, PolicyStates } from './policy-states.ts'
 
@@ -11,6 +12,8 @@ export type PolicyChoice = Pick<RuntimeSettings, 'policy' | 'auditRate'>
 export interface PolicyKeeperOptions {
   states: PolicyStates
   model: LocalModel
+  /** Turns the audit rate of settings into that of a policy. */
+  audits: Pick<AuditKeeper, 'rate'>
   seed: number
   logger: Logger
   /** How long something learned may wait until it is saved. */
@@ -76,14 +79,14 @@ export class PolicyKeeper implements Decider {
   }
 
   private make({ policy, auditRate }: PolicyChoice): AuditedPolicy {
-    const { model, seed } = this.options
+    const { model, audits, seed } = this.options
     const description = model.bundle?.description
     const known = {
       digest: model.model.digest,
       normal: description?.normal,
       threshold: description?.calibration.threshold,
     }
-    return new AuditedPolicy(createPolicy(policy, known, seed), { rate: auditRate, seed })
+    return new AuditedPolicy(createPolicy(policy, known, seed), { rate: audits.rate(auditRate), seed })
   }
 
   /** Damaged or of another version of the software: learned anew, which costs escalations and nothing else. */

@@ -8,7 +8,8 @@ export interface ReportSink {
 
 /**
  * Which inferences of one point are published. `every`: all. `exception`: the first, those whose label, decision or
- * outcome differs from the last one published, and revisions; the others are counted in summaries.
+ * outcome differs from the last one published, revisions, and audits, which are counted one by one; the others are counted
+ * in summaries.
  */
 export class PointReporting {
   private readonly sink: ReportSink
@@ -28,7 +29,7 @@ export class PointReporting {
       return
     }
     const kind = `${inference.label} ${inference.decidedBy} ${inference.outcome}`
-    if (kind === this.lastPublished) this.tally.add(inference)
+    if (kind === this.lastPublished && inference.reason !== 'audit') this.tally.add(inference)
     else {
       this.lastPublished = kind
       this.sink.inference(inference)

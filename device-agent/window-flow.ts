@@ -8,6 +8,7 @@ import {
   type Verdict,
 } from '@faultline/protocol'
 import { assess, type LocalModel } from './assessment.ts'
+import type { AuditKeeper } from './audit-keeper.ts'
 import type { RuntimeSettings } from './configuration.ts'
 import { type Unsent, WindowCounters } from './counters.ts'
 import { Escalations, type Settlement } from './escalations.ts'
@@ -25,6 +26,8 @@ export interface WindowFlowOptions {
   model: LocalModel
   points: readonly AgentPoint[]
   publisher: Publisher
+  /** Told of every decision and of every verdict, once. */
+  audits: Pick<AuditKeeper, 'decided' | 'answered'>
   /** Where inferences and summaries go that are to be published. */
   send: (address: TopicAddress, payload: Buffer) => void
   /** Told of every inference, published or not. */
@@ -85,8 +88,13 @@ export class WindowFlow {
   async handle(point: AgentPoint, window: SourceWindow): Promise<void> {
     const { model, publisher } = this.options
     const { price } = this.rules.settings
-    const assessment = await assess(window.window, model, this.rules.policy, price)
+    const assessment = await assess(window.window, model, this.rules.policy, {
+      price,
+      point: point.point,
+      at: window.at.getTime(),
+    })
     const record = recordOf(window, point, assessment, model, price)
+    this.options.audits.decided(record)
     if (assessment.decision.action === 'accept') {
       this.bytes.avoided += this.bytesToEscalate(record, window)
       this.conclude(record, 'accepted')
@@ -146,8 +154,10 @@ export class WindowFlow {
     this.learn(record, verdict, afterMs)
   }
 
-  private learn({ assessment, price }: WindowRecord, verdict: AnsweredVerdict, afterMs: number): void {
+  private learn(record: WindowRecord, verdict: AnsweredVerdict, afterMs: number): void {
     this.roundTrips.add(afterMs)
+    this.options.audits.answered(record, verdict)
+    const { assessment, price } = record
     // An invalid answer was not the policy's decision, and its confidence is no number to learn from.
     if (!assessment.valid) return
     const { local, decision } = assessment

@@ -14,12 +14,12 @@ test('a window that the model cannot judge is escalated and never called normal'
   t.after(() => model.dispose())
   const simulator = new BearingSimulator({ rateHz: 12_000, shaftHz: 29, fault: 'outer-race', seed: 1 })
   const window = { samples: simulator.next(512), shape: [512], rateHz: 12_000 }
-  const { local, valid, decision, features } = await assess(window, model, eager, 0.2)
+  const { local, valid, decision, features } = await assess(window, model, eager, { price: 0.2 })
   assert.equal(valid, false)
   assert.equal(local.label, 'unknown')
   assert.deepEqual([decision.action, decision.reason], ['escalate', 'invalid-output'])
   assert.ok(features.rms! > 0)
-  const known = await assess({ ...window, shaftHz: simulator.shaftHz }, model, eager, 0.2)
+  const known = await assess({ ...window, shaftHz: simulator.shaftHz }, model, eager, { price: 0.2 })
   assert.deepEqual([known.valid, known.decision.action], [true, 'accept'])
 })
 
@@ -36,5 +36,5 @@ test('a window that is none is refused before any model sees it', async () => {
     { ...window, shape: [window.samples.length - 1] },
     { ...window, shaftHz: Number.NaN },
   ]
-  for (const bad of none) await assert.rejects(assess(bad, model, eager, 0.2), invalid)
+  for (const bad of none) await assert.rejects(assess(bad, model, eager, { price: 0.2 }), invalid)
 })

@@ -32,6 +32,7 @@ async function storage(t: TestContext) {
     new PolicyKeeper({
       states: new PolicyStates(database),
       model: { ...tinyLocalModel, model: { ...tinyLocalModel.model, digest: digest(model) } },
+      audits: { rate: () => 0 },
       seed: 1,
       logger: createLogger('test', { file: log }),
     })

@@ -53,6 +53,7 @@ function startFlow(
       model,
       points: [point],
       publisher: { online: true, publishRaw },
+      audits: { decided: () => {}, answered: () => {} },
       send: (address, payload) => sent.push({ address, payload }),
       announce: inference => inferences.push(inference),
       failed: error => failures.push(error),
