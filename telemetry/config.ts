@@ -33,6 +33,11 @@ export const recorderConfig = z.strictObject({
     })
     .describe('How the broker is reached'),
   store: storeSettings.describe('Where points are kept'),
+  normal: z
+    .string()
+    .min(1)
+    .default('normal')
+    .describe('The class that means nothing is wrong, for the account of audits'),
   batch: z
     .strictObject({
       maxPoints: z.int().min(1).max(5_000).default(500).describe('Points in one write'),

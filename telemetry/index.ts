@@ -2,6 +2,8 @@ export { createStore, recorderConfig, type StoreSettings, storeSettings } from '
 export { type Measurement, measurements } from './point.ts'
 export { Recorder, type RecorderOptions } from './recorder.ts'
 export type {
+  AuditQuery,
+  AuditRow,
   CountQuery,
   CountRow,
   CountTag,

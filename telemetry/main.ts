@@ -17,11 +17,11 @@ const program = createProgram('npm run recorder --', 'Writes what the fleet publ
   .action(run)
 
 async function run(flags: { config?: string }): Promise<void> {
-  const { broker, store: settings, batch, capacity } = await loadConfig(recorderConfig, flags.config)
+  const { broker, store: settings, normal, batch, capacity } = await loadConfig(recorderConfig, flags.config)
   const identity = recorderIdentity(broker.identity)
   const store = createStore(settings)
   const logger = createLogger('recorder')
-  const recorder = new Recorder({ broker: { ...broker, identity }, store, logger, batch, capacity })
+  const recorder = new Recorder({ broker: { ...broker, identity }, store, logger, normal, batch, capacity })
   await runService(new ServiceGroup([store, recorder]))
   logger.info(recorder.counts, 'recorder stopped')
 }

@@ -4,6 +4,7 @@ import {
   type ConfigReported,
   type DeviceState,
   FaultlineError,
+  findingOf,
   type Health,
   type Inference,
   isRejected,
@@ -31,6 +32,29 @@ export function pointOf(message: Message, receivedAt: number): TelemetryPoint | 
     throw new FaultlineError('MESSAGE_INVALID', `${message.kind}: its time is not between 1970 and 2199`)
   }
   return point
+}
+
+/**
+ * The record of an answered audit, besides that of its window; undefined for every other message. `normal` is the class
+ * that means nothing is wrong. Dated and told apart by the window, so that a second delivery is no second audit.
+ */
+export function auditPointOf(message: Message, normal: string): TelemetryPoint | undefined {
+  const found = message.kind === 'inference' ? findingOf(message.payload, normal) : undefined
+  if (message.kind !== 'inference' || !found) return undefined
+  const { site, device, point } = message.address
+  const { at, machine, local, server } = message.payload
+  return storablePoint({
+    measurement: 'audit',
+    tags: { site, device, point, machine, audited: local.model.digest, finding: found.finding },
+    fields: {
+      id: found.window,
+      localLabel: local.label,
+      serverLabel: server?.label,
+      serverDigest: server?.model.digest,
+    },
+    time: Date.parse(at),
+    offset: offsetOf(found.window),
+  })
 }
 
 function convert(message: Message, receivedAt: number): TelemetryPoint | undefined {
@@ -198,15 +222,27 @@ function commandResultPoint({ site, device }: Place, payload: CommandResult): Te
 }
 
 function configReportedPoint({ site, device }: Place, payload: ConfigReported): TelemetryPoint {
-  const { policy, ...settings } = payload.config
+  const { policy, auditRate, ...settings } = payload.config
   return storablePoint({
     measurement: 'config_reported',
     tags: { site, device, status: payload.status },
-    fields: { desiredRevision: payload.revision, errorCode: payload.error?.code, policy: policy?.name, ...settings },
+    fields: {
+      desiredRevision: payload.revision,
+      errorCode: payload.error?.code,
+      policy: policy?.name,
+      ...auditFields(auditRate),
+      ...settings,
+    },
     time: Date.parse(payload.at),
     offset: offsetOf(String(payload.revision)),
   })
 }
+
+/** A fixed rate, or what the rate is to prove: InfluxDB has one type for a field. */
+const auditFields = (setting: ConfigReported['config']['auditRate']) =>
+  typeof setting === 'object'
+    ? { auditMissedAtMost: setting.missedFaultsAtMost, auditWithinDays: setting.withinDays }
+    : { auditRate: setting }
 
 function alarmPoint(payload: Alarm): TelemetryPoint {
   const { site, machine, fault, state } = payload

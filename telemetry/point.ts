@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 /** The kinds of record; `docs/reference/telemetry.md` lists the tags, fields and units of each. */
 export const measurements = [
   'alarm',
+  'audit',
   'command_result',
   'config_reported',
   'health',
@@ -18,9 +19,11 @@ export type Measurement = (typeof measurements)[number]
 /** Every name that may be a tag. No field has one of these names: InfluxDB would let the two shadow each other. */
 export const tagNames = [
   'agent',
+  'audited',
   'decidedBy',
   'device',
   'fault',
+  'finding',
   'label',
   'machine',
   'online',

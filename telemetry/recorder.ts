@@ -1,6 +1,6 @@
 import { accessRules, type Identity, type Message, topicOf } from '@faultline/protocol'
 import { type Logger, MqttSession, type Service } from '@faultline/runtime'
-import { pointOf } from './measurements.ts'
+import { auditPointOf, pointOf } from './measurements.ts'
 import type { TelemetryStore } from './store.ts'
 import { WriteQueue, type WriteQueueOptions } from './write-queue.ts'
 
@@ -9,6 +9,8 @@ export interface RecorderOptions {
   /** Started and stopped by whoever made it, who may read from it too. */
   store: TelemetryStore
   logger: Logger
+  /** The class that means nothing is wrong; `normal` when absent. */
+  normal?: string
   batch?: WriteQueueOptions['batch']
   capacity?: number
   backOff?: { initialMs: number; maximumMs: number }
@@ -23,11 +25,13 @@ const maxRemembered = 10_000
 export class Recorder implements Service {
   private readonly queue: WriteQueue
   private readonly session: MqttSession
+  private readonly normal: string
   private refused = 0
   /** When each verdict was first seen, so that a second delivery of it is the same point. */
   private readonly firstSeen = new Map<string, number>()
 
-  constructor({ broker, store, logger, batch, capacity, backOff }: RecorderOptions) {
+  constructor({ broker, store, logger, normal = 'normal', batch, capacity, backOff }: RecorderOptions) {
+    this.normal = normal
     this.queue = new WriteQueue({ store, logger, batch, capacity, backOff })
     this.session = new MqttSession({
       ...broker,
@@ -63,8 +67,9 @@ export class Recorder implements Service {
   }
 
   private record(message: Message): void {
-    const point = pointOf(message, this.receptionTime(message))
-    if (point) this.queue.add(point)
+    for (const point of [pointOf(message, this.receptionTime(message)), auditPointOf(message, this.normal)]) {
+      if (point) this.queue.add(point)
+    }
   }
 
   private receptionTime(message: Message): number {

@@ -1,4 +1,11 @@
-import { FaultlineError } from '@faultline/protocol'
+import {
+  type AuditCounts,
+  auditFindings,
+  FaultlineError,
+  missedAtMost,
+  noAudits,
+  withFinding,
+} from '@faultline/protocol'
 import type { Service } from '@faultline/runtime'
 import { type FieldValue, fieldsNamed, type Measurement, type TelemetryPoint } from './point.ts'
 
@@ -17,6 +24,11 @@ export interface TelemetryStore extends Service {
   inferences(query?: InferenceQuery): Promise<InferenceRow[]>
   /** Windows counted by tags, in the order of the tags' values. A revision is not another window: it is left out. */
   counts(query: CountQuery): Promise<CountRow[]>
+  /**
+   * What answered audits found, by site, machine and local model, in that order. A window whose verdict came late counts
+   * as one whose verdict came in time.
+   */
+  audits(query?: AuditQuery): Promise<AuditRow[]>
   /** A numeric field over time: one bucket per `every` ms in which something was recorded, oldest first. */
   series(query: SeriesQuery): Promise<SeriesBucket[]>
 }
@@ -41,6 +53,20 @@ export interface CountQuery extends Place {
 }
 
 export type CountRow = Partial<Record<CountTag, string>> & { count: number }
+
+export interface AuditQuery extends Place {
+  since?: number
+  until?: number
+}
+
+export interface AuditRow extends AuditCounts {
+  site: string
+  machine: string
+  /** Digest of the local model whose answers were audited. */
+  model: string
+  /** At most this share of the windows accepted as normal hides a fault, at 95 %. */
+  missedAtMost: number
+}
 
 export interface SeriesQuery extends Place {
   measurement: Measurement
@@ -146,6 +172,20 @@ export function sortCounts(rows: CountRow[], groupBy: readonly CountTag[]): Coun
     }
     return 0
   })
+}
+
+/** The accounts that counted audits add up to. */
+export function auditRows(counted: readonly { tags: TelemetryPoint['tags']; count: number }[]): AuditRow[] {
+  const accounts = new Map<string, AuditRow>()
+  for (const { tags, count } of counted) {
+    const finding = auditFindings.find(name => name === tags.finding)
+    if (!finding) continue
+    const { site = '', machine = '', audited: model = '' } = tags
+    const key = [site, machine, model].join('\n')
+    const counts = withFinding(accounts.get(key) ?? noAudits, finding, count)
+    accounts.set(key, { site, machine, model, ...counts, missedAtMost: missedAtMost(counts) })
+  }
+  return [...accounts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row)
 }
 
 /** The row of a stored inference. */

@@ -2,6 +2,9 @@ import { FaultlineError } from '@faultline/protocol'
 import { InfluxDB } from 'influx'
 import { storablePoint, type TelemetryPoint, tagNames } from '../point.ts'
 import {
+  type AuditQuery,
+  type AuditRow,
+  auditRows,
   type CountQuery,
   type CountRow,
   checkGroupBy,
@@ -111,6 +114,15 @@ export class InfluxStore implements TelemetryStore {
       count: Number(row.count),
     }))
     return sortCounts(counts, groupBy)
+  }
+
+  async audits(query: AuditQuery = {}): Promise<AuditRow[]> {
+    const { where, placeholders } = conditions(query)
+    const rows = await this.query(
+      `SELECT count("id") AS "count" FROM "audit" WHERE ${where} GROUP BY "site", "machine", "audited", "finding"`,
+      placeholders,
+    )
+    return auditRows(rows.map(row => ({ tags: pointOfRow(row).tags, count: Number(row.count) })))
   }
 
   async series(query: SeriesQuery): Promise<SeriesBucket[]> {

@@ -2,6 +2,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type DatabaseSync, inTransaction, openDatabase, type StatementSync } from '@faultline/runtime'
 import { storablePoint, type TelemetryPoint } from '../point.ts'
 import {
+  type AuditQuery,
+  type AuditRow,
+  auditRows,
   type CountQuery,
   type CountRow,
   checkGroupBy,
@@ -132,6 +135,17 @@ export class SqliteStore implements TelemetryStore {
           WHERE ${where} AND tags ->> '$.revision' = 'no' GROUP BY series.id`,
       ).all(...parameters) as { tags: string; count: number }[]
       return sortCounts(sumByTags(rows, groupBy), groupBy)
+    })
+  }
+
+  async audits(query: AuditQuery = {}): Promise<AuditRow[]> {
+    return this.request(() => {
+      const { where, parameters } = conditions('audit', query)
+      const rows = this.prepare(
+        `SELECT tags, count(*) AS count FROM points JOIN series ON series.id = points.series
+          WHERE ${where} GROUP BY series.id`,
+      ).all(...parameters) as { tags: string; count: number }[]
+      return auditRows(rows.map(({ tags, count }) => ({ tags: JSON.parse(tags), count })))
     })
   }
 

@@ -1,11 +1,21 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
-import { type DeviceState, FaultlineError, topicKinds } from '@faultline/protocol'
+import { type DeviceState, FaultlineError, type Inference, topicKinds } from '@faultline/protocol'
 import fc from 'fast-check'
-import { pointOf } from '../../telemetry/measurements.ts'
+import { auditPointOf, pointOf } from '../../telemetry/measurements.ts'
 import { measurements, tagNames } from '../../telemetry/point.ts'
-import { inference, inferencePoint, iso, messageOf, noon, recordedKinds, samplePoint, samples } from './messages.ts'
+import {
+  inference,
+  inferencePoint,
+  iso,
+  messageOf,
+  model,
+  noon,
+  recordedKinds,
+  samplePoint,
+  samples,
+} from './messages.ts'
 
 test('an inference becomes a point with few-valued tags, and ids and numbers as fields', () => {
   const { id } = samples.inference
@@ -52,7 +62,8 @@ test('an inference becomes a point with few-valued tags, and ids and numbers as 
 test('every kind but escalations and what is asked of devices is recorded, each under its own measurement', () => {
   const notRecorded = ['escalation', 'command', 'config-desired']
   assert.deepEqual([...recordedKinds, ...notRecorded].sort(), [...topicKinds].sort())
-  assert.deepEqual(recordedKinds.map(kind => samplePoint(kind).measurement).sort(), [...measurements].sort())
+  const ownMeasurement = measurements.filter(name => name !== 'audit')
+  assert.deepEqual(recordedKinds.map(kind => samplePoint(kind).measurement).sort(), [...ownMeasurement].sort())
   assert.equal(pointOf(messageOf('command', { id: 'c', name: 'capture', args: {} }), noon), undefined)
   assert.equal(pointOf(messageOf('config-desired', { revision: 1, config: {} }), noon), undefined)
 })
@@ -111,6 +122,39 @@ test('a time no store can keep is refused', () => {
   }
 })
 
+const server = { label: 'ball', confidence: 0.97, model: { ...model, name: 'bearings-server' }, agent: 'server-1' }
+const audit = (changes: Partial<Inference> = {}, normal = 'normal') =>
+  auditPointOf(messageOf('inference', inference({ reason: 'audit', outcome: 'answered', server, ...changes })), normal)
+
+test('an answered audit has a record of what was found, one that nobody answered has none', () => {
+  assert.deepEqual(
+    { ...audit({ id: 'w' }), offset: 0 },
+    {
+      measurement: 'audit',
+      tags: {
+        site: 'plant-a',
+        device: 'press-3',
+        point: 'motor-de',
+        machine: 'press-3',
+        audited: model.digest,
+        finding: 'missed-fault',
+      },
+      fields: { id: 'w', localLabel: 'normal', serverLabel: 'ball', serverDigest: model.digest },
+      time: noon,
+      offset: 0,
+    },
+  )
+  assert.equal(audit({ server: { ...server, label: 'normal' } })?.tags.finding, 'normal-confirmed')
+  assert.equal(audit({}, 'sound')?.tags.finding, 'misnamed')
+  assert.equal(audit({ outcome: 'late', server: undefined }), undefined)
+  assert.equal(audit({ reason: 'below-threshold' }), undefined)
+  assert.equal(auditPointOf(messageOf('summary', samples.summary), 'normal'), undefined)
+})
+
+test('a verdict that came late is the same audit as one in time', () => {
+  assert.deepEqual(audit({ id: 'w' }), audit({ id: 'later', revises: 'w', outcome: 'late' }))
+})
+
 test('whatever text and names a device sends, a point stays writable', () => {
   fc.assert(
     fc.property(
@@ -141,8 +185,7 @@ test('a device cannot fill the store with field names', () => {
 test('the reference names every measurement with each of its tags and fields', async () => {
   const text = await readFile(new URL('../../docs/reference/telemetry.md', import.meta.url), 'utf8')
   const sections = new Map(text.split(/^### /m).map(section => [section.split('\n')[0]?.replaceAll('`', ''), section]))
-  for (const kind of recordedKinds) {
-    const { measurement, tags, fields } = samplePoint(kind)
+  for (const { measurement, tags, fields } of [...recordedKinds.map(samplePoint), audit()!]) {
     const section = sections.get(measurement)
     assert.ok(section, `${measurement} has no section`)
     const names = [...Object.keys(tags), ...Object.keys(fields)].map(name =>

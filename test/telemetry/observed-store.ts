@@ -25,6 +25,7 @@ export class ObservedStore extends EventEmitter<Events> implements TelemetryStor
   stop = (): Promise<void> => this.store.stop()
   inferences: TelemetryStore['inferences'] = query => this.store.inferences(query)
   counts: TelemetryStore['counts'] = query => this.store.counts(query)
+  audits: TelemetryStore['audits'] = query => this.store.audits(query)
   series: TelemetryStore['series'] = query => this.store.series(query)
 
   async write(points: readonly TelemetryPoint[]): Promise<void> {

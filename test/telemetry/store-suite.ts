@@ -1,10 +1,22 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import type { Inference } from '@faultline/protocol'
+import { type Inference, missedAtMost } from '@faultline/protocol'
+import { auditPointOf } from '../../telemetry/measurements.ts'
 import type { TelemetryPoint } from '../../telemetry/point.ts'
 import type { CountTag, TelemetryStore } from '../../telemetry/store.ts'
 import { StoreError } from '../../telemetry/store.ts'
-import { inference, inferencePoint, iso, noon, place, recordedKinds, samplePoint, samples } from './messages.ts'
+import {
+  inference,
+  inferencePoint,
+  iso,
+  messageOf,
+  model,
+  noon,
+  place,
+  recordedKinds,
+  samplePoint,
+  samples,
+} from './messages.ts'
 
 export interface StoreSuiteOptions {
   /** The reason to skip, or false. */
@@ -123,6 +135,38 @@ export function testStore(name: string, { skip, open }: StoreSuiteOptions): void
       },
     )
   }
+
+  check('audits add up per machine and local model, each window once, within the time asked for', async store => {
+    const audit = (id: string, verdict: string, changes: Partial<Inference> = {}) =>
+      auditPointOf(
+        messageOf('inference', {
+          ...inference({ id, reason: 'audit', outcome: 'answered', ...changes }),
+          server: { label: verdict, confidence: 0.9, model, agent: 'server-1' },
+        }),
+        'normal',
+      )!
+    const ball = { label: 'ball', confidence: 0.9, model }
+    const points = [
+      audit('a', 'normal'),
+      audit('b', 'ball', { at: at(1) }),
+      audit('c', 'ball', { local: ball, at: at(2) }),
+      audit('d', 'normal', { local: ball, at: at(3) }),
+      audit('late', 'normal', { revises: 'e', outcome: 'late', at: at(4) }),
+      audit('f', 'normal', { machine: 'press-4' }),
+      audit('g', 'normal', { local: { ...ball, label: 'normal', model: { ...model, digest: 'sha256:fedcba987654' } } }),
+    ]
+    await store.write(points)
+    await store.write(points.toReversed())
+    const row = { site: 'plant-a', machine: 'press-3', model: model.digest }
+    const one = { audits: 1, silent: 1, missed: 0, wrong: 0, missedAtMost: missedAtMost({ missed: 0, silent: 1 }) }
+    assert.deepEqual(await store.audits(), [
+      { ...row, audits: 5, silent: 3, missed: 1, wrong: 2, missedAtMost: missedAtMost({ missed: 1, silent: 3 }) },
+      { ...row, model: 'sha256:fedcba987654', ...one },
+      { ...row, machine: 'press-4', ...one },
+    ])
+    assert.deepEqual(await store.audits({ machine: 'press-3', since: noon + 4, until: noon + 5 }), [{ ...row, ...one }])
+    assert.deepEqual(await store.audits({ site: 'plant-b' }), [])
+  })
 
   check('inferences come newest first, at most as many as asked for', async store => {
     const ids = Array.from({ length: 30 }, (_, i) => `window-${i}`)
