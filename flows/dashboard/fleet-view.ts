@@ -1,4 +1,4 @@
-import type { Alarm, Health, Message, TopicAddress } from '@faultline/protocol'
+import { type Alarm, type Health, type Message, missedAtMost, type TopicAddress } from '@faultline/protocol'
 import { isActive } from '../alarms/lifecycle.ts'
 import { RecentMap } from '../recent-map.ts'
 import { MachineRecord } from './machine-record.ts'
@@ -19,6 +19,11 @@ export interface MachineRow {
   windows: number
   /** Share of the windows seen that went up to a server; null before the first. */
   escalatedShare: number | null
+  /**
+   * What audits found among the windows accepted as normal, and the share of these that hides a fault, at most, at 95 %;
+   * null before the first answered one.
+   */
+  audits: { silent: number; missed: number; missedAtMost: number } | null
   /** See `MachineRecord.history`. */
   history: string
 }
@@ -141,8 +146,19 @@ export class FleetView {
       source: spokesman ? `${spokesman.device}/${spokesman.point}` : null,
       windows,
       escalatedShare: windows > 0 ? escalated / windows : null,
+      audits: this.auditsOf(record),
       history,
     }
+  }
+
+  /** Of all devices that watch the machine. */
+  private auditsOf({ site, machine, devices }: MachineRecord): MachineRow['audits'] {
+    const accounts = [...devices].flatMap(
+      device => this.devices.get(`${site}/${device}`)?.health?.audited?.find(each => each.machine === machine) ?? [],
+    )
+    const silent = accounts.reduce((sum, account) => sum + account.silent, 0)
+    const missed = accounts.reduce((sum, account) => sum + account.missed, 0)
+    return silent > 0 ? { silent, missed, missedAtMost: missedAtMost({ silent, missed }) } : null
   }
 
   private statusOf({ site, devices, spokesman }: MachineRecord, faults: readonly string[]): MachineStatus {

@@ -62,6 +62,13 @@ test('the dashboard shows machines and alarms as they come', {
     await page.getByText('25 %').waitFor()
   })
 
+  await t.test('what audits rule out is shown beside it', async () => {
+    const audited = [{ machine: 'press-1', audits: 60, silent: 59, missed: 0, wrong: 1, missedAtMost: 0.049504 }]
+    const address = { kind: 'health', site: 'plant-a', device: 'pi-1' } as const
+    await device.publish(address, { ...health(200, 50), audited })
+    await row.getByText('missed ≤ 5.0 %').waitFor()
+  })
+
   await t.test('its button acknowledges the alarm', async () => {
     await page.getByRole('button', { name: 'Acknowledge' }).click()
     const alarm = await clients.alarm(({ state }) => state === 'acknowledged')

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FleetView } from '@faultline/flows'
-import type { Inference, Message } from '@faultline/protocol'
+import { type Health, type Inference, type Message, missedAtMost } from '@faultline/protocol'
 import { alarmOf, deviceState, health, inference, serverState } from './fixtures.ts'
 
 const now = new Date('2026-01-01T12:00:00.000Z')
@@ -196,6 +196,37 @@ test('what was cleared is gone: an alarm, a device, a server, and a machine noth
   const { devices, servers } = view.snapshot(now).totals
   assert.deepEqual([devices.known, servers.known], [0, 0])
   assert.deepEqual(shown(), ['press-1 offline'])
+})
+
+test('what audits found is shown per machine, of all devices that watch it, and nothing before the first', () => {
+  const report = (device: string, ...audited: Health['audited'] & {}): Message => ({
+    kind: 'health',
+    address: { kind: 'health', site: 'plant-a', device },
+    payload: { ...health(10, 1), audited },
+  })
+  const of = (machine: string, silent: number, missed: number) => ({
+    machine,
+    audits: silent + 3,
+    silent,
+    missed,
+    wrong: missed + 1,
+    missedAtMost: missedAtMost({ silent, missed }),
+  })
+  const { machines } = viewOf(
+    state('pi-1', 'press-1'),
+    state('pi-2', 'press-1'),
+    state('pi-3', 'press-2'),
+    report('pi-1', of('press-1', 40, 1), of('press-2', 7, 0)),
+    report('pi-2', of('press-1', 19, 0)),
+    report('pi-3', of('press-2', 0, 0)),
+  )
+  assert.deepEqual(
+    machines.map(({ machine, audits }) => ({ machine, audits })),
+    [
+      { machine: 'press-1', audits: { silent: 59, missed: 1, missedAtMost: missedAtMost({ silent: 59, missed: 1 }) } },
+      { machine: 'press-2', audits: null },
+    ],
+  )
 })
 
 test('ten thousand machines are known: the one silent longest goes, one with an alarm stays', () => {
