@@ -54,11 +54,13 @@ export type {
   Decision,
   DecisionContext,
   DecisionToken,
+  ErrorCosts,
   Feedback,
   LocalResult,
   Policy,
   PolicyState,
 } from './policies/policy.ts'
+export { type Circumstances, checkPriceList, leastPrice, type Quote, quote } from './prices/price.ts'
 export { Random, type RandomState } from './random.ts'
 export * from './recordings/index.ts'
 export { type Bearing, type BearingGeometry, bearingOf, frequenciesHz, skf6205 } from './signal/bearing.ts'

@@ -13,6 +13,12 @@ export class AccuracyBounds {
     if (isRight) this.right[bin]!++
   }
 
+  /** Share of right answers in a bin; 1 where nobody asked: nothing speaks against them yet. */
+  share(bin: number): number {
+    const asked = this.asked[bin]!
+    return asked === 0 ? 1 : this.right[bin]! / asked
+  }
+
   /** Lower bound of a bin's accuracy, C / N - sqrt(spread / N), with spread = alpha ln t; -Infinity where nobody asked. */
   lower(bin: number, spread: number): number {
     const asked = this.asked[bin]!

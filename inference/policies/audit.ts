@@ -52,7 +52,7 @@ export class AuditedPolicy implements Policy {
     const auditRate = this.#rate(context)
     if (this.#random.uniform() >= auditRate) return decision
     const numbers = { ...decision.numbers, auditRate }
-    return { ...decision, action: 'escalate', reason: 'audit', numbers }
+    return { ...decision, action: 'escalate', reason: 'audit', numbers, explores: true }
   }
 
   learn(feedback: Feedback): void {

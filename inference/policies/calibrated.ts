@@ -1,20 +1,11 @@
 import { z } from 'zod'
 import { factory, required } from './factory.ts'
-import type { Decision, DecisionContext, LocalResult } from './policy.ts'
+import type { Decision, DecisionContext, ErrorCosts, LocalResult } from './policy.ts'
 import { StatelessPolicy } from './stateless.ts'
 
-/** What wrong accepted answers cost, in the unit of the price. */
-export interface ErrorCosts {
-  /** A fault accepted as normal (dFN). */
-  missedFault: number
-  /** Normal accepted as a fault (dFP). */
-  falseAlarm: number
-  /** A fault accepted under another fault's name. */
-  wrongFault: number
-}
-
 export interface CalibratedOptions {
-  costs: ErrorCosts
+  /** Those that are given stand; the others come from the price list, and are 1 without one. */
+  costs: Partial<ErrorCosts>
   /** The class that means nothing is wrong. Not needed where all errors cost 1. */
   normal?: string
   model?: string
@@ -33,6 +24,8 @@ export function twoThresholds(
   return { lower: falseAlarm / both, upper: falseAlarm / both }
 }
 
+const alike: ErrorCosts = { missedFault: 1, falseAlarm: 1, wrongFault: 1 }
+
 /**
  * Accepts when the answer costs no more than asking, if the probabilities are true: with all errors costing 1, when
  * 1 - p1 <= price. With two classes and costs of their own this is `twoThresholds`, except that an answer is never
@@ -40,7 +33,7 @@ export function twoThresholds(
  */
 export class CalibratedPolicy extends StatelessPolicy {
   readonly name = 'calibrated'
-  readonly #costs: ErrorCosts
+  readonly #costs: Partial<ErrorCosts>
   readonly #normal: string | undefined
 
   constructor({ costs, normal, model }: CalibratedOptions) {
@@ -49,8 +42,8 @@ export class CalibratedPolicy extends StatelessPolicy {
     this.#normal = normal
   }
 
-  protected judge(local: LocalResult, { price }: DecisionContext): Decision {
-    const expectedCost = this.#expectedCost(local)
+  protected judge(local: LocalResult, { price, costs }: DecisionContext): Decision {
+    const expectedCost = this.#expectedCost(local, { ...alike, ...costs, ...this.#costs })
     const numbers = { score: local.confidence, expectedCost, price }
     return expectedCost > price
       ? { action: 'escalate', reason: 'cheaper-to-ask', numbers }
@@ -58,17 +51,18 @@ export class CalibratedPolicy extends StatelessPolicy {
   }
 
   /** What accepting costs on average, over the classes it could really be. */
-  #expectedCost({ label, confidence, probabilities, classes }: LocalResult): number {
-    const { missedFault, falseAlarm, wrongFault } = this.#costs
+  #expectedCost({ label, confidence, probabilities, classes }: LocalResult, costs: ErrorCosts): number {
+    const { missedFault, falseAlarm, wrongFault } = costs
     const other = Math.max(0, 1 - confidence)
-    if (this.#normal === undefined) return wrongFault * other
+    // Nobody can tell which mistake it would be, so it is taken for the dearest.
+    if (this.#normal === undefined) return Math.max(missedFault, falseAlarm, wrongFault) * other
     if (label === this.#normal) return missedFault * other
     const normal = probabilities[classes.indexOf(this.#normal)] ?? 0
     return falseAlarm * normal + wrongFault * Math.max(0, other - normal)
   }
 }
 
-const cost = z.number().positive().default(1)
+const cost = z.number().positive().optional()
 
 export const createCalibrated = factory(
   'calibrated',
@@ -78,12 +72,17 @@ export const createCalibrated = factory(
     wrongFault: cost,
     normal: z.string().optional(),
   }),
-  ({ normal = undefined, ...costs }, model) => {
-    const alike = costs.missedFault === costs.wrongFault && costs.falseAlarm === costs.wrongFault
+  ({ normal, missedFault, falseAlarm, wrongFault }, model) => {
+    const given = {
+      ...(missedFault !== undefined && { missedFault }),
+      ...(falseAlarm !== undefined && { falseAlarm }),
+      ...(wrongFault !== undefined && { wrongFault }),
+    }
+    const differ = new Set(Object.values({ ...alike, ...given })).size > 1
     const known = normal ?? model.normal
     return new CalibratedPolicy({
-      costs,
-      normal: alike ? known : required('calibrated', 'the normal class', known),
+      costs: given,
+      normal: differ ? required('calibrated', 'the normal class', known) : known,
       model: model.digest,
     })
   },

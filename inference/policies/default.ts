@@ -101,11 +101,12 @@ export class DefaultPolicy extends StatefulPolicy<Memory> {
     const token = this.token()
     if (1 - right > price) {
       const reason = objection === undefined ? 'cheaper-to-ask' : 'counters-ask'
-      return { action: 'escalate', reason, numbers, token }
+      const explores = objection === undefined && 1 - sigmoid(estimate.logit) <= price
+      return { action: 'escalate', reason, numbers, token, explores }
     }
     const checkRate = this.#checkRate(price)
     if (this.#random.uniform() < checkRate)
-      return { action: 'escalate', reason: 'checked', numbers: { ...numbers, checkRate }, token }
+      return { action: 'escalate', reason: 'checked', numbers: { ...numbers, checkRate }, token, explores: true }
     return {
       action: 'accept',
       reason: objection === undefined ? 'cheaper-to-accept' : 'counters-accept',

@@ -11,9 +11,12 @@ import { ThresholdPairs } from './threshold-pairs.ts'
 export interface H2T2Options {
   /** Bins of the score, the probability that anything is wrong. */
   bins: Bins
-  /** Cost of a fault called normal, and of normal called a fault; at most 1, as the bound assumes. */
-  missedFault: number
-  falseAlarm: number
+  /**
+   * Cost of a fault called normal, and of normal called a fault; at most 1, as the bound assumes. From the price list where
+   * they are not given, and 1 without one.
+   */
+  missedFault?: number
+  falseAlarm?: number
   /** The class that means nothing is wrong. */
   normal: string
   exploration: Omit<ExplorationOptions, 'experts'>
@@ -84,14 +87,16 @@ export class H2T2Policy extends StatefulPolicy<Memory> {
       return { action: 'accept', reason: call === 'normal' ? 'called-normal' : 'called-fault', numbers }
     }
     const reason = explored ? 'explored' : call ? 'called-otherwise' : 'drawn-to-escalate'
-    return { action: 'escalate', reason, numbers, token: this.token({ explorationRate: explored ? rate : 0 }) }
+    const token = this.token({ explorationRate: explored ? rate : 0 })
+    return { action: 'escalate', reason, numbers, token, explores: explored && call === side }
   }
 
-  protected study({ local, remote, price, token }: Feedback): void {
+  protected study({ local, remote, price, costs, token }: Feedback): void {
     const explorationRate = token?.explorationRate
     // Without a token nobody knows whether it was an exploration.
     if (explorationRate === undefined) return
-    const { normal, missedFault, falseAlarm, bins } = this.#options
+    const { normal, bins } = this.#options
+    const { missedFault = costs?.missedFault ?? 1, falseAlarm = costs?.falseAlarm ?? 1 } = this.#options
     const { step } = this.#exploration.at(price)
     const bin = bins.indexOf(this.#faultScore(local))
     const losses = { low: 0, high: 0, escalate: step * price }
@@ -121,8 +126,8 @@ export class H2T2Policy extends StatefulPolicy<Memory> {
 const schema = z.strictObject({
   bins: z.int().min(1).max(1_024).default(16),
   edges: risingShares.optional(),
-  missedFault: positiveShare.default(1),
-  falseAlarm: positiveShare.default(1),
+  missedFault: positiveShare.optional(),
+  falseAlarm: positiveShare.optional(),
   normal: z.string().optional(),
   horizon: z.int().positive().default(100_000),
   explorationRate: positiveShare.optional(),

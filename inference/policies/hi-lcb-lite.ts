@@ -35,9 +35,9 @@ export class HiLcbLitePolicy extends StatefulPolicy<CounterState> {
     // An accuracy is no less than 0, and JSON has no infinity.
     const numbers = { score: confidence, bound: Math.max(0, bound), asked: this.#counters.bounds.asked[bin]!, price }
     const token = this.token()
-    return 1 - bound >= price
-      ? { action: 'escalate', reason: 'not-proven', numbers, token }
-      : { action: 'accept', reason: 'proven', numbers, token }
+    if (1 - bound < price) return { action: 'accept', reason: 'proven', numbers, token }
+    const explores = 1 - this.#counters.bounds.share(bin) < price
+    return { action: 'escalate', reason: 'not-proven', numbers, token, explores }
   }
 
   /** Learns from audits as from escalations: they are as fair a sample of their bin. */

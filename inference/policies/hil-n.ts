@@ -68,7 +68,8 @@ export class HilNPolicy extends StatefulPolicy<Memory> {
       return { action: 'accept', reason: 'drawn-to-accept', numbers }
     }
     const reason = explored ? 'explored' : 'drawn-to-escalate'
-    return { action: 'escalate', reason, numbers, token: this.token({ explorationRate: explored ? rate : 0 }) }
+    const token = this.token({ explorationRate: explored ? rate : 0 })
+    return { action: 'escalate', reason, numbers, token, explores: explored && accepted }
   }
 
   protected study(feedback: Feedback): void {

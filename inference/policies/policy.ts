@@ -6,9 +6,21 @@ export interface LocalResult extends Classification {
   classes: readonly string[]
 }
 
+/** What wrong accepted answers cost, in the unit of the price. */
+export interface ErrorCosts {
+  /** A fault accepted as normal (dFN). */
+  missedFault: number
+  /** Normal accepted as a fault (dFP). */
+  falseAlarm: number
+  /** A fault accepted under another fault's name. */
+  wrongFault: number
+}
+
 export interface DecisionContext {
   /** Price of one escalation in units of one wrong accepted answer (the papers' beta). */
   price: number
+  /** Of a price list; without one a policy goes by its own parameters. */
+  costs?: ErrorCosts
   /** The measurement point, where windows of several share a policy. */
   point?: string
   /** When the window ended, in ms since 1970: the only clock a policy has. */
@@ -29,6 +41,8 @@ export interface Decision {
   numbers: Record<string, number>
   /** Of policies that learn. Belongs into the feedback, however late. */
   token?: DecisionToken
+  /** True of an escalation to learn from: by what is known so far, the answer would be accepted. */
+  explores?: boolean
 }
 
 /** What came of an escalation. Given at most once per escalation; none when it stayed unanswered. */
@@ -37,6 +51,8 @@ export interface Feedback {
   /** The server's label, treated as the truth the way the papers do. */
   remote: Classification
   price: number
+  /** As they were when it was decided. */
+  costs?: ErrorCosts
   /** The token of the decision, as it was given. Without one a policy cannot tell a repeated verdict from a new one. */
   token?: DecisionToken
 }

@@ -8,6 +8,8 @@ export interface RelevanceOptions {
   normal: string
   /** Confidence that "normal" needs to be accepted. */
   confidence: number
+  /** Whether it is the closed form's where a price list says what a missed fault costs. */
+  priced: boolean
   model?: string
 }
 
@@ -19,17 +21,21 @@ export class RelevancePolicy extends StatelessPolicy {
   readonly name = 'relevance'
   readonly #normal: string
   readonly #confidence: number
+  readonly #priced: boolean
 
-  constructor({ normal, confidence, model }: RelevanceOptions) {
+  constructor({ normal, confidence, priced, model }: RelevanceOptions) {
     super(model)
     this.#normal = normal
     this.#confidence = confidence
+    this.#priced = priced
   }
 
-  protected judge({ label, confidence }: LocalResult, { price }: DecisionContext): Decision {
-    const numbers = { score: confidence, threshold: this.#confidence, price }
+  protected judge({ label, confidence }: LocalResult, { price, costs }: DecisionContext): Decision {
+    // Normal is worth accepting while (1 - confidence) dFN <= b: the lower of the two thresholds of arXiv 2509.15674.
+    const threshold = costs && this.#priced ? Math.max(0, 1 - price / costs.missedFault) : this.#confidence
+    const numbers = { score: confidence, threshold, price }
     if (label !== this.#normal) return { action: 'escalate', reason: 'not-normal', numbers }
-    return confidence < this.#confidence
+    return confidence < threshold
       ? { action: 'escalate', reason: 'below-threshold', numbers }
       : { action: 'accept', reason: 'normal', numbers }
   }
@@ -47,6 +53,7 @@ export const createRelevance = factory(
     new RelevancePolicy({
       normal: required('relevance', 'the normal class', given.normal ?? normal),
       confidence: given.confidence ?? threshold ?? EVEN_ODDS,
+      priced: given.confidence === undefined,
       model: digest,
     }),
 )
