@@ -19,7 +19,7 @@ export interface Circumstances {
  * What a window's decision is made with, in units of one wrong accepted answer of the dearer kind: the price (b), the
  * costs (dFN, dFP; the larger is 1), and the parts of the price.
  */
-export interface Quote extends Required<DecisionContext> {
+export interface Quote extends Required<Pick<DecisionContext, 'price' | 'costs'>> {
   /** Parts of the price, and what raised it; they are published with the decision. */
   numbers: Record<string, number>
 }
