@@ -28,14 +28,17 @@ async function storage(t: TestContext) {
     t.after(() => database.isOpen && database.close())
     return database
   }
-  const keeper = (database: DatabaseSync, model = '1') =>
-    new PolicyKeeper({
+  const keeper = (database: DatabaseSync, model = '1') => {
+    const kept = new PolicyKeeper({
       states: new PolicyStates(database),
       model: { ...tinyLocalModel, model: { ...tinyLocalModel.model, digest: digest(model) } },
       audits: { rate: () => 0 },
       seed: 1,
       logger: createLogger('test', { file: log }),
     })
+    t.after(() => kept.save()) // Or its timer would keep the test waiting.
+    return kept
+  }
   const logged = async () => (await readFile(log, 'utf8')).trim().split('\n').filter(Boolean)
   return { directory, open, keeper, logged }
 }
