@@ -1,4 +1,5 @@
 import {
+  type CalibrationModel,
   type Classifier,
   checkWindow,
   type Decision,
@@ -15,7 +16,9 @@ import { unknownLabel } from '@faultline/protocol'
 export interface LocalModel extends Pick<Classifier, 'model' | 'classes' | 'task' | 'classify'> {
   readonly engine: string
   /** What policies take from the bundle, where there is one. */
-  readonly bundle?: { description: { normal?: string; calibration: { threshold?: number } } }
+  readonly bundle?: {
+    description: { normal?: string; calibration: { threshold?: number; correctness?: CalibrationModel } }
+  }
 }
 
 /** What the device itself makes of a window. */

@@ -5,7 +5,7 @@ import { sourceConfig } from './sources/create.ts'
 
 /** Reporting and prices as they are until somebody says otherwise. */
 export const defaultSettings = {
-  policy: { name: 'threshold', parameters: {} },
+  policy: { name: 'default', parameters: {} },
   price: 0.2,
   auditRate: 0.01,
   deadlineMs: 5_000,

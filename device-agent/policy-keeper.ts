@@ -85,6 +85,7 @@ export class PolicyKeeper implements Decider {
       digest: model.model.digest,
       normal: description?.normal,
       threshold: description?.calibration.threshold,
+      calibration: description?.calibration.correctness,
     }
     return new AuditedPolicy(createPolicy(policy, known, seed), { rate: audits.rate(auditRate), seed })
   }

@@ -26,7 +26,7 @@ export const defaultOptions: FleetOptions = {
   speed: 1,
   directory: '.faultline',
   ports: { mqtt: 1883, webSocket: 9001, http: 1880 },
-  policy: 'threshold',
+  policy: 'default',
   seed: 1,
   flows: true,
 }

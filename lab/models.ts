@@ -79,6 +79,7 @@ function print({ description, digest }: Bundle): void {
     ['temperature', String(calibration.temperature)],
     ['threshold', String(calibration.threshold ?? 'none')],
     ['reliability', reliabilityOf(calibration)],
+    ['correctness', calibration.correctness ? `fitted on ${calibration.correctness.samples} answers` : 'none'],
     ['trained', trainedOn(training)],
     ['note', training.note],
     ['metrics', JSON.stringify(training.metrics, null, 2)],

@@ -33,8 +33,8 @@ broker:
 dataDirectory: /var/lib/faultline
 model: models/bearing-local
 policy:
-  name: threshold
-  parameters: { threshold: 0.8 }
+  name: relevance
+  parameters: { confidence: 0.9 }
 reporting: exception
 points:
   - point: motor-de

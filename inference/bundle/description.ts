@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { calibrationModel } from '../calibration/calibration.ts'
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/)
 const positive = z.number().positive()
@@ -99,6 +100,8 @@ export const bundleDescription = z.strictObject({
     /** Confidence below which escalating pays at price 0.2, found on validation data. */
     threshold: share.optional(),
     reliability: reliabilityTable.optional(),
+    /** How probable it is that an answer is right, given all its probabilities after the temperature; the policy `default` starts from it. */
+    correctness: calibrationModel.optional(),
   }),
   /** Prepared inputs, and what every engine must give back (probabilities or logits, as `output` says) within `tolerance`. */
   golden: z.strictObject({

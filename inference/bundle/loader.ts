@@ -73,10 +73,12 @@ export function checkDescription(value: unknown, path: string): BundleDescriptio
     throw invalid(path, issue?.path.join('.') || 'description', issue?.message ?? 'does not fit the format')
   }
   const { data } = parsed
-  const { classes, input, golden } = data
+  const { classes, input, golden, calibration } = data
   if (new Set(classes).size !== classes.length) throw invalid(path, 'classes', 'names a class twice')
   if (data.normal !== undefined && !classes.includes(data.normal))
     throw invalid(path, 'normal', `"${data.normal}" is none of the classes`)
+  if (calibration.correctness && calibration.correctness.classes !== classes.length)
+    throw invalid(path, 'calibration.correctness.classes', `is not ${classes.length}, the number of classes`)
   if (!data.formats.onnx && !data.formats.tfjs) throw invalid(path, 'formats', 'the bundle holds no network')
   checkInput(input, path)
   checkRows(path, 'golden.inputs', golden.inputs, golden.inputs.length, inputSize(input))

@@ -1,7 +1,7 @@
 import { type BundleDescription, type Network, prepare, probabilitiesOf } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import { Progress } from '../progress.ts'
-import { chooseThreshold, fitTemperature, reliabilityOf, temper } from '../training/calibration.ts'
+import { chooseThreshold, fitCorrectness, fitTemperature, reliabilityOf, temper } from '../training/calibration.ts'
 import { argmaxRows, calibrationError, classificationMetrics } from '../training/metrics.ts'
 import type { Labelled } from './labelled.ts'
 import { labelledImages } from './labelled-images.ts'
@@ -49,6 +49,7 @@ export async function calibrate(network: Network, model: Model, data: string): P
       temperature,
       ...(role === 'local' ? { threshold: thresholdOf(calibrated, answers, labels, classes.length) } : {}),
       reliability,
+      ...(role === 'local' ? { correctness: fitCorrectness(calibrated, labels, classes.length) } : {}),
     },
     metrics: {
       calibrationData: {

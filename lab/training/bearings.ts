@@ -25,7 +25,7 @@ import {
   trainModel,
 } from './bearing-models.ts'
 import { writeModelBundle } from './bundles.ts'
-import { chooseThreshold } from './calibration.ts'
+import { chooseThreshold, fitCorrectness } from './calibration.ts'
 import { argmaxRows, calibrationError, classificationMetrics } from './metrics.ts'
 
 export interface BearingTrainingOptions {
@@ -67,15 +67,18 @@ export async function trainBearings(options: BearingTrainingOptions): Promise<{ 
   const server = await train(plans.server, 'bearing-server')
 
   const answers = (windows: readonly LabelledWindow[]) => pairAnswers(local, server, windows)
-  const threshold = chooseThreshold(outcomesOf(answers(all(sides.validation)), classes.length), SHIPPED_PRICE)
+  const held = answers(all(sides.validation))
+  const threshold = chooseThreshold(outcomesOf(held, classes.length), SHIPPED_PRICE)
+  const correctness = fitCorrectness(held.local, held.labels, classes.length)
   const together = measurements(sides, answers, threshold)
   const unseen = data ? await leaveDiametersOut(data, split, perClass, seed, effort) : undefined
 
   // Not the training windows: their gain was varied.
   const baseline = data && rmsBaseline(await everyWindow(data, split.train, new Random(seed)), sides.test.recorded)
 
-  const write = (role: 'local' | 'server', model: TrainedModel) =>
-    writeModelBundle(join(options.out, model.plan.network.name), model, goldenWindows(sides), threshold, {
+  const write = (role: 'local' | 'server', model: TrainedModel) => {
+    const own = role === 'local' ? { threshold, correctness } : {}
+    return writeModelBundle(join(options.out, model.plan.network.name), model, goldenWindows(sides), own, {
       at: new Date().toISOString(),
       data: data ? ['CWRU bearing data, drive end, 12 kHz', 'simulated machines'] : ['simulated machines'],
       seed,
@@ -90,6 +93,7 @@ export async function trainBearings(options: BearingTrainingOptions): Promise<{ 
         epoch: model.epoch,
       },
     })
+  }
   return { local: await write('local', local), server: await write('server', server) }
 }
 
@@ -199,7 +203,7 @@ function noteFor(backend: string, recordings: boolean): string {
   if (!recordings) return `Trained on ${backend}. ${simulated}`
   return [
     `Trained on ${backend} from recordings and simulated machines in equal parts; metrics are stated apart.`,
-    'Loads 0 and 1 train, load 2 chooses (epoch, temperature, threshold), load 3 tests: a training run chooses nothing on it, but its figures were in view while features and network sizes were designed.',
+    'Loads 0 and 1 train, load 2 chooses (epoch, temperature, threshold, correctness), load 3 tests: a training run chooses nothing on it, but its figures were in view while features and network sizes were designed.',
     'Each class is one seeded defect per size on one rig, and loads are reruns of it: leaveOneDiameterOut comes nearer to an unseen bearing.',
     'The one normal recording (0 hp) is cut in time with gaps of 1 s, so there is no normal window of another load.',
     'Recordings are dithered onto a common grid of 1 mg; those of 0.028 inch state no speed and use the nominal one of their load.',

@@ -12,12 +12,15 @@ const GOLDEN_ROWS_PER_CLASS = 2
 
 type Provenance = BundleDescription['training']
 
-/** Writes a trained model as a bundle with TF.js and ONNX networks and golden vectors from `windows`. */
+/**
+ * Writes a trained model as a bundle with TF.js and ONNX networks and golden vectors from `windows`.
+ * @param own What is known of when its answers will do; nothing for a server's model, whose answers always stand.
+ */
 export async function writeModelBundle(
   directory: string,
   model: TrainedModel,
   windows: readonly LabelledWindow[],
-  threshold: number,
+  own: Pick<BundleDescription['calibration'], 'threshold' | 'correctness'>,
   training: Provenance,
 ): Promise<Bundle> {
   const { plan, network, input, classes, temperature } = model
@@ -31,7 +34,7 @@ export async function writeModelBundle(
     normal: 'normal',
     input,
     output: 'probabilities',
-    calibration: plan.role === 'local' ? { temperature, threshold } : { temperature },
+    calibration: { temperature, ...own },
     golden: goldenOf(model, windows),
     training,
   }

@@ -1,4 +1,4 @@
-import type { ReliabilityTable } from '@faultline/inference'
+import { Calibration, type CalibrationModel, type ReliabilityTable } from '@faultline/inference'
 import { argmaxRows, lossOf, rounded } from './metrics.ts'
 
 /** Probabilities after dividing their logarithms by `temperature`, which is what scaling a softmax's logits does. */
@@ -31,6 +31,19 @@ export function fitTemperature(probabilities: Float32Array, labels: Uint8Array, 
     else low = a
   }
   return Math.exp((low + high) / 2)
+}
+
+/**
+ * What a local model's bundle carries as `calibration.correctness`: how probable it is that an answer is right.
+ * @param probabilities As the device will see them, after the temperature, of windows that trained nothing; row after row.
+ */
+export function fitCorrectness(probabilities: Float32Array, labels: Uint8Array, classes: number): CalibrationModel {
+  const answers = argmaxRows(probabilities, classes)
+  const labelled = Array.from(labels, (label, row) => ({
+    probabilities: Array.from(probabilities.subarray(row * classes, (row + 1) * classes)),
+    right: answers[row] === label,
+  }))
+  return Calibration.fit(labelled, { classes }).model
 }
 
 /** How often answers of a given confidence were right, in equal bins of confidence (Guo et al. 2017, section 2). */

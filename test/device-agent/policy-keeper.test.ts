@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
-import { classificationOf, type LocalResult } from '@faultline/inference'
-import { createLogger } from '@faultline/runtime'
+import { Calibration, classificationOf, type LocalResult } from '@faultline/inference'
+import { createLogger, silentLogger } from '@faultline/runtime'
 import type { PolicyChoice } from '../../device-agent/policy-keeper.ts'
 import { PolicyKeeper } from '../../device-agent/policy-keeper.ts'
 import { PolicyStates } from '../../device-agent/policy-states.ts'
@@ -92,6 +92,27 @@ test('another policy has a state of its own, and the first one is found again by
   assert.ok(!knows(kept), 'counters of other bins')
   kept.use({ ...hiLcb, policy: { name: 'hi-lcb', parameters: { alpha: 1, bins: 4 } } })
   assert.ok(knows(kept))
+})
+
+test('the default policy begins with what the bundle knows of its answers', async t => {
+  const { open } = await storage(t)
+  const first = (answersRight: boolean | undefined) => {
+    const labelled = Array.from({ length: 200 }, () => ({ probabilities: answer.probabilities, right: answersRight! }))
+    const correctness = answersRight === undefined ? undefined : Calibration.fit(labelled, { classes: 2 }).model
+    const kept = new PolicyKeeper({
+      states: new PolicyStates(open()),
+      model: { ...tinyLocalModel, bundle: { description: { calibration: { correctness } } } },
+      audits: { rate: () => 0 },
+      seed: 1,
+      logger: silentLogger,
+    })
+    kept.use({ policy: { name: 'default', parameters: {} }, auditRate: 0 })
+    return kept.decide(answer, { price: 0.2 }).numbers.right!
+  }
+  assert.ok(
+    first(true) > first(undefined) && first(undefined) > first(false),
+    'from sure to sceptical to sure of errors',
+  )
 })
 
 test('another audit rate forgets nothing', async t => {

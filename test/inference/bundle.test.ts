@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { appendFile, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { loadBundle, type Network, verifyGolden, writeBundle } from '@faultline/inference'
+import { Calibration, loadBundle, type Network, verifyGolden, writeBundle } from '@faultline/inference'
 import fc from 'fast-check'
 import { temporaryDirectory } from '../support/temp.ts'
 import { copyOf, editDescription, fixture, type Spoilt, withCode } from './bundles.ts'
@@ -30,6 +30,14 @@ const spoilt: Record<string, [RegExp, (description: Spoilt) => unknown]> = {
   'a reliability table of nothing': [
     /calibration\.reliability\.samples/,
     d => Object.assign(d.calibration, { reliability: { samples: 0, accuracy: 1, calibrationError: 0, bins: [] } }),
+  ],
+  'a correctness of other classes': [
+    /calibration\.correctness\.classes/,
+    d => Object.assign(d.calibration, { correctness: Calibration.fit([], { classes: 7 }).model }),
+  ],
+  'a correctness of some other kind': [
+    /calibration\.correctness/,
+    d => Object.assign(d.calibration, { correctness: { kind: 'isotonic' } }),
   ],
   'fewer means than features': [/input\.mean/, d => Object.assign(d.input, { mean: [0] })],
   'more scales than features': [/input\.scale/, d => Object.assign(d.input, { scale: [1, 1, 1, 1, 1] })],

@@ -121,9 +121,10 @@ test('labelled batches calibrate a model: temperature, threshold, reliability', 
   await writeBatch(join(data, 'two.bin'), 22, 90)
   const { bundle } = await imported(t, { calibration: data })
   const { calibration, training } = bundle.description
-  const { reliability, temperature, threshold } = calibration
+  const { reliability, temperature, threshold, correctness } = calibration
   assert.ok(temperature >= 1 && threshold! >= 0 && threshold! < 1)
   assert.equal(reliability!.samples, 210)
+  assert.equal(correctness!.samples, 210)
   assert.ok(reliability!.accuracy > 0.93)
   assert.ok(reliability!.calibrationError < 0.1)
   assert.equal(
@@ -148,6 +149,7 @@ test('labelled files in a directory per class calibrate too, and logits as well 
   })
   assert.ok(bundle.description.calibration.reliability!.accuracy > 0.93)
   assert.equal(bundle.description.calibration.threshold, undefined)
+  assert.equal(bundle.description.calibration.correctness, undefined)
 })
 
 test('labelled data that does not fit is refused, and no bundle appears', async t => {

@@ -46,6 +46,10 @@ test('a pair trained on recordings states its split and every metric, and can be
       assert.ok(metrics[name], name)
     assert.deepEqual(Object.keys(metrics.leaveOneDiameterOut as object), ['0.007', '0.014', '0.021'])
   }
+  const { windowsUsed } = local.description.training.metrics as { windowsUsed: { validation: Record<string, number> } }
+  const { recorded, simulated } = windowsUsed.validation
+  assert.equal(local.description.calibration.correctness?.samples, recorded! + simulated!)
+  assert.equal(server.description.calibration.correctness, undefined)
   const threshold = local.description.calibration.threshold!
   assert.ok(threshold >= 0 && threshold <= 1)
   const evaluation = await evaluateBearings(data, out)
