@@ -95,8 +95,9 @@ export class WindowFlow {
     })
     const record = recordOf(window, point, assessment, model, price)
     this.options.audits.decided(record)
+    record.escalationBytes = this.bytesToEscalate(record, window)
     if (assessment.decision.action === 'accept') {
-      this.bytes.avoided += this.bytesToEscalate(record, window)
+      this.bytes.avoided += record.escalationBytes
       this.conclude(record, 'accepted')
     } else if (!publisher.online) this.conclude(record, 'offline')
     else if (performance.now() < this.pausedUntil) this.conclude(record, 'rejected')
@@ -137,7 +138,8 @@ export class WindowFlow {
     const payload = encodePayload('escalation', escalationOf(record, window, model, deadlineMs))
     this.counters.escalate()
     if (record.assessment.decision.reason === 'audit') this.audits++
-    this.bytes.escalated += Buffer.byteLength(topicOf(address)) + payload.byteLength
+    record.escalationBytes = Buffer.byteLength(topicOf(address)) + payload.byteLength
+    this.bytes.escalated += record.escalationBytes
     this.escalations.add(record.id, record.point, record, deadlineMs)
     publisher.publishRaw(address, payload).catch(() => this.escalations.abandon(record.id))
   }

@@ -1,3 +1,4 @@
+import type { LocalResult } from '@faultline/inference'
 import {
   type AnsweredVerdict,
   type Escalation,
@@ -23,9 +24,14 @@ export interface WindowRecord {
   price: number
   shaftHz?: number
   truth?: string
+  /** Topic and payload of the escalation, sent or not; known once the decision is carried out. */
+  escalationBytes?: number
 }
 
 const digestDigits = 16
+
+/** Probabilities of more classes than this would be most of a message that is sent for every window. */
+const mostProbabilities = 16
 
 /** A model as messages name it: 64 bit of the digest tell builds apart, and an inference is sent for every window. */
 export function referenceOf({ name, version, digest }: ModelReference): ModelReference {
@@ -69,7 +75,7 @@ export function inferenceOf(record: WindowRecord, outcome: Outcome, verdict?: An
     outcome,
     reason: decision.reason,
     numbers: finite(decision.numbers),
-    local: { label: local.label, confidence: localConfidence, model },
+    local: { label: local.label, confidence: localConfidence, ...(valid && probabilitiesOf(local)), model },
     ...(verdict && {
       server: {
         label: verdict.label,
@@ -80,8 +86,14 @@ export function inferenceOf(record: WindowRecord, outcome: Outcome, verdict?: An
     }),
     latencyMs: Math.max(0, Date.now() - at.getTime()),
     features,
+    ...(record.escalationBytes !== undefined && { escalationBytes: record.escalationBytes }),
     ...(record.shaftHz !== undefined && { shaftHz: record.shaftHz }),
   }
+}
+
+function probabilitiesOf({ classes, probabilities }: LocalResult): Pick<Inference['local'], 'probabilities'> {
+  if (classes.length > mostProbabilities) return {}
+  return { probabilities: Object.fromEntries(classes.map((name, i) => [name, rounded(probabilities[i]!)])) }
 }
 
 /** The verdict came too late to be the answer: a second inference, which replaces the first. */

@@ -141,6 +141,18 @@ export const errorCodes = {
     title: 'The telemetry store cannot be reached or refused a request',
     remedy: 'Check the address, the database and free space.',
   },
+  STORE_NOT_FOUND: {
+    title: 'There is no telemetry store where one was looked for',
+    remedy: 'Check the file, or the address and the name of the database.',
+  },
+  TELEMETRY_EMPTY: {
+    title: 'Nothing that was asked for was recorded',
+    remedy: 'Take another time or another machine; the message says what was looked at.',
+  },
+  TELEMETRY_INCOMPLETE: {
+    title: 'What was recorded does not hold what a question needs',
+    remedy: 'The message says what is missing; take a later time, or a policy that does not look at it.',
+  },
   FLOWS_FAILED: { title: 'The Node-RED runtime did not start', remedy: 'Read its log lines above this error.' },
   // Own mistakes
   INTERNAL: { title: 'Something failed that should not', remedy: 'Report it with the log around it.' },

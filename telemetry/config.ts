@@ -51,8 +51,9 @@ export const recorderConfig = z.strictObject({
 export type StoreSettings = z.input<typeof storeSettings>
 export type RecorderConfig = z.infer<typeof recorderConfig>
 
-export const createStore = (settings: StoreSettings): TelemetryStore =>
-  settings.kind === 'sqlite' ? new SqliteStore(settings) : new InfluxStore(settings)
+/** A store that others write is opened with `readOnly`; its start throws `STORE_NOT_FOUND` where there is none. */
+export const createStore = (settings: StoreSettings, { readOnly = false } = {}): TelemetryStore =>
+  settings.kind === 'sqlite' ? new SqliteStore({ ...settings, readOnly }) : new InfluxStore({ ...settings, readOnly })
 
 /** The identity a recorder's configuration names. Throws `CONFIG_INVALID` for one of another role. */
 export function recorderIdentity(name: string): Identity {

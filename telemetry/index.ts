@@ -7,6 +7,7 @@ export type {
   CountQuery,
   CountRow,
   CountTag,
+  HistoryQuery,
   InferenceQuery,
   InferenceRow,
   Place,

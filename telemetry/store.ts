@@ -10,7 +10,8 @@ import type { Service } from '@faultline/runtime'
 import { type FieldValue, fieldsNamed, type Measurement, type TelemetryPoint } from './point.ts'
 
 /**
- * Where telemetry is kept. Every method throws `STORE_FAILED` (as `StoreError`) and nothing else. Times are in
+ * Where telemetry is kept. Every method throws `STORE_FAILED` (as `StoreError`) and nothing else, except that
+ * the start of a store opened read-only throws `STORE_NOT_FOUND` where there is none. Times are in
  * milliseconds since 1970; `since` is included, `until` is not.
  */
 export interface TelemetryStore extends Service {
@@ -22,6 +23,11 @@ export interface TelemetryStore extends Service {
   write(points: readonly TelemetryPoint[]): Promise<void>
   /** Inferences, revisions included, newest first. */
   inferences(query?: InferenceQuery): Promise<InferenceRow[]>
+  /**
+   * Inferences, revisions included, oldest first and in pages, for what looks at more of them than fit into memory. Those of
+   * one millisecond come in any order. Stops reading when the loop over it ends.
+   */
+  history(query: HistoryQuery): AsyncIterable<InferenceRow[]>
   /** Windows counted by tags, in the order of the tags' values. A revision is not another window: it is left out. */
   counts(query: CountQuery): Promise<CountRow[]>
   /**
@@ -42,6 +48,14 @@ export interface InferenceQuery extends Place {
   /** 100 when absent, at most 10,000. */
   limit?: number
 }
+
+export interface HistoryQuery extends Place {
+  since: number
+  until: number
+}
+
+/** Inferences in one page of a history. */
+export const historyPage = 5_000
 
 export const countTags = [...placeTags, 'label', 'decidedBy', 'outcome'] as const
 export type CountTag = (typeof countTags)[number]
@@ -100,10 +114,19 @@ export interface InferenceRow {
   outcome: string
   reason: string
   latencyMs: number
-  local: { label: string; confidence: number | null; model: string }
+  local: {
+    label: string
+    confidence: number | null
+    model: string
+    digest: string
+    /** By class, under names made storable; empty where they were not published. */
+    probabilities: Record<string, number>
+  }
   server?: { label: string; confidence: number; model: string; agent: string }
   /** Id of the inference that this one replaces. */
   revises?: string
+  /** Bytes of the window as an escalation, sent or not. */
+  escalationBytes?: number
   shaftHz?: number
   features: Record<string, number>
   numbers: Record<string, number>
@@ -208,6 +231,8 @@ export function inferenceRow({ tags, fields, time }: Pick<TelemetryPoint, 'tags'
       label: text(fields.localLabel),
       confidence: number(fields.localConfidence),
       model: text(fields.localModel),
+      digest: text(fields.localDigest),
+      probabilities: fieldsNamed('probability', fields),
     },
     ...(fields.serverLabel !== undefined && {
       server: {
@@ -218,6 +243,7 @@ export function inferenceRow({ tags, fields, time }: Pick<TelemetryPoint, 'tags'
       },
     }),
     ...(fields.revises !== undefined && { revises: text(fields.revises) }),
+    ...(typeof fields.escalationBytes === 'number' && { escalationBytes: fields.escalationBytes }),
     ...(typeof fields.shaftHz === 'number' && { shaftHz: fields.shaftHz }),
     features: fieldsNamed('feature', fields),
     numbers: fieldsNamed('number', fields),

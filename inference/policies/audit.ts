@@ -22,7 +22,8 @@ const auditData = z.strictObject({
 /**
  * Turns a random share of another policy's accepted windows into escalations with the reason `audit`, to learn what
  * acceptance misses. Chosen by a seeded generator that looks at nothing but the count of accepted windows, so the sample
- * is fair. Keeps the inner policy's name and numbers.
+ * is fair. Keeps the inner policy's name and numbers, and adds the rate: what an audit stands for is only known of windows
+ * that say how likely they were to be drawn.
  */
 export class AuditedPolicy implements Policy {
   readonly #inner: Policy
@@ -50,8 +51,8 @@ export class AuditedPolicy implements Policy {
     const decision = this.#inner.decide(local, context)
     if (decision.action === 'escalate') return decision
     const auditRate = this.#rate(context)
-    if (this.#random.uniform() >= auditRate) return decision
     const numbers = { ...decision.numbers, auditRate }
+    if (this.#random.uniform() >= auditRate) return { ...decision, numbers }
     return { ...decision, action: 'escalate', reason: 'audit', numbers, explores: true }
   }
 

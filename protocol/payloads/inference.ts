@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { identifier, messageId } from '../identifiers.ts'
-import { label, milliseconds, modelReference, probability, reason, timestamp } from './common.ts'
+import { count, label, milliseconds, modelReference, probability, reason, timestamp } from './common.ts'
 
 /** How a window ended. Every window ends in exactly one of these; `pending` is the only state before. */
 export const outcomes = ['accepted', 'answered', 'late', 'rejected', 'offline'] as const
@@ -13,6 +13,10 @@ export const unknownLabel = 'unknown'
 export const localAnswer = z.strictObject({
   label,
   confidence: probability.nullable().describe('Null when the model gave no valid answer'),
+  probabilities: z
+    .record(label, probability)
+    .optional()
+    .describe('Of every class; absent without a valid answer, and with more than 16 classes'),
   model: modelReference.describe('The local model'),
 })
 
@@ -44,6 +48,7 @@ export const inference = z.strictObject({
     .describe("The server model's answer, where there was one"),
   latencyMs: milliseconds.describe('From the end of the window to this answer'),
   features: z.record(z.string(), z.number()).describe('Signal features; level features in the unit of the signal'),
+  escalationBytes: count.optional().describe('Topic and payload of this window as an escalation, sent or not'),
   shaftHz: z.number().positive().optional().describe('Shaft rate in Hz, where known'),
   revises: messageId.optional().describe('The inference this one replaces: a verdict came after the deadline'),
 })

@@ -1,5 +1,5 @@
 import { FaultlineError } from '@faultline/protocol'
-import { InfluxDB } from 'influx'
+import { type INanoDate, InfluxDB } from 'influx'
 import { storablePoint, type TelemetryPoint, tagNames } from '../point.ts'
 import {
   type AuditQuery,
@@ -11,6 +11,8 @@ import {
   checkLimit,
   checkSeries,
   checkTime,
+  type HistoryQuery,
+  historyPage,
   type InferenceQuery,
   type InferenceRow,
   inferenceRow,
@@ -31,6 +33,8 @@ export interface InfluxStoreOptions {
   database?: string
   username?: string
   password?: string
+  /** For a database that somebody else writes: it is not created, and has to be there. */
+  readOnly?: boolean
 }
 
 const requestTimeoutMs = 10_000
@@ -44,6 +48,7 @@ export class InfluxStore implements TelemetryStore {
   private readonly database: string
   private readonly address: string
   private readonly client: InfluxDB
+  private readonly readOnly: boolean
 
   /** Throws `CONFIG_INVALID` for an address that is none. */
   constructor(options: InfluxStoreOptions) {
@@ -51,6 +56,7 @@ export class InfluxStore implements TelemetryStore {
     const https = url.protocol === 'https:'
     this.database = options.database ?? 'faultline'
     this.address = url.host
+    this.readOnly = options.readOnly ?? false
     const username = options.username ?? (url.username ? decodeURIComponent(url.username) : undefined)
     const password = options.password ?? (url.password ? decodeURIComponent(url.password) : undefined)
     this.client = new InfluxDB({
@@ -66,6 +72,7 @@ export class InfluxStore implements TelemetryStore {
 
   /** Creates the database; without the right to, an existing one will do. */
   async start(): Promise<void> {
+    if (this.readOnly) return this.findExisting()
     await this.request(async () => {
       try {
         await this.client.createDatabase(this.database)
@@ -99,6 +106,30 @@ export class InfluxStore implements TelemetryStore {
       placeholders,
     )
     return rows.map(row => inferenceRow(pointOfRow(row)))
+  }
+
+  async *history({ since, until, ...place }: HistoryQuery): AsyncGenerator<InferenceRow[]> {
+    const { where, placeholders } = conditions({ ...place, until })
+    // A page begins where the last one ended, in nanoseconds; the points of that instant that are known come again.
+    let from = BigInt(checkTime(since)) * nsPerMs
+    let known = new Set<string>()
+    for (;;) {
+      const rows = await this.request(() =>
+        this.client.query<Record<string, unknown>>(
+          `SELECT * FROM "inference" WHERE ${where} AND time >= ${from} ORDER BY time ASC LIMIT ${historyPage}`,
+          { placeholders, precision: 'n' },
+        ),
+      )
+      const last = rows.at(-1)
+      if (!last) return
+      const fresh = rows.filter(row => nanosecondsOf(row) !== from || !known.has(JSON.stringify(row)))
+      if (fresh.length > 0) yield fresh.map(row => inferenceRow(pointOfRow(row)))
+      if (rows.length < historyPage) return
+      // A whole page of one instant cannot be gone past by its end.
+      const end = nanosecondsOf(last) === from ? from + 1n : nanosecondsOf(last)
+      known = new Set(rows.filter(row => nanosecondsOf(row) === end).map(row => JSON.stringify(row)))
+      from = end
+    }
   }
 
   async counts(query: CountQuery): Promise<CountRow[]> {
@@ -140,6 +171,17 @@ export class InfluxStore implements TelemetryStore {
       min: Number(row.min),
       max: Number(row.max),
     }))
+  }
+
+  /** Throws `STORE_NOT_FOUND` where the server has no such database, or it holds nothing. */
+  private async findExisting(): Promise<void> {
+    // The server names the database in its refusal only; one that is empty and one that is not there are both no store.
+    const measurements = await this.request(() => this.client.getMeasurements()).catch(error => {
+      if (/database not found/.test((error as Error).message)) return []
+      throw error
+    })
+    if (measurements.length === 0)
+      throw new FaultlineError('STORE_NOT_FOUND', `influx at ${this.address} has no telemetry in "${this.database}"`)
   }
 
   private send(points: readonly TelemetryPoint[]): Promise<void> {
@@ -206,6 +248,10 @@ function conditions(query: Place & { since?: number; until?: number }): {
 }
 
 const quoted = (name: string): string => `"${name}"`
+
+const nsPerMs = 1_000_000n
+
+const nanosecondsOf = (row: Record<string, unknown>): bigint => BigInt((row.time as INanoDate).getNanoTime())
 
 const timeOf = (row: Record<string, unknown>): number => (row.time as Date).getTime()
 

@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type DatabaseSync, inTransaction, openDatabase, type StatementSync } from '@faultline/runtime'
+import { FaultlineError } from '@faultline/protocol'
+import { type DatabaseSync, inTransaction, openDatabase, openReadOnly, type StatementSync } from '@faultline/runtime'
 import { storablePoint, type TelemetryPoint } from '../point.ts'
 import {
   type AuditQuery,
@@ -11,6 +13,8 @@ import {
   checkLimit,
   checkSeries,
   checkTime,
+  type HistoryQuery,
+  historyPage,
   type InferenceQuery,
   type InferenceRow,
   inferenceRow,
@@ -29,6 +33,8 @@ export interface SqliteStoreOptions {
   path: string
   /** Points older than this are deleted on start and every hour; nothing is when absent. */
   retentionDays?: number
+  /** For a store that somebody else writes: nothing is made, changed or deleted, and it has to be there. */
+  readOnly?: boolean
 }
 
 /** A series is one measurement with one set of tags, as in InfluxDB: few of them, with many points each. */
@@ -78,6 +84,7 @@ export class SqliteStore implements TelemetryStore {
   }
 
   async start(): Promise<void> {
+    if (this.options.readOnly) return this.openExisting(this.options.path)
     await this.request(() => {
       this.database = openDatabase(this.options.path, migrations)
     })
@@ -119,11 +126,32 @@ export class SqliteStore implements TelemetryStore {
       const rows = this.prepare(
         `SELECT time, tags, fields FROM points JOIN series ON series.id = points.series WHERE ${where}
           ORDER BY time DESC, offset DESC LIMIT ?`,
-      ).all(...parameters, checkLimit(query.limit)) as { time: number; tags: string; fields: string }[]
-      return rows.map(({ time, tags, fields }) =>
-        inferenceRow({ time, tags: JSON.parse(tags), fields: JSON.parse(fields) }),
-      )
+      ).all(...parameters, checkLimit(query.limit)) as unknown as StoredPoint[]
+      return rows.map(rowOf)
     })
+  }
+
+  async *history(query: HistoryQuery): AsyncGenerator<InferenceRow[]> {
+    const { where, parameters } = conditions('inference', query)
+    let after = [-1, -1, -1]
+    for (;;) {
+      const rows = await this.request(
+        () =>
+          this.prepare(
+            `SELECT time, offset, series, tags, fields FROM points JOIN series ON series.id = points.series
+              WHERE ${where} AND (time, offset, series) > (?, ?, ?) ORDER BY time, offset, series LIMIT ?`,
+          ).all(...parameters, ...after, historyPage) as unknown as (StoredPoint & {
+            offset: number
+            series: number
+          })[],
+      )
+      const last = rows.at(-1)
+      if (!last) return
+      after = [last.time, last.offset, last.series]
+      yield rows.map(rowOf)
+      if (rows.length < historyPage) return
+      await nextTurn()
+    }
   }
 
   async counts(query: CountQuery): Promise<CountRow[]> {
@@ -162,6 +190,20 @@ export class SqliteStore implements TelemetryStore {
       ).all(every, path, ...parameters, path) as unknown as SeriesBucket[]
       return buckets.map(({ time, mean, min, max }) => ({ time, mean, min, max }))
     })
+  }
+
+  /** Throws `STORE_NOT_FOUND` where there is no store. */
+  private async openExisting(path: string): Promise<void> {
+    if (!existsSync(path)) throw new FaultlineError('STORE_NOT_FOUND', `there is no file ${path}`)
+    try {
+      this.database = openReadOnly(path)
+      this.prepare(
+        'SELECT time, offset, fields, tags FROM points JOIN series ON series.id = points.series LIMIT 0',
+      ).all()
+    } catch (cause) {
+      await this.stop()
+      throw new FaultlineError('STORE_NOT_FOUND', `${path} holds no telemetry: ${(cause as Error).message}`, { cause })
+    }
   }
 
   /** Deletes what is older than so many days. */
@@ -206,6 +248,15 @@ export class SqliteStore implements TelemetryStore {
     return storeRequest(this.name, work)
   }
 }
+
+interface StoredPoint {
+  time: number
+  tags: string
+  fields: string
+}
+
+const rowOf = ({ time, tags, fields }: StoredPoint): InferenceRow =>
+  inferenceRow({ time, tags: JSON.parse(tags), fields: JSON.parse(fields) })
 
 function conditions(
   measurement: string,

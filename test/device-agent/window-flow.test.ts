@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { LocalModel, RuntimeSettings } from '@faultline/device-agent'
-import type { Feedback, Policy } from '@faultline/inference'
-import { decodePayload, FaultlineError, type Inference, type TopicAddress, type Verdict } from '@faultline/protocol'
+import { classificationOf, type Feedback, type Policy } from '@faultline/inference'
+import {
+  decodePayload,
+  FaultlineError,
+  type Inference,
+  type TopicAddress,
+  topicOf,
+  type Verdict,
+} from '@faultline/protocol'
 import { WindowFlow } from '../../device-agent/window-flow.ts'
 import { ManualSource } from '../support/manual-source.ts'
 import { sample, tinyLocalModel, tinyWindow } from '../support/tiny-models.ts'
@@ -93,6 +100,40 @@ test('a policy learns from a late verdict once, with the price of the decision',
   assert.equal(policy.lessons[0]?.remote.label, 'fault')
   assert.equal(policy.lessons[0]?.local.label, 'normal')
   assert.equal(flow.revisions, 1)
+})
+
+test('an inference says what the local model gave every class, and the bytes of its window as an escalation', async t => {
+  const payloads: Buffer[] = []
+  const topics: TopicAddress[] = []
+  const { inferences, handle } = startFlow(t, async (address, payload) => {
+    topics.push(address)
+    payloads.push(payload)
+  })
+  await handle(sample.doubtful)
+  await handle(sample.nan)
+  t.mock.timers.tick(settings.deadlineMs)
+  const [doubtful, broken] = inferences
+  const { label, confidence, probabilities } = doubtful!.local
+  assert.deepEqual(Object.keys(probabilities!), tinyLocalModel.classes)
+  assert.equal(probabilities![label], confidence)
+  assert.equal(broken!.local.probabilities, undefined)
+  for (const [i, inference] of inferences.entries())
+    assert.equal(inference.escalationBytes, Buffer.byteLength(topicOf(topics[i]!)) + payloads[i]!.byteLength)
+})
+
+test('of a model with very many classes only the answer is published', async t => {
+  const classes = Array.from({ length: 17 }, (_, i) => `class-${i}`)
+  const probabilities = classes.map((_, i) => Number(i === 3))
+  const model: LocalModel = {
+    ...tinyLocalModel,
+    classes,
+    classify: async () => [{ classification: classificationOf(classes, probabilities), features: undefined }],
+  }
+  const { inferences, handle } = startFlow(t, undefined, model)
+  await handle(sample.doubtful)
+  t.mock.timers.tick(settings.deadlineMs)
+  assert.equal(inferences[0]!.local.label, 'class-3')
+  assert.equal(inferences[0]!.local.probabilities, undefined)
 })
 
 test('every verdict brings its policy the token of its own decision, in whatever order they come', async t => {

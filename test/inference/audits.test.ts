@@ -18,6 +18,14 @@ test('audits take their share of what is accepted and keep the name and the numb
   assert.deepEqual(numbers, { score: 0.9, threshold: 0.8, price: 0.2, auditRate: 1 })
 })
 
+test('an accepted window says how likely it was to be audited, one that is escalated anyway does not', () => {
+  const policy = audited(0.25, 1, 'threshold')
+  const accepted = Array.from({ length: 50 }, () => policy.decide(answer(0.9, 0.1, 0), context))
+  assert.ok(accepted.some(({ action }) => action === 'accept'))
+  for (const { numbers } of accepted) assert.equal(numbers.auditRate, 0.25)
+  assert.equal(policy.decide(answer(0.5, 0.5, 0), context).numbers.auditRate, undefined)
+})
+
 test('a rate of 0 audits nothing, a rate of 1 everything', () => {
   assert.ok(audits(audited(0, 1), 1_000).every(audit => !audit))
   assert.ok(audits(audited(1, 1), 1_000).every(audit => audit))

@@ -42,6 +42,20 @@ test('influx: a database dropped meanwhile is made again by the next write', { s
   assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 1 }])
 })
 
+test('influx: a store that is only read has to be there, and is not made', { skip }, async () => {
+  const database = freshDatabase()
+  const reader = new InfluxStore({ url: influxd.url, database, readOnly: true })
+  const missing = (error: unknown) => error instanceof FaultlineError && error.code === 'STORE_NOT_FOUND'
+  await assert.rejects(reader.start(), missing)
+  assert.ok(!(await new InfluxDB(influxd.url).getDatabaseNames()).includes(database))
+  const writer = new InfluxStore({ url: influxd.url, database })
+  await writer.start()
+  await assert.rejects(reader.start(), missing)
+  await writer.write([inferencePoint()])
+  await reader.start()
+  assert.deepEqual(await reader.counts({ groupBy: [] }), [{ count: 1 }])
+})
+
 test('influx: points it refuses are not worth another attempt, the others of the batch are in', { skip }, async () => {
   const store = new InfluxStore({ url: influxd.url, database: freshDatabase() })
   await store.start()

@@ -38,9 +38,13 @@ test('an inference becomes a point with few-valued tags, and ids and numbers as 
         confidence: 0.9,
         reason: 'confident',
         latencyMs: 12.5,
+        escalationBytes: 4_512,
         shaftHz: 29.5,
         localLabel: 'normal',
         localConfidence: 0.9,
+        probability_normal: 0.9,
+        probability_ball: 0.0999,
+        'probability_inner-race': 0.0001,
         localModel: 'bearings-local@1.2.0',
         localDigest: 'sha256:0123456789abcdef',
         serverLabel: 'ball',
@@ -189,7 +193,7 @@ test('the reference names every measurement with each of its tags and fields', a
     const section = sections.get(measurement)
     assert.ok(section, `${measurement} has no section`)
     const names = [...Object.keys(tags), ...Object.keys(fields)].map(name =>
-      name.replace(/^(feature|number|label|outcome|confidence)_.*$/, '$1_'),
+      name.replace(/^(feature|number|probability|label|outcome|confidence)_.*$/, '$1_'),
     )
     for (const name of names) assert.ok(section.includes(`\`${name}`), `${measurement}: ${name} is not described`)
   }

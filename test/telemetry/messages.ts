@@ -49,6 +49,8 @@ export const samples = {
     label: 'ball',
     decidedBy: 'server',
     outcome: 'answered',
+    local: { ...inference().local, probabilities: { normal: 0.9, ball: 0.0999, 'inner-race': 0.0001 } },
+    escalationBytes: 4_512,
     server: { label: 'ball', confidence: 0.97, model: { ...model, name: 'bearings-server' }, agent: 'server-1' },
   }),
   summary: {

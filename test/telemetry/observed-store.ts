@@ -24,6 +24,7 @@ export class ObservedStore extends EventEmitter<Events> implements TelemetryStor
   start = (): Promise<void> => this.store.start()
   stop = (): Promise<void> => this.store.stop()
   inferences: TelemetryStore['inferences'] = query => this.store.inferences(query)
+  history: TelemetryStore['history'] = query => this.store.history(query)
   counts: TelemetryStore['counts'] = query => this.store.counts(query)
   audits: TelemetryStore['audits'] = query => this.store.audits(query)
   series: TelemetryStore['series'] = query => this.store.series(query)

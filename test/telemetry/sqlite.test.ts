@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { StoreError } from '../../telemetry/store.ts'
 import { SqliteStore } from '../../telemetry/stores/sqlite.ts'
+import { withCode } from '../inference/bundles.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { inferencePoint, iso, samplePoint } from './messages.ts'
 import { testStore } from './store-suite.ts'
@@ -16,6 +17,35 @@ testStore('sqlite', {
     await store.start()
     return store
   },
+})
+
+test('sqlite: a store that is only read has to be there, and is left as it is while another writes it', async t => {
+  const directory = await temporaryDirectory(t)
+  const path = join(directory, 'telemetry.sqlite')
+  const reader = new SqliteStore({ path, readOnly: true })
+  t.after(() => reader.stop())
+  const missing = withCode('STORE_NOT_FOUND')
+  await assert.rejects(reader.start(), missing)
+  assert.deepEqual(await readdir(directory), [])
+  for (const [name, content] of [
+    ['text', 'no database at all, and long enough to be told apart from an empty one'],
+    ['empty', ''],
+  ] as const) {
+    const other = join(directory, name)
+    await writeFile(other, content)
+    await assert.rejects(new SqliteStore({ path: other, readOnly: true }).start(), missing)
+    assert.equal(await readFile(other, 'utf8'), content)
+  }
+
+  const writer = new SqliteStore({ path })
+  t.after(() => writer.stop())
+  await writer.start()
+  await writer.write([inferencePoint()])
+  await reader.start()
+  assert.equal((await reader.inferences()).length, 1)
+  await writer.write([inferencePoint()])
+  assert.equal((await reader.inferences()).length, 2)
+  await assert.rejects(reader.write([inferencePoint()]), withCode('STORE_FAILED'))
 })
 
 test('sqlite: points older than the retention go on start, newer ones stay', async t => {

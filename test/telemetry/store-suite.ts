@@ -3,8 +3,14 @@ import { type TestContext, test } from 'node:test'
 import { type Inference, missedAtMost } from '@faultline/protocol'
 import { auditPointOf } from '../../telemetry/measurements.ts'
 import type { TelemetryPoint } from '../../telemetry/point.ts'
-import type { CountTag, TelemetryStore } from '../../telemetry/store.ts'
-import { StoreError } from '../../telemetry/store.ts'
+import {
+  type CountTag,
+  type HistoryQuery,
+  historyPage,
+  type InferenceRow,
+  StoreError,
+  type TelemetryStore,
+} from '../../telemetry/store.ts'
 import {
   inference,
   inferencePoint,
@@ -59,8 +65,15 @@ export function testStore(name: string, { skip, open }: StoreSuiteOptions): void
         outcome: 'answered',
         reason: 'confident',
         latencyMs: 12.5,
-        local: { label: 'normal', confidence: 0.9, model: 'bearings-local@1.2.0' },
+        local: {
+          label: 'normal',
+          confidence: 0.9,
+          model: 'bearings-local@1.2.0',
+          digest: 'sha256:0123456789abcdef',
+          probabilities: { normal: 0.9, ball: 0.0999, 'inner-race': 0.0001 },
+        },
         server: { label: server!.label, confidence: 0.97, model: 'bearings-server@1.2.0', agent: 'server-1' },
+        escalationBytes: 4_512,
         shaftHz,
         features,
         numbers,
@@ -179,6 +192,29 @@ export function testStore(name: string, { skip, open }: StoreSuiteOptions): void
       (await store.inferences({ limit: 3 })).map(row => row.id),
       ['window-29', 'window-28', 'window-27'],
     )
+  })
+
+  check('a history comes oldest first, every window once, however many pages it has', async store => {
+    const count = 2 * historyPage + 500
+    // Ten devices have a window in the same millisecond, so the pages do not end between instants.
+    const points = Array.from({ length: count }, (_, i) =>
+      inferencePoint({ id: `window-${i}`, at: at(Math.floor(i / 10)) }, { device: `press-${i % 10}` }),
+    )
+    for (let i = 0; i < count; i += 3_500) await store.write(points.slice(i, i + 3_500))
+    await store.write([inferencePoint({ id: 'revision', at: at(1), revises: 'window-10' }, { device: 'press-0' })])
+    const read = async (query: Partial<HistoryQuery> = {}) => {
+      const rows: InferenceRow[] = []
+      for await (const page of store.history({ since: noon, until: noon + minute, ...query })) rows.push(...page)
+      return rows
+    }
+    const rows = await read()
+    assert.equal(rows.length, count + 1)
+    assert.equal(new Set(rows.map(({ id }) => id)).size, count + 1)
+    assert.ok(rows.every(({ time }, i) => i === 0 || time >= rows[i - 1]!.time))
+    assert.equal(rows.filter(({ revises }) => revises === 'window-10').length, 1)
+    assert.equal((await read({ device: 'press-3' })).length, count / 10)
+    assert.equal((await read({ since: noon + 10, until: noon + 20 })).length, 100)
+    assert.deepEqual(await read({ since: noon + minute, until: noon + 2 * minute }), [])
   })
 
   check('inferences and counts are narrowed by place and time; the end is not included', async store => {
