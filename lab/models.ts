@@ -4,24 +4,39 @@ import { createProgram, parseInteger, runProgram } from '@faultline/runtime'
 import { addImportCommand } from './import/command.ts'
 import { addSigningCommands, readTrusted } from './signing.ts'
 import { trainBearings } from './training/bearings.ts'
+import { trainImages } from './training/images/images.ts'
 import { verifyOnEngines } from './verify.ts'
 
 // TensorFlow's native library uses deprecated parts of Node and says so on every run.
 process.noDeprecation = true
+
+const trainers: Record<string, typeof trainImages> = { bearings: trainBearings, images: trainImages }
 
 const program = createProgram('npm run models --', 'Train, look into and verify model bundles')
 
 program
   .command('train')
   .description('train a pair of models and write their bundles')
-  .argument('<task>', 'what to train: bearings')
-  .requiredOption('--data <directory>', 'CWRU recordings: manifest.json with .f32 files, or original .mat files')
+  .argument('<task>', 'what to train: bearings or images')
+  .requiredOption(
+    '--data <directory>',
+    "CWRU recordings (manifest.json with .f32 files, or original .mat files), or CIFAR-10's binary batches",
+  )
   .option('--out <directory>', 'where the bundles go', 'models')
+  .option(
+    '--work <directory>',
+    'where a run of images keeps its checkpoints, to go on when it was stopped',
+    '.faultline/training',
+  )
   .option('--seed <number>', 'the same seed gives the same models', parseInteger(0), 1)
-  .action(async (task: string, options: { data: string; out: string; seed: number }) => {
-    if (task !== 'bearings')
-      throw new FaultlineError('CONFIG_INVALID', `there is nothing called "${task}" to train; there is "bearings"`)
-    const { local, server } = await trainBearings(options)
+  .action(async (task: string, options: { data: string; out: string; work: string; seed: number }) => {
+    const train = Object.hasOwn(trainers, task) ? trainers[task] : undefined
+    if (!train)
+      throw new FaultlineError(
+        'CONFIG_INVALID',
+        `there is nothing called "${task}" to train; there are bearings and images`,
+      )
+    const { local, server } = await train(options)
     for (const bundle of [local, server]) {
       await verify(bundle)
       print(bundle)

@@ -11,11 +11,16 @@ import { type Layout, Value } from './value.ts'
  * `output`, both float32 in the layout TF.js uses (channels last).
  * Throws `MODEL_EXPORT_UNSUPPORTED`, naming the layer.
  */
-export function exportOnnx(model: LayersModel): Uint8Array {
+export function exportOnnx(model: LayersModel, options: ExportOptions = {}): Uint8Array {
   const [input, output] = [model.inputs[0]!, model.outputs[0]!]
   if (model.inputs.length !== 1) throw unsupported(model, 'it has several inputs')
   if (model.outputs.length !== 1) throw unsupported(model, 'it has several outputs')
-  return exportPart(model.name, { tensor: input, layout: 'last' }, { tensor: output, layout: 'last' })
+  return exportPart(model.name, { tensor: input, layout: 'last' }, { tensor: output, layout: 'last' }, options)
+}
+
+export interface ExportOptions {
+  /** Store weights in half precision; they are cast when the network is loaded. */
+  half?: boolean
 }
 
 /** A tensor where a network is cut, and the layout it crosses in. */
@@ -28,8 +33,8 @@ export interface Cut {
  * Writes the part of a model between two of its tensors as `exportOnnx` writes the whole. Every path to `to` has to lead
  * through `from`. Throws `MODEL_EXPORT_UNSUPPORTED`.
  */
-export function exportPart(name: string, from: Cut, to: Cut): Uint8Array {
-  const graph = new Graph()
+export function exportPart(name: string, from: Cut, to: Cut, options: ExportOptions = {}): Uint8Array {
+  const graph = new Graph(options)
   const input = new Value(graph, shapeOf(from.tensor), from.layout, 'input')
   const result = new Walk(graph, { inputs: [from.tensor], outputs: [to.tensor] }, [input]).valueOf(to.tensor)
   return graph.encode(

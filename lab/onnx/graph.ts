@@ -1,3 +1,4 @@
+import { halves } from './half-precision.ts'
 import { ModelProto } from './schema.ts'
 
 /** Operator set and file version the graphs are written for; onnxruntime has read both since 1.12 (2022). */
@@ -7,14 +8,21 @@ const IR_VERSION = 8
 /** Codes of `TensorProto.DataType` and `AttributeProto.AttributeType`. */
 const FLOAT = 1
 const INT64 = 7
+const FLOAT16 = 10
 const attributeTypes = { f: 1, i: 2, ints: 7 } as const
 
 export type Attribute = { f: number } | { i: number } | { ints: readonly number[] }
 
 /** An ONNX graph under construction, from one float input to one float output. Values are known by their names. */
 export class Graph {
+  readonly #half: boolean
   #nodes: object[] = []
   #initializers: object[] = []
+
+  /** @param half Keep float constants in half precision: half the bytes, and one cast when the model is loaded. */
+  constructor({ half = false }: { half?: boolean } = {}) {
+    this.#half = half
+  }
 
   /** Adds an operator and gives the name of its output back. */
   add(operator: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}): string {
@@ -25,6 +33,11 @@ export class Graph {
 
   /** Adds a float constant and gives its name back. */
   floats(dims: readonly number[], values: Float32Array): string {
+    // A scalar is smaller than the cast it would need.
+    if (this.#half && dims.length > 0) {
+      const stored = this.#constant(dims, FLOAT16, new Uint8Array(halves(values).buffer))
+      return this.add('Cast', [stored], { to: { i: FLOAT } })
+    }
     return this.#constant(dims, FLOAT, Buffer.from(values.buffer, values.byteOffset, values.byteLength))
   }
 

@@ -63,7 +63,8 @@ function rowsOf(values: number[], width: number): number[][] {
   return Array.from({ length: values.length / width }, (_, row) => values.slice(row * width, (row + 1) * width))
 }
 
-async function artifactsOf(network: tf.LayersModel): Promise<tf.io.ModelArtifacts> {
+/** What TF.js would write to disk. */
+export async function artifactsOf(network: tf.LayersModel): Promise<tf.io.ModelArtifacts> {
   let artifacts: tf.io.ModelArtifacts = {}
   await network.save(
     tf.io.withSaveHandler(async saved => {

@@ -16,15 +16,16 @@ export function temper(probabilities: Float32Array, classes: number, temperature
 }
 
 /**
- * The softmax temperature with the lowest negative log-likelihood on held-out answers, within 1 to 8, found by
+ * The softmax temperature with the lowest negative log-likelihood on held-out answers, within `lowest` to 8, found by
  * golden-section search on its logarithm (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2).
- * Never below 1: held-out recordings of the same defects cannot show that more confidence is deserved.
+ * @param lowest 1 unless there is better evidence: held-out recordings of the same defects cannot show that more
+ *   confidence is deserved.
  */
-export function fitTemperature(probabilities: Float32Array, labels: Uint8Array, classes: number): number {
+export function fitTemperature(probabilities: Float32Array, labels: Uint8Array, classes: number, lowest = 1): number {
   const ratio = (Math.sqrt(5) - 1) / 2
   const loss = (logTemperature: number) =>
     lossOf(temper(probabilities, classes, Math.exp(logTemperature)), labels, classes)
-  let [low, high] = [0, Math.log(8)]
+  let [low, high] = [Math.log(lowest), Math.log(8)]
   while (high - low > 1e-3) {
     const [a, b] = [high - ratio * (high - low), low + ratio * (high - low)]
     if (loss(a) < loss(b)) high = b

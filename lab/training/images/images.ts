@@ -1,0 +1,191 @@
+import { join } from 'node:path'
+import { type Bundle, type BundleDescription, writeBundle } from '@faultline/inference'
+import * as tf from '@tensorflow/tfjs'
+import { hierarchicalMetrics, outcomesOf, type PairAnswers, SHIPPED_PRICE } from '../../evaluation/pair.ts'
+import { exportOnnx } from '../../onnx/export.ts'
+import { halfArtifacts, roundToHalf } from '../../onnx/half-precision.ts'
+import { Progress } from '../../progress.ts'
+import { requireNativeBackend } from '../backend.ts'
+import { artifactsOf } from '../bundles.ts'
+import { chooseThreshold, fitTemperature, reliabilityOf, temper } from '../calibration.ts'
+import { argmaxRows, classificationMetrics } from '../metrics.ts'
+import { cifarClasses, cifarInput, cifarSize, readCifar } from './cifar.ts'
+import type { ImageSet } from './image-set.ts'
+import { localPlan, serverPlan } from './plans.ts'
+import { type ImagePlan, logitsOf, type TrainingRun, trainImageNetwork } from './trainer.ts'
+
+export interface ImageTrainingOptions {
+  /** Directory of CIFAR-10's binary batches, or the one `cifar10` lies in. */
+  data: string
+  out: string
+  /** Where a run that was stopped goes on from. */
+  work: string
+  seed: number
+  plans?: { local: ImagePlan; server: ImagePlan }
+}
+
+/** The last of the training images, which calibrate and choose and train nothing. */
+const VALIDATION_IMAGES = 2_000
+/** Smoothed labels make a network less sure than it should be, so temperatures below 1 are looked at too. */
+const LOWEST_TEMPERATURE = 0.25
+const GOLDEN_IMAGES = 4
+/** Of logits, which reach about ten. */
+const GOLDEN_TOLERANCE = 1e-3
+
+const classes: readonly string[] = cifarClasses
+
+/** A network as it is shipped: rounded to half precision, with its temperature. */
+interface Trained {
+  plan: ImagePlan
+  model: tf.LayersModel
+  seconds: number
+  temperature: number
+}
+
+/**
+ * Trains the server network, then the local one with it as a teacher; calibrates both on images that trained neither,
+ * asks the test images once, and writes the bundles `image-local` and `image-server` under `out`. A run that was stopped
+ * goes on after its last whole epoch. Throws `RECORDING_UNREADABLE`, `RECORDING_INVALID`, `ENGINE_UNAVAILABLE` without
+ * TensorFlow's native library, `CONFIG_INVALID` for a checkpoint of another plan.
+ */
+export async function trainImages(options: ImageTrainingOptions): Promise<{ local: Bundle; server: Bundle }> {
+  await requireNativeBackend()
+  const plans = options.plans ?? { local: localPlan, server: serverPlan }
+  const { files, images } = await readCifar(options.data, 'train')
+  const { files: testFiles, images: test } = await readCifar(options.data, 'test')
+  const split = images.count - Math.min(VALIDATION_IMAGES, Math.floor(images.count / 10))
+  const [train, validation] = [images.slice(0, split), images.slice(split, images.count)]
+
+  const server = await fit(plans.server, train, validation, options, undefined)
+  const local = await fit(plans.local, train, validation, options, probabilitiesOf(server, train))
+
+  const answers = (set: ImageSet): PairAnswers => ({
+    labels: set.labels,
+    local: probabilitiesOf(local, set),
+    server: probabilitiesOf(server, set),
+  })
+  const chosen = answers(validation)
+  const threshold = chooseThreshold(outcomesOf(chosen, classes.length), SHIPPED_PRICE)
+  const final = answers(test)
+  const together = hierarchicalMetrics(final, classes, threshold, SHIPPED_PRICE)
+  const hierarchical = {
+    ...measured(final.labels, final.local, together),
+    threshold,
+    price: SHIPPED_PRICE,
+    escalated: together.escalated,
+    cost: together.cost,
+  }
+
+  const write = (role: 'local' | 'server') => {
+    const trained = { local, server }[role]
+    const { temperature, plan, seconds } = trained
+    return writeNetwork(join(options.out, plan.network.name), trained, train, {
+      role,
+      calibration: {
+        temperature,
+        ...(role === 'local' ? { threshold } : {}),
+        reliability: reliabilityOf(chosen[role], chosen.labels, classes.length),
+      },
+      training: {
+        at: new Date().toISOString(),
+        data: ['CIFAR-10'],
+        seed: options.seed,
+        note: `TensorFlow's native library, ${plan.epochs} epochs, ${Math.round(seconds / 60)} minutes. The last ${validation.count} training images calibrate and choose the threshold; the test images were asked once, at the end.`,
+        split: {
+          train: [{ recording: files.join(' '), class: 'all', from: 0, to: split }],
+          validation: [{ recording: files.join(' '), class: 'all', from: split, to: images.count }],
+          test: [{ recording: testFiles.join(' '), class: 'all' }],
+        },
+        metrics: {
+          test: measured(final.labels, final[role]),
+          validation: measured(chosen.labels, chosen[role]),
+          ...(role === 'local' ? { hierarchical } : {}),
+          trainingSeconds: Math.round(seconds),
+        },
+      },
+    })
+  }
+  return { local: await write('local'), server: await write('server') }
+}
+
+async function fit(
+  plan: ImagePlan,
+  train: ImageSet,
+  validation: ImageSet,
+  { seed, work }: ImageTrainingOptions,
+  teacher: TrainingRun['teacher'],
+): Promise<Trained> {
+  const { name } = plan.network
+  const steps = plan.epochs * Math.floor(train.count / plan.batch)
+  const progress = new Progress(name, steps)
+  const { network, seconds } = await trainImageNetwork(plan, train, {
+    seed,
+    classes: classes.length,
+    checkpoint: join(work, `${name}.checkpoint`),
+    teacher,
+    onStep: (step, loss) => progress.update(step + 1, `loss ${loss.toFixed(3)}`),
+  })
+  progress.stop()
+  const model = network.toLayers(cifarSize, plan.mirrored)
+  roundToHalf(model)
+  const uncalibrated = temper(softmaxOf(logitsOf(model, validation)), classes.length, 1)
+  const temperature = fitTemperature(uncalibrated, validation.labels, classes.length, LOWEST_TEMPERATURE)
+  return { plan, model, seconds, temperature: Number(temperature.toFixed(4)) }
+}
+
+function probabilitiesOf({ model, temperature }: Trained, images: ImageSet): Float32Array {
+  return temper(softmaxOf(logitsOf(model, images)), classes.length, temperature)
+}
+
+function softmaxOf(logits: Float32Array): Float32Array {
+  return tf.tidy(() =>
+    Float32Array.from(tf.softmax(tf.tensor2d(logits, [logits.length / classes.length, classes.length])).dataSync()),
+  )
+}
+
+/** The figures that mean something for images: nothing here is "normal". */
+function measured(labels: Uint8Array, probabilities: Float32Array, given?: ReturnType<typeof classificationMetrics>) {
+  const { windows, accuracy, macroF1, recall, confusion } =
+    given ?? classificationMetrics(labels, argmaxRows(probabilities, classes.length), classes)
+  return { images: windows, accuracy, macroF1, recall, confusion }
+}
+
+async function writeNetwork(
+  directory: string,
+  { model, plan }: Trained,
+  train: ImageSet,
+  about: Pick<BundleDescription, 'role' | 'calibration' | 'training'>,
+): Promise<Bundle> {
+  return writeBundle(
+    directory,
+    {
+      format: 1,
+      name: plan.network.name,
+      version: '1.0.0',
+      task: 'image-class',
+      classes: [...classes],
+      input: { ...cifarInput, mean: [...cifarInput.mean], std: [...cifarInput.std] },
+      output: 'logits',
+      golden: goldenOf(model, train),
+      ...about,
+    },
+    { onnx: exportOnnx(model, { half: true }), tfjs: halfArtifacts(await artifactsOf(model)) },
+  )
+}
+
+/** The first images; inputs are rounded so that the description holds exactly what was run. */
+function goldenOf(model: tf.LayersModel, images: ImageSet): BundleDescription['golden'] {
+  const rows = Uint32Array.from({ length: GOLDEN_IMAGES }, (_, i) => i)
+  const values = Float32Array.from(images.prepared(rows), value => Number(value.toFixed(3)))
+  const outputs = tf.tidy(() => {
+    const x = tf.tensor4d(values, [GOLDEN_IMAGES, images.height, images.width, images.channels])
+    return Float32Array.from((model.predict(x) as tf.Tensor).dataSync())
+  })
+  const row = (all: Float32Array, width: number, i: number) =>
+    Array.from(all.subarray(i * width, (i + 1) * width), value => Number(value.toPrecision(7)))
+  return {
+    tolerance: GOLDEN_TOLERANCE,
+    inputs: Array.from(rows, i => row(values, images.size, i)),
+    outputs: Array.from(rows, i => row(outputs, classes.length, i)),
+  }
+}
