@@ -7,7 +7,7 @@ import { halfArtifacts, roundToHalf } from '../../onnx/half-precision.ts'
 import { Progress } from '../../progress.ts'
 import { requireNativeBackend } from '../backend.ts'
 import { artifactsOf } from '../bundles.ts'
-import { chooseThreshold, fitTemperature, reliabilityOf, temper } from '../calibration.ts'
+import { chooseThreshold, fitCorrectness, fitTemperature, reliabilityOf, temper } from '../calibration.ts'
 import { argmaxRows, classificationMetrics } from '../metrics.ts'
 import { cifarClasses, cifarInput, cifarSize, readCifar } from './cifar.ts'
 import type { ImageSet } from './image-set.ts'
@@ -83,7 +83,9 @@ export async function trainImages(options: ImageTrainingOptions): Promise<{ loca
       role,
       calibration: {
         temperature,
-        ...(role === 'local' ? { threshold } : {}),
+        ...(role === 'local'
+          ? { threshold, correctness: fitCorrectness(chosen.local, chosen.labels, classes.length) }
+          : {}),
         reliability: reliabilityOf(chosen[role], chosen.labels, classes.length),
       },
       training: {
