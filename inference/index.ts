@@ -47,6 +47,7 @@ export { type ChooseOptions, chooseEngine, type EngineChoice } from './engines/c
 export { createEngine } from './engines/create.ts'
 export { type Engine, type EngineName, engineNames, type Network } from './engines/engine.ts'
 export { type OnnxFile, openOnnx } from './engines/onnx.ts'
+export { importTfjsNode } from './engines/tfjs-node.ts'
 export { AuditedPolicy, type AuditOptions } from './policies/audit.ts'
 export { createPolicy, type PolicySettings, policyNames } from './policies/create.ts'
 export type { PolicyModel } from './policies/factory.ts'

@@ -1,4 +1,4 @@
-import { FaultlineError } from '@faultline/protocol'
+import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import type { EngineName, Network } from './engine.ts'
 
 export interface RawNetwork {
@@ -18,6 +18,9 @@ export function runOneByOne(run: RawNetwork['run'], inputSize: number): RawNetwo
   }
 }
 
+/** The first runs allocate, compile and are interpreted; from the fourth on a run costs what it will cost. */
+const WARM_UPS = 3
+
 /**
  * What every engine's network has to do beside running: refuse a batch of the wrong size, refuse to run once disposed,
  * and free native memory only when no run is using it.
@@ -28,7 +31,22 @@ export class GuardedNetwork implements Network {
   readonly #running = new Set<Promise<unknown>>()
   #disposal: Promise<void> | undefined
 
-  constructor(raw: RawNetwork) {
+  /**
+   * Runs the network on zeros a few times, so that the first real window does not pay for what happens only once.
+   * Throws `ENGINE_LOAD_FAILED`, and releases it, where it does not run.
+   */
+  static async warm(raw: RawNetwork): Promise<GuardedNetwork> {
+    const network = new GuardedNetwork(raw)
+    try {
+      for (let i = 0; i < WARM_UPS; i++) await network.run(new Float32Array(raw.inputSize), 1)
+    } catch (cause) {
+      await network.dispose()
+      throw toFaultlineError(cause, 'ENGINE_LOAD_FAILED', raw.engine)
+    }
+    return network
+  }
+
+  private constructor(raw: RawNetwork) {
     this.#raw = raw
     this.engine = raw.engine
   }

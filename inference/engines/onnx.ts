@@ -71,7 +71,7 @@ export async function openOnnx(bytes: Uint8Array, { shape, threads = 1, path }: 
     const results = await session.run({ [inputName]: feed }, [outputName])
     return results[outputName]!.data as Float32Array
   }
-  return new GuardedNetwork({
+  return GuardedNetwork.warm({
     engine: 'onnx',
     inputSize: size,
     run: oneByOne ? runOneByOne(runBatch, size) : runBatch,

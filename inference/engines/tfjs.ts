@@ -88,7 +88,7 @@ export async function loadTfjs(bundle: Bundle, { engine, backend, register }: Tf
       }),
     )
   }
-  return new GuardedNetwork({
+  return GuardedNetwork.warm({
     engine,
     inputSize: size,
     run: batchExtent === 1 ? runOneByOne(run, size) : run,

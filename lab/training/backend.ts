@@ -1,3 +1,4 @@
+import { importTfjsNode } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import * as tf from '@tensorflow/tfjs'
 import '@tensorflow/tfjs-backend-wasm'
@@ -27,14 +28,10 @@ export async function requireNativeBackend(): Promise<void> {
 async function choose(): Promise<TrainingBackend> {
   // TF.js suggests tfjs-node on standard output, which is kept for results.
   tf.env().set('PROD', true)
-  // TensorFlow writes its build's options to standard error otherwise.
-  process.env.TF_CPP_MIN_LOG_LEVEL ??= '2'
   // Convolutions are two to three times faster with oneDNN, which TensorFlow leaves off on most processors.
   process.env.TF_ENABLE_ONEDNN_OPTS ??= '1'
-  // A variable, because the package is optional and its types may be absent.
-  const native = '@tensorflow/tfjs-node'
   const attempts: [TrainingBackend, () => Promise<unknown>][] = [
-    ['tensorflow', () => import(native)],
+    ['tensorflow', importTfjsNode],
     ['wasm', async () => {}],
     ['cpu', async () => {}],
   ]

@@ -40,6 +40,20 @@ test('a damaged network falls to the next engine, with the reason', async t => {
   assert.match(rejected[0]!.reason, /^(ENGINE_LOAD_FAILED|BUNDLE_GOLDEN_MISMATCH): /)
 })
 
+test('an engine that computes something else than the golden outputs falls to the next', async t => {
+  const directory = await copyOf(t, 'tiny-signal')
+  const bytes = await readFile(join(directory, 'network.onnx'))
+  // The network stays valid; its first weight does not.
+  const weight = (await readFile(join(directory, 'weights.bin'))).subarray(0, 4)
+  const at = bytes.indexOf(weight)
+  assert.ok(at > 0)
+  bytes.writeFloatLE(weight.readFloatLE() + 1, at)
+  await replaceFile(directory, 'onnx', bytes)
+  const { engine, rejected } = await chooseEngine(await loadBundle(directory), { order: ['onnx', 'tfjs-wasm'] })
+  assert.equal(engine, 'tfjs-wasm')
+  assert.match(rejected[0]!.reason, /^BUNDLE_GOLDEN_MISMATCH: onnx is off by /)
+})
+
 test('an engine that does not reproduce the golden outputs is not chosen', async t => {
   const directory = await copyOf(t, 'tiny-signal')
   await editDescription(directory, ({ golden }) => {
@@ -51,15 +65,17 @@ test('an engine that does not reproduce the golden outputs is not chosen', async
   )
 })
 
-test('an engine that crashes its process is passed over', async t => {
-  const bundle = await loadBundle(fixture('tiny-signal'))
-  const { engine, rejected } = await chooseEngine(bundle, {
-    order: ['onnx', 'tfjs-wasm'],
-    trial: await trialThat(t, 'process.abort()'),
+for (const signal of ['SIGSEGV', 'SIGILL', 'SIGABRT']) {
+  test(`an engine whose process ends with ${signal} is passed over`, async t => {
+    const bundle = await loadBundle(fixture('tiny-signal'))
+    const { engine, rejected } = await chooseEngine(bundle, {
+      order: ['onnx', 'tfjs-wasm'],
+      trial: await trialThat(t, `process.kill(process.pid, '${signal}')`),
+    })
+    assert.equal(engine, 'tfjs-wasm')
+    assert.match(rejected[0]!.reason, new RegExp(`the trial ended with ${signal}`))
   })
-  assert.equal(engine, 'tfjs-wasm')
-  assert.match(rejected[0]!.reason, /SIGABRT/)
-})
+}
 
 test('an engine that answers and then crashes on the way out is passed over', async t => {
   const bundle = await loadBundle(fixture('tiny-signal'))
