@@ -1,4 +1,5 @@
 import {
+  type Bearing,
   type CalibrationModel,
   type Classifier,
   checkWindow,
@@ -15,6 +16,8 @@ import { unknownLabel } from '@faultline/protocol'
 /** What the agent asks of a model. `Classifier` is one. */
 export interface LocalModel extends Pick<Classifier, 'model' | 'classes' | 'task' | 'classify'> {
   readonly engine: string
+  /** The bearing the model assumes where a window names none; absent where the bundle leaves it open. */
+  readonly bearing?: Bearing
   /** What policies take from the bundle, where there is one. */
   readonly bundle?: {
     description: { normal?: string; calibration: { threshold?: number; correctness?: CalibrationModel } }

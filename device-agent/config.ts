@@ -1,4 +1,4 @@
-import { engineNames } from '@faultline/inference'
+import { bearingDescription, engineNames, publicKeyText } from '@faultline/inference'
 import { identifier, runtimeConfig } from '@faultline/protocol'
 import { z } from 'zod'
 import { sourceConfig } from './sources/create.ts'
@@ -36,6 +36,11 @@ export const deviceAgentConfig = z.strictObject({
     .enum(['auto', ...engineNames])
     .default('auto')
     .describe('auto: the first that works here'),
+  trustedKeys: z
+    .array(publicKeyText)
+    .min(1)
+    .optional()
+    .describe('Public keys as `models -- key` prints them: only bundles signed with one are loaded; all when absent'),
   policy: settings.policy.default(defaultSettings.policy),
   price: settings.price.default(defaultSettings.price),
   auditRate: settings.auditRate.default(defaultSettings.auditRate),
@@ -50,6 +55,11 @@ export const deviceAgentConfig = z.strictObject({
         point: identifier.describe('The measurement point; once in the list'),
         machine: identifier.describe('What it measures; a machine may have several points'),
         source: sourceConfig.describe('Where its windows come from'),
+        bearing: bearingDescription
+          .optional()
+          .describe(
+            "Its bearing, for order features: a known one by name, or { balls, ballDiameterMm, pitchDiameterMm, contactAngleDeg }; the model's when absent",
+          ),
       }),
     )
     .min(1)

@@ -1,4 +1,4 @@
-import { loadClassifier } from '@faultline/inference'
+import { bearingFrom, loadClassifier } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import { createLogger, createProgram, loadConfig, runProgram, runService, version } from '@faultline/runtime'
 import { DeviceAgent } from './agent.ts'
@@ -14,14 +14,21 @@ const program = createProgram('npm run device-agent --', 'Runs the device agent 
 async function run({ config: file }: { config: string }): Promise<void> {
   const config = await loadConfig(deviceAgentConfig, file)
   const logger = createLogger('device-agent')
-  const { classifier, enginesRejected } = await loadClassifier(config.model, { engine: config.engine })
+  const { classifier, enginesRejected } = await loadClassifier(config.model, {
+    engine: config.engine,
+    trusted: config.trustedKeys,
+  })
   logger.info({ engine: classifier.engine, rejected: enginesRejected }, 'model loaded')
   const { input } = classifier
   if (input.kind === 'image') {
     throw new FaultlineError('CONFIG_INVALID', `${config.model}: the model takes images, the points give signals`)
   }
   const points = await Promise.all(
-    config.points.map(async point => ({ ...point, source: await createSource(point.source, input) })),
+    config.points.map(async ({ bearing, ...point }) => ({
+      ...point,
+      source: await createSource(point.source, input),
+      ...(bearing && { bearing: bearingFrom(bearing) }),
+    })),
   )
   await runService(new DeviceAgent({ ...config, points, classifier, enginesRejected, logger }))
   await classifier.dispose()

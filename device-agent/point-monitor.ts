@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Bearing } from '@faultline/inference'
 import { toFaultlineError } from '@faultline/protocol'
 import type { Logger, Service } from '@faultline/runtime'
 import type { Source, SourceWindow } from './source.ts'
@@ -8,6 +9,8 @@ export interface AgentPoint {
   point: string
   machine: string
   source: Source
+  /** The bearing there, for order features; models assume one of their own when absent. */
+  bearing?: Bearing
 }
 
 export interface MonitorHandlers {
@@ -57,9 +60,11 @@ export class PointMonitor implements Service {
     }
   }
 
-  private async take(window: SourceWindow): Promise<void> {
+  private async take(sourceWindow: SourceWindow): Promise<void> {
+    const { bearing } = this.point
+    const window = bearing ? { ...sourceWindow.window, bearing } : sourceWindow.window
     try {
-      await this.handlers.window(this.point, window)
+      await this.handlers.window(this.point, { ...sourceWindow, window })
     } catch (thrown) {
       const error = toFaultlineError(thrown)
       this.handlers.failed()

@@ -109,6 +109,7 @@ export function escalationOf(
   deadlineMs: number,
 ): Escalation {
   const { local, valid, decision } = record.assessment
+  const bearing = window.bearing ?? model.bearing
   return {
     v: escalationVersion,
     id: record.id,
@@ -125,5 +126,6 @@ export function escalationOf(
     },
     window: encodeWindow(window),
     ...(record.shaftHz !== undefined && { shaftHz: record.shaftHz }),
+    ...(bearing && { bearing }),
   }
 }

@@ -9,12 +9,13 @@ import { chooseEngine, type EngineChoice } from './engines/choose.ts'
 import { createEngine } from './engines/create.ts'
 import type { EngineName, Network } from './engines/engine.ts'
 import { type Bearing, skf6205 } from './signal/bearing.ts'
+import { bearingFrom } from './signal/bearing-description.ts'
 import type { Window } from './window.ts'
 
 export interface ClassifierOptions {
   /** The engine to use, as `chooseEngine` found it; chosen by trial when absent. */
   engine?: EngineName
-  /** The bearing that order features look at. */
+  /** The bearing that order features look at where a window names none; that of the bundle when absent. */
   bearing?: Bearing
   /** Public keys; when given, the bundle must be signed with one of them. */
   trusted?: readonly string[]
@@ -52,12 +53,13 @@ export async function loadClassifier(
 export class Classifier {
   readonly bundle: Bundle
   readonly #network: Network
-  readonly #bearing: Bearing
+  /** The bearing its bundle or its caller named; none where both left it open. */
+  readonly bearing: Bearing | undefined
 
-  private constructor(bundle: Bundle, network: Network, bearing: Bearing) {
+  private constructor(bundle: Bundle, network: Network, bearing: Bearing | undefined) {
     this.bundle = bundle
     this.#network = network
-    this.#bearing = bearing
+    this.bearing = bearing
   }
 
   /**
@@ -74,7 +76,8 @@ export class Classifier {
       await network.dispose()
       throw error
     }
-    return new Classifier(bundle, network, options.bearing ?? skf6205)
+    const { bearing } = bundle.description
+    return new Classifier(bundle, network, options.bearing ?? (bearing && bearingFrom(bearing)))
   }
 
   get engine(): EngineName {
@@ -102,7 +105,7 @@ export class Classifier {
 
   /** Makes one window's input. Throws `WINDOW_INVALID`. Separate, so that a bad window spoils no batch. */
   prepare(window: Window): PreparedInput {
-    return prepare(window, this.input, this.#bearing)
+    return prepare(window, this.input, this.bearing ?? skf6205)
   }
 
   /** Classifies windows as one batch. Throws `WINDOW_INVALID` for the first window that does not fit. */

@@ -14,6 +14,7 @@ export { probabilitiesOf } from './bundle/output.ts'
 export {
   type BundleSignature,
   createSigningKey,
+  publicKeyText,
   readSignature,
   type SigningKey,
   signBundle,
@@ -64,7 +65,13 @@ export type {
 export { type Circumstances, checkPriceList, leastPrice, type Quote, quote } from './prices/price.ts'
 export { Random, type RandomState } from './random.ts'
 export * from './recordings/index.ts'
-export { type Bearing, type BearingGeometry, bearingOf, frequenciesHz, skf6205 } from './signal/bearing.ts'
+export { type Bearing, type BearingGeometry, bearingOf, frequenciesHz, skf6203, skf6205 } from './signal/bearing.ts'
+export {
+  type BearingDescription,
+  bearingDescription,
+  bearingFrom,
+  knownBearings,
+} from './signal/bearing-description.ts'
 export { checkWindow } from './signal/check.ts'
 export { envelope, envelopeSpectrum, wideBand } from './signal/envelope.ts'
 export { checkFeatureNames, extractFeatures, featureNames, featureVector } from './signal/features.ts'

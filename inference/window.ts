@@ -1,3 +1,5 @@
+import type { Bearing } from './signal/bearing.ts'
+
 /**
  * One block of consecutive samples from a measurement point, or one image: the unit of every decision.
  */
@@ -10,4 +12,6 @@ export interface Window {
   rateHz: number
   /** Shaft speed in Hz (revolutions per second) while the window was taken, when it is known. */
   shaftHz?: number
+  /** The bearing it was taken at, where it is known; models assume one of their own otherwise. */
+  bearing?: Bearing
 }

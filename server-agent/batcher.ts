@@ -83,7 +83,7 @@ export class Batcher {
       return undefined
     }
     try {
-      const window = { ...decodeWindow(escalation.window), shaftHz: escalation.shaftHz }
+      const window = { ...decodeWindow(escalation.window), shaftHz: escalation.shaftHz, bearing: escalation.bearing }
       return { item, input: model.prepare(window) }
     } catch (thrown) {
       const error = toFaultlineError(thrown)

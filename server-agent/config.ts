@@ -1,4 +1,4 @@
-import { engineNames } from '@faultline/inference'
+import { engineNames, publicKeyText } from '@faultline/inference'
 import { identifier } from '@faultline/protocol'
 import { z } from 'zod'
 
@@ -16,6 +16,11 @@ export const serverAgentConfig = z.strictObject({
     .enum(['auto', ...engineNames])
     .default('auto')
     .describe('auto: the first that works here'),
+  trustedKeys: z
+    .array(publicKeyText)
+    .min(1)
+    .optional()
+    .describe('Public keys as `models -- key` prints them: only bundles signed with one are loaded; all when absent'),
   maxBatch: z.int().positive().max(1_024).default(32).describe('Windows the model takes at once'),
   maxQueue: z.int().positive().max(100_000).default(256).describe('Escalations that may wait; more are rejected'),
 })

@@ -16,7 +16,10 @@ async function run({ config: file }: { config: string }): Promise<void> {
   const classifiers = new Map<string, Classifier>()
   const enginesRejected = new Map<string, LoadedClassifier['enginesRejected']>()
   for (const directory of config.models) {
-    const { classifier, enginesRejected: rejected } = await loadClassifier(directory, { engine: config.engine })
+    const { classifier, enginesRejected: rejected } = await loadClassifier(directory, {
+      engine: config.engine,
+      trusted: config.trustedKeys,
+    })
     const { task } = classifier
     if (classifiers.has(task)) throw new FaultlineError('CONFIG_INVALID', `two models for the task "${task}"`)
     logger.info({ task, engine: classifier.engine, rejected }, 'model loaded')

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { calibrationModel } from '../calibration/calibration.ts'
+import { bearingDescription } from '../signal/bearing-description.ts'
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/)
 const positive = z.number().positive()
@@ -88,6 +89,8 @@ export const bundleDescription = z.strictObject({
   /** The class that means "nothing is wrong", where the task has one. */
   normal: z.string().optional(),
   input: inputDescription,
+  /** The bearing order features look at where a window names none; the 6205 where absent. */
+  bearing: bearingDescription.optional(),
   output: z.enum(['probabilities', 'logits']),
   /** Engine formats: the same network, for several engines. */
   formats: z.strictObject({

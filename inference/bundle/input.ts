@@ -26,7 +26,7 @@ export function inputShape(input: InputDescription): readonly number[] {
 }
 
 /**
- * Makes the network's input from a window.
+ * Makes the network's input from a window. Order features look at the window's bearing, or else at `bearing`.
  * Throws `WINDOW_INVALID` where length, rate, shape or values are not what the description asks for, or where it asks
  * for the shaft speed and the window has none, and `FEATURE_UNKNOWN` for a feature or representation that does not exist.
  */
@@ -34,7 +34,7 @@ export function prepare(window: Window, input: InputDescription, bearing: Bearin
   if (input.kind === 'image') return { values: imageInput(window, input) }
   checkLength(window, input)
   if (input.kind === 'signal') return { values: signalInput(window, input) }
-  const features = extractFeatures(window, bearing)
+  const features = extractFeatures(window, window.bearing ?? bearing)
   const picked = pickFeatures(features, input.features)
   const values = Float32Array.from(picked, (value, i) => (value - input.mean[i]!) / input.scale[i]!)
   return { values, features }

@@ -15,8 +15,9 @@ import type { Bundle } from './bundle.ts'
 
 export const SIGNATURE_FILE = 'bundle.sig'
 
-/** 32 and 64 bytes in base64url. */
-const publicKeyText = z.string().regex(/^[A-Za-z0-9_-]{43}$/)
+/** 32 bytes in base64url. */
+export const publicKeyText = z.string().regex(/^[A-Za-z0-9_-]{43}$/)
+/** 64 bytes in base64url. */
 const signatureText = z.string().regex(/^[A-Za-z0-9_-]{86}$/)
 
 /** `bundle.sig`. It signs the digest of `bundle.json`, which names the digest of every other file. */

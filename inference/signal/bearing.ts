@@ -58,3 +58,6 @@ export function frequenciesHz(bearing: Bearing, shaftHz: number): Bearing {
  * bearing information page, which lists 4.7135 for the ball: the impact rate, twice the spin.
  */
 export const skf6205: Bearing = { bpfo: 3.5848, bpfi: 5.4152, bsf: 4.7135 / 2, ftf: 0.39828 }
+
+/** SKF 6203-2RS JEM, the bearing at the fan end of the same rig; multipliers from the same page. */
+export const skf6203: Bearing = { bpfo: 3.053, bpfi: 4.9469, bsf: 3.9874 / 2, ftf: 0.3817 }

@@ -25,10 +25,11 @@ const known = new Set(featureNames)
 
 /**
  * The features of one signal window: all of them, or without a shaft speed those that are no order features. Where the
- * harmonics lie is not known then, and a 0 in their place would say that there is no fault.
+ * harmonics lie is not known then, and a 0 in their place would say that there is no fault. Where neither the caller nor
+ * the window says which bearing it is, it is taken for a 6205.
  * Throws `WINDOW_INVALID` for an empty or non-finite window.
  */
-export function extractFeatures(window: Window, bearing: Bearing = skf6205): Record<string, number> {
+export function extractFeatures(window: Window, bearing: Bearing = window.bearing ?? skf6205): Record<string, number> {
   checkSignal(window)
   const { samples, rateHz, shaftHz } = window
   const features: Record<string, number> = { ...timeFeatures(samples) }
@@ -59,6 +60,6 @@ export function pickFeatures(features: Readonly<Record<string, number>>, names: 
 }
 
 /** The named features of a window, in that order. Throws `FEATURE_UNKNOWN` or `WINDOW_INVALID`. */
-export function featureVector(window: Window, names: readonly string[], bearing: Bearing = skf6205): Float32Array {
+export function featureVector(window: Window, names: readonly string[], bearing?: Bearing): Float32Array {
   return Float32Array.from(pickFeatures(extractFeatures(window, bearing), names))
 }

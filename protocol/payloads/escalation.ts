@@ -16,6 +16,16 @@ export const wireWindow = z.strictObject({
   bytes: z.instanceof(Uint8Array).describe('The stored samples'),
 })
 
+const order = z.number().positive().max(1_000)
+
+/** Defect frequencies of a bearing as multiples of the shaft rate. */
+export const defectOrders = z.strictObject({
+  bpfo: order.describe('Ball pass frequency, outer race'),
+  bpfi: order.describe('Ball pass frequency, inner race'),
+  bsf: order.describe('Ball spin frequency; a defect strikes at twice this'),
+  ftf: order.describe('Fundamental train frequency: that of the cage'),
+})
+
 /** A window on its way up: a CBOR map, because raw samples in JSON would triple the bytes. */
 export const escalation = z.strictObject({
   v: z.literal(escalationVersion).describe('Version of this payload'),
@@ -40,6 +50,7 @@ export const escalation = z.strictObject({
     .describe("The local model's answer"),
   window: wireWindow.describe('The samples'),
   shaftHz: z.number().positive().optional().describe('Shaft rate in Hz, where known'),
+  bearing: defectOrders.optional().describe('The bearing it was taken at, where the device was told; orders'),
 })
 
 export type Escalation = z.infer<typeof escalation>

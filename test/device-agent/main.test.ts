@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { createSigningKey, loadBundle, signBundle } from '@faultline/inference'
 import { stringify } from 'yaml'
 import { startAgentBroker } from '../support/agent-broker.ts'
 import { observe } from '../support/observer.ts'
@@ -28,7 +29,12 @@ async function writeConfig(t: TestContext, changes: Record<string, unknown>): Pr
 test('the program runs from its file, says which engine it chose, and ends when told to', async t => {
   const broker = await startAgentBroker(t)
   const watcher = await observe(t, broker)
-  const file = await writeConfig(t, { broker: { url: broker.url, secret: broker.secret } })
+  const model = join(await temporaryDirectory(t), 'model')
+  await cp('models/bearing-local', model, { recursive: true })
+  const key = createSigningKey()
+  await signBundle(await loadBundle(model), key.privateKey)
+  const { url, secret } = broker
+  const file = await writeConfig(t, { broker: { url, secret }, model, trustedKeys: [key.publicKey] })
   const program = startScript(t, 'device-agent/main.ts', ['--config', file])
   const state = await watcher.seeOne('state').catch(error => assert.fail(`${error}\n${program.output}`))
   assert.ok(state.online)
@@ -46,4 +52,11 @@ test('a mistake in the file ends in one line that names the entry', async t => {
   const program = startScript(t, 'device-agent/main.ts', ['--config', file])
   assert.equal(await program.exited, 2)
   assert.match(program.output, /^error CONFIG_INVALID: .*points\.0\.point.*\n$/)
+})
+
+test('with trusted keys, a bundle that nobody signed is refused', async t => {
+  const file = await writeConfig(t, { trustedKeys: [createSigningKey().publicKey] })
+  const program = startScript(t, 'device-agent/main.ts', ['--config', file])
+  assert.notEqual(await program.exited, 0)
+  assert.match(program.output, /^error BUNDLE_UNSIGNED: models.bearing-local has no bundle.sig\n$/)
 })

@@ -2,10 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
   type Bearing,
+  bearingDescription,
+  bearingFrom,
   bearingOf,
   envelopeSpectrum,
   frequenciesHz,
   orderBands,
+  skf6203,
   skf6205,
   wideBand,
 } from '@faultline/inference'
@@ -84,4 +87,22 @@ test('order bands do not depend on the level', () => {
 
 test('silence has no energy in any band', () => {
   for (const value of Object.values(bandsOf(new Float32Array(1_024)))) assert.equal(value, 0)
+})
+
+test('a bearing is described by a name or by its geometry in mm', () => {
+  assert.equal(bearingFrom(bearingDescription.parse('skf-6205')), skf6205)
+  // Eight balls of 0.2656 inch on a pitch circle of 1.122 inch, as the data set's page lists them.
+  const geometry = bearingDescription.parse({ balls: 8, ballDiameterMm: 6.746, pitchDiameterMm: 28.499 })
+  for (const [name, value] of Object.entries(bearingFrom(geometry)))
+    assert.ok(near(value, skf6203[name as keyof Bearing], 2e-3), `${name} ${value}`)
+})
+
+test('a description that is no bearing is refused', () => {
+  for (const wrong of [
+    'skf-1',
+    { balls: 8, ballDiameterMm: 7 },
+    { balls: 8, ballDiameterMm: 7, pitchDiameterMm: 7 },
+    { balls: 8, ballDiameterMm: 7, pitchDiameterMm: 30, contactAngleDeg: 90 },
+  ])
+    assert.equal(bearingDescription.safeParse(wrong).success, false, JSON.stringify(wrong))
 })

@@ -43,6 +43,7 @@ export async function copyOf(t: Parameters<typeof temporaryDirectory>[0], name: 
 /** The parts of a `bundle.json` that tests spoil, before anything has checked them. */
 export interface Spoilt {
   version: string
+  bearing: unknown
   input: { features: string[]; representation: string; shape: number[] }
   calibration: { temperature: number }
   golden: { inputs: number[][]; outputs: number[][] }

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
+  type Bearing,
   BearingSimulator,
   Classifier,
   extractFeatures,
   isValid,
   loadClassifier,
+  skf6203,
+  skf6205,
   type Window,
 } from '@faultline/inference'
 import { copyOf, editDescription, fixture, withCode } from './bundles.ts'
@@ -114,4 +117,23 @@ test('a configuration names one engine, or leaves the choice to a trial that say
   t.after(() => classifier.dispose())
   assert.notEqual(classifier.engine, 'onnx')
   assert.equal(enginesRejected[0]?.engine, 'onnx')
+})
+
+test("order features look at the window's bearing, else at the bundle's, else at a 6205", async t => {
+  const directory = await copyOf(t, 'tiny-features')
+  const plain = await loaded(t, directory)
+  await editDescription(directory, description => {
+    description.bearing = 'skf-6203'
+  })
+  const described = await loaded(t, directory)
+  const [window] = simulated(1, 512)
+  const of = (classifier: Classifier, bearing?: Bearing) => {
+    const { values, features } = classifier.prepare({ ...window!, bearing })
+    return { values: [...values], bpfo1: features!.bpfo1 }
+  }
+  const [as6203, as6205] = [of(plain, skf6203), of(plain, skf6205)]
+  assert.notEqual(as6203.bpfo1, as6205.bpfo1)
+  assert.deepEqual(of(plain), as6205)
+  assert.deepEqual(of(described), as6203)
+  assert.deepEqual(of(described, skf6205), as6205)
 })

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { createSigningKey, loadBundle, signBundle } from '@faultline/inference'
 import { stringify } from 'yaml'
 import { startAgentBroker } from '../support/agent-broker.ts'
 import { observe } from '../support/observer.ts'
@@ -20,4 +21,21 @@ test('the program runs from its file, names its models, and ends when told to', 
   assert.equal(state.models[0]?.task, 'bearing-fault')
   assert.equal(await program.stop(), 0, program.output)
   await watcher.seeOne('server-state', ({ online }) => !online)
+})
+
+test('with trusted keys, a bundle that somebody else signed is refused', async t => {
+  const directory = await temporaryDirectory(t)
+  const model = join(directory, 'model')
+  await cp('models/bearing-server', model, { recursive: true })
+  await signBundle(await loadBundle(model), createSigningKey().privateKey)
+  const file = join(directory, 'server.yaml')
+  const broker = { url: 'mqtt://127.0.0.1:1', secret: 'unused' }
+  const trustedKeys = [createSigningKey().publicKey]
+  await writeFile(file, stringify({ server: 'server-1', broker, models: [model], trustedKeys }))
+  const program = startScript(t, 'server-agent/main.ts', ['--config', file])
+  assert.notEqual(await program.exited, 0)
+  assert.match(
+    program.output,
+    /^error BUNDLE_SIGNATURE_INVALID: .* is signed with key [0-9a-f]{16}, which is not trusted\n$/,
+  )
 })

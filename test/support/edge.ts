@@ -1,6 +1,6 @@
 import { EventEmitter, once } from 'node:events'
 import type { TestContext } from 'node:test'
-import { DeviceAgent, type DeviceAgentOptions, type InferenceEvent } from '@faultline/device-agent'
+import { type AgentPoint, DeviceAgent, type DeviceAgentOptions, type InferenceEvent } from '@faultline/device-agent'
 import { identityOf } from '@faultline/protocol'
 import { MqttSession, silentLogger } from '@faultline/runtime'
 import { ServerAgent, type ServerAgentOptions } from '@faultline/server-agent'
@@ -23,8 +23,8 @@ export class TestDevice {
   readonly agent: DeviceAgent
   private readonly events = new EventEmitter()
 
-  constructor(options: Omit<DeviceAgentOptions, 'points'>) {
-    this.agent = new DeviceAgent({ ...options, points: [{ point, machine, source: this.source }] })
+  constructor(options: Omit<DeviceAgentOptions, 'points'>, more: Partial<AgentPoint> = {}) {
+    this.agent = new DeviceAgent({ ...options, points: [{ point, machine, source: this.source, ...more }] })
     this.agent.on('inference', event => {
       this.inferences.push(event)
       this.events.emit('inference')
@@ -66,8 +66,9 @@ export async function startDevice(
   t: Pick<TestContext, 'after'>,
   broker: BrokerAccess,
   options: Partial<DeviceAgentOptions> = {},
+  more: Partial<AgentPoint> = {},
 ): Promise<TestDevice> {
-  const device = new TestDevice(await deviceOptions(t, broker, options))
+  const device = new TestDevice(await deviceOptions(t, broker, options), more)
   t.after(() => device.agent.stop())
   await device.agent.start()
   return device
