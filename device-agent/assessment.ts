@@ -64,7 +64,7 @@ export async function assess(
       }
   const decision: Decision = valid
     ? policy.decide(local, context)
-    : { action: 'escalate', reason: 'invalid-output', numbers: {} }
+    : { action: 'escalate', reason: 'invalid-output', numbers: { price: context.price } }
   return { local, valid, decision, features: featuresOf(window, answer?.features) }
 }
 

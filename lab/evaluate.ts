@@ -1,6 +1,7 @@
 import { FaultlineError } from '@faultline/protocol'
 import { checkOutput, createProgram, parseInteger, runProgram, writeJson, writeText } from '@faultline/runtime'
 import { evaluateEverySplit } from './evaluation/evaluation.ts'
+import { addReplayCommand } from './replay/command.ts'
 import { htmlReport } from './report/html.ts'
 import { terminalReport } from './report/terminal.ts'
 import { addTraceCommand } from './trace/command.ts'
@@ -39,13 +40,14 @@ program
   })
 
 addTraceCommand(program)
+addReplayCommand(program)
 
 program
   .argument('[task]')
   .allowUnknownOption()
   .allowExcessArguments()
   .action((task = '') => {
-    const tasks = '"bearings" and "trace"'
+    const tasks = '"bearings", "trace" and "replay"'
     throw new FaultlineError('CONFIG_INVALID', `there is nothing called "${task}" to evaluate; there are ${tasks}`)
   })
 

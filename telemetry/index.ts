@@ -1,5 +1,5 @@
 export { createStore, recorderConfig, type StoreSettings, storeSettings } from './config.ts'
-export { type Measurement, measurements } from './point.ts'
+export { fieldName, type Measurement, measurements } from './point.ts'
 export { Recorder, type RecorderOptions } from './recorder.ts'
 export type {
   AuditQuery,

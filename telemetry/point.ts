@@ -71,7 +71,8 @@ const maxTextLength = 512
  */
 export const storableText = (text: string): string => text.slice(0, maxTextLength).replace(/[\p{Cc}\p{Cs}\\]/gu, '_')
 
-const storableName = (name: string): string => name.slice(0, 64).replace(/[^A-Za-z0-9_.-]/g, '_')
+/** A name as it stands behind the prefix of a field. */
+export const fieldName = (name: string): string => name.slice(0, 64).replace(/[^A-Za-z0-9_.-]/g, '_')
 
 /** At most so many names of a record that the sender chooses: every new field name costs a store for ever. */
 const maxNamedFields = 128
@@ -79,7 +80,7 @@ const maxNamedFields = 128
 /** Fields from a record with free names, such as features: `feature_rms`. Names are made storable. */
 export function namedFields(prefix: string, record: Readonly<Record<string, number>> = {}): Record<string, number> {
   const entries = Object.entries(record).slice(0, maxNamedFields)
-  return Object.fromEntries(entries.map(([name, value]) => [`${prefix}_${storableName(name)}`, value]))
+  return Object.fromEntries(entries.map(([name, value]) => [`${prefix}_${fieldName(name)}`, value]))
 }
 
 /** The names that `namedFields` added, with their values. */

@@ -7,6 +7,9 @@ import { rowsOf, traceTable } from './figures.ts'
 import { traceReport } from './report.ts'
 import { readTrace } from './trace.ts'
 
+/** Beside every policy, so that its figures can be read: what we ship, and the two that never look. */
+const references = ['default', 'never', 'always']
+
 interface Flags {
   policy: string
   price: number[]
@@ -59,7 +62,7 @@ async function run(file: string, { policy, price, json, html, ...flags }: Flags)
     )
   await checkOutput(json)
   await checkOutput(html)
-  const options: TraceOptions = { ...flags, policies, prices: price }
+  const options: TraceOptions = { ...flags, policies: [...new Set([...policies, ...references])], prices: price }
   let progress: Progress | undefined
   options.onProgress = (done, total, detail) => {
     progress ??= new Progress(`replaying ${trace.name}`, total)
@@ -76,7 +79,7 @@ async function run(file: string, { policy, price, json, html, ...flags }: Flags)
   }
 }
 
-function parsePrices(text: string): number[] {
+export function parsePrices(text: string): number[] {
   const prices = text.split(',').map(part => (part.trim() === '' ? Number.NaN : Number(part)))
   if (prices.every(price => price >= 0 && price <= 1)) return [...new Set(prices)]
   throw new InvalidArgumentError('Give numbers from 0 to 1 with commas between.')

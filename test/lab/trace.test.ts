@@ -208,6 +208,20 @@ test('the command prints a table and writes figures and report', async t => {
   assert.match(await readFile(html!, 'utf8'), /<svg/)
 })
 
+test('one policy alone is shown beside the default, never, always and the best fixed threshold', async t => {
+  const directory = await temporaryDirectory(t)
+  const [file, json] = [join(directory, 'trace.csv'), join(directory, 'figures.json')]
+  await writeFile(file, csvOf(syntheticTrace({ windows: 200 })))
+  const args = ['trace', file, '--policy', 'threshold', '--price', '0.2', '--seeds', '1', '--json', json]
+  const { code, stderr } = await runProgramFile('lab/evaluate.ts', args)
+  assert.equal(code, 0, stderr)
+  const { rows } = JSON.parse(await readFile(json, 'utf8')) as { rows: { policy: string }[] }
+  assert.deepEqual(
+    rows.map(({ policy }) => policy),
+    ['threshold', 'default', 'never', 'always', BEST_FIXED],
+  )
+})
+
 test('a mistake on the command line or in the file ends in one line', async t => {
   const directory = await temporaryDirectory(t)
   const [good, bad] = [join(directory, 'good.csv'), join(directory, 'bad.csv')]

@@ -15,7 +15,7 @@ export const layers: Record<string, readonly string[]> = {
   telemetry: ['protocol', 'runtime'],
   flows: ['protocol', 'runtime', 'telemetry'],
   provisioning: ['protocol', 'runtime'],
-  lab: ['protocol', 'runtime', 'inference'],
+  lab: ['protocol', 'runtime', 'inference', 'telemetry'],
   fleet: ['*'],
   bench: ['*'],
   test: ['*'],
