@@ -32,7 +32,7 @@ async function storage(t: TestContext) {
     const kept = new PolicyKeeper({
       states: new PolicyStates(database),
       model: { ...tinyLocalModel, model: { ...tinyLocalModel.model, digest: digest(model) } },
-      audits: { rate: () => 0 },
+      audits: { rate: setting => setting as number },
       seed: 1,
       logger: createLogger('test', { file: log }),
     })
