@@ -111,9 +111,10 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       const boot = settings.nextBoot()
       const audits = new AuditKeeper({ settings, model: classifier, points, logger })
       const keeper = new PolicyKeeper({ states: new PolicyStates(database), model: classifier, audits, seed, logger })
-      const { policy, price, auditRate, deadlineMs, reporting, summaryIntervalS, healthIntervalS } = this.options
+      const { policy, price, auditRate, episodes, deadlineMs, reporting, summaryIntervalS, healthIntervalS } =
+        this.options
       const configuration = new Configuration({
-        initial: { policy, price, auditRate, deadlineMs, reporting, summaryIntervalS, healthIntervalS },
+        initial: { policy, price, auditRate, episodes, deadlineMs, reporting, summaryIntervalS, healthIntervalS },
         settings,
         apply: changed => this.apply(changed, keeper),
         logger,

@@ -60,7 +60,11 @@ export class AuditKeeper {
 
   /** A window was decided upon: counts those that were accepted as normal, audited or not. */
   decided({ machine, at, assessment: { local, decision } }: WindowRecord): void {
-    if (local.label !== this.normal || (decision.action !== 'accept' && decision.reason !== 'audit')) return
+    if (
+      (decision.answer ?? local).label !== this.normal ||
+      (decision.action !== 'accept' && decision.reason !== 'audit')
+    )
+      return
     const time = at.getTime()
     const pace = this.paces.get(machine) ?? { firstAt: time, lastAt: time, silent: 0 }
     pace.silent++
@@ -71,7 +75,7 @@ export class AuditKeeper {
   /** A verdict came, in time or late, for the first time. */
   answered({ machine, assessment: { local, decision } }: WindowRecord, verdict: AnsweredVerdict): void {
     if (decision.reason !== 'audit') return
-    this.ledger.add(machine, this.digest, auditFinding(local.label, verdict.label, this.normal))
+    this.ledger.add(machine, this.digest, auditFinding((decision.answer ?? local).label, verdict.label, this.normal))
     try {
       this.options.settings.write(settingName, this.ledger.snapshot())
     } catch (thrown) {

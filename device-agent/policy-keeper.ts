@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { AuditedPolicy, createPolicy, type Feedback, type Policy } from '@faultline/inference'
+import { AuditedPolicy, createPolicy, EpisodicPolicy, type Feedback, type Policy } from '@faultline/inference'
 import { toFaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import type { LocalModel } from './assessment.ts'
@@ -7,7 +7,7 @@ import type { AuditKeeper } from './audit-keeper.ts'
 import type { RuntimeSettings } from './configuration.ts'
 import type { PolicyStateKey, PolicyStates } from './policy-states.ts'
 
-export type PolicyChoice = Pick<RuntimeSettings, 'policy' | 'auditRate'>
+export type PolicyChoice = Pick<RuntimeSettings, 'policy' | 'auditRate' | 'episodes'>
 
 export interface PolicyKeeperOptions {
   states: PolicyStates
@@ -78,7 +78,7 @@ export class PolicyKeeper implements Decider {
     return this.current.policy
   }
 
-  private make({ policy, auditRate }: PolicyChoice): AuditedPolicy {
+  private make({ policy, auditRate, episodes }: PolicyChoice): AuditedPolicy {
     const { model, audits, seed } = this.options
     const description = model.bundle?.description
     const known = {
@@ -87,7 +87,10 @@ export class PolicyKeeper implements Decider {
       threshold: description?.calibration.threshold,
       calibration: description?.calibration.correctness,
     }
-    return new AuditedPolicy(createPolicy(policy, known, seed), { rate: audits.rate(auditRate), seed })
+    return new AuditedPolicy(new EpisodicPolicy(createPolicy(policy, known, seed), episodes), {
+      rate: audits.rate(auditRate),
+      seed,
+    })
   }
 
   /** Damaged or of another version of the software: learned anew, which costs escalations and nothing else. */

@@ -163,7 +163,7 @@ export class WindowFlow {
     // An invalid answer was not the policy's decision, and its confidence is no number to learn from.
     if (!assessment.valid) return
     const { local, decision } = assessment
-    this.rules.policy.learn({ local, remote: verdict, price, token: decision.token })
+    this.rules.policy.learn({ local, remote: verdict, price, token: decision.token, point: record.point })
   }
 
   private publish(record: WindowRecord, inference: Inference): void {

@@ -60,18 +60,19 @@ export function recordOf(
   }
 }
 
-/** The final answer: the server's where there is a verdict, the device's own otherwise. */
+/** The final answer: the server's where there is a verdict or an episode holds, the device's own otherwise. */
 export function inferenceOf(record: WindowRecord, outcome: Outcome, verdict?: AnsweredVerdict): Inference {
   const { assessment, model, at } = record
   const { local, valid, decision, features } = assessment
+  const { answer } = decision
   const localConfidence = valid ? rounded(local.confidence) : null
   return {
     id: record.id,
     at: at.toISOString(),
     machine: record.machine,
-    label: verdict?.label ?? local.label,
-    confidence: verdict ? rounded(verdict.confidence) : localConfidence,
-    decidedBy: verdict ? 'server' : outcome === 'accepted' ? 'local' : 'local-fallback',
+    label: (verdict ?? answer ?? local).label,
+    confidence: verdict || answer ? rounded((verdict ?? answer)!.confidence) : localConfidence,
+    decidedBy: verdict ? 'server' : answer ? 'episode' : outcome === 'accepted' ? 'local' : 'local-fallback',
     outcome,
     reason: decision.reason,
     numbers: finite(decision.numbers),
@@ -84,6 +85,7 @@ export function inferenceOf(record: WindowRecord, outcome: Outcome, verdict?: An
         agent: verdict.agent,
       },
     }),
+    ...(answer && { episode: { label: answer.label, confidence: rounded(answer.confidence) } }),
     latencyMs: Math.max(0, Date.now() - at.getTime()),
     features,
     ...(record.escalationBytes !== undefined && { escalationBytes: record.escalationBytes }),

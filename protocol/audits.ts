@@ -20,11 +20,11 @@ export function auditFinding(accepted: string, verdict: string, normal: string |
  * another id. Undefined for a window that was not audited, and for an audit that nobody answered.
  */
 export function findingOf(
-  { id, revises, reason, local, server }: Inference,
+  { id, revises, reason, local, episode, server }: Inference,
   normal: string | undefined,
 ): { window: string; finding: AuditFinding } | undefined {
   if (reason !== 'audit' || !server) return undefined
-  return { window: revises ?? id, finding: auditFinding(local.label, server.label, normal) }
+  return { window: revises ?? id, finding: auditFinding((episode ?? local).label, server.label, normal) }
 }
 
 /** Answered audits, by what they found. */

@@ -224,7 +224,7 @@ function commandResultPoint({ site, device }: Place, payload: CommandResult): Te
 }
 
 function configReportedPoint({ site, device }: Place, payload: ConfigReported): TelemetryPoint {
-  const { policy, auditRate, ...settings } = payload.config
+  const { policy, auditRate, episodes, ...settings } = payload.config
   return storablePoint({
     measurement: 'config_reported',
     tags: { site, device, status: payload.status },
@@ -233,6 +233,7 @@ function configReportedPoint({ site, device }: Place, payload: ConfigReported): 
       errorCode: payload.error?.code,
       policy: policy?.name,
       ...auditFields(auditRate),
+      ...episodeFields(episodes),
       ...settings,
     },
     time: Date.parse(payload.at),
@@ -245,6 +246,9 @@ const auditFields = (setting: ConfigReported['config']['auditRate']) =>
   typeof setting === 'object'
     ? { auditMissedAtMost: setting.missedFaultsAtMost, auditWithinDays: setting.withinDays }
     : { auditRate: setting }
+
+const episodeFields = (setting: ConfigReported['config']['episodes']) =>
+  setting === 'off' || !setting ? {} : { episodeAgreeing: setting.agreeing, episodeHoldS: setting.holdS }
 
 function alarmPoint(payload: Alarm): TelemetryPoint {
   const { site, machine, fault, state } = payload

@@ -1,3 +1,5 @@
+import type { Decider } from '@faultline/protocol'
+
 /** What one window says about a machine. */
 export interface Vote {
   /** Absent for windows that are known only from a summary. */
@@ -7,7 +9,7 @@ export interface Vote {
   label: string
   at: string
   confidence: number | null
-  decidedBy: 'local' | 'server' | 'local-fallback'
+  decidedBy: Decider
   /** True once an alarm has counted it. */
   counted?: boolean
 }

@@ -43,6 +43,8 @@ export interface Decision {
   token?: DecisionToken
   /** True of an escalation to learn from: by what is known so far, the answer would be accepted. */
   explores?: boolean
+  /** The answer while an episode holds: what a server said of windows like this one. The local answer where absent. */
+  answer?: { label: string; confidence: number }
 }
 
 /** What came of an escalation. Given at most once per escalation; none when it stayed unanswered. */
@@ -55,6 +57,8 @@ export interface Feedback {
   costs?: ErrorCosts
   /** The token of the decision, as it was given. Without one a policy cannot tell a repeated verdict from a new one. */
   token?: DecisionToken
+  /** The measurement point, as it was when it was decided. */
+  point?: string
 }
 
 /** A policy's whole memory: small, serialisable, versioned. */

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { identifier, messageId } from '../identifiers.ts'
 import { count, label, probability, timestamp } from './common.ts'
+import { deciders } from './inference.ts'
 
 /** Alarm states after ISA-18.2 / IEC 62682. `returned-unacknowledged`: the fault went before anybody saw it. */
 export const alarmStates = [
@@ -34,7 +35,7 @@ export const alarm = z.strictObject({
         point: identifier.describe('At which measurement point'),
         label,
         confidence: probability.nullable().describe('As in the inference'),
-        decidedBy: z.enum(['local', 'server', 'local-fallback']).describe('As in the inference'),
+        decidedBy: z.enum(deciders).describe('As in the inference'),
       }),
     )
     .max(20)

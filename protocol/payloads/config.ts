@@ -14,6 +14,14 @@ const auditRate = z.union([
   }),
 ])
 
+const episodes = z.union([
+  z.literal('off'),
+  z.strictObject({
+    agreeing: z.int().min(1).max(100).describe('Verdicts in a row that have to agree before asking stops'),
+    holdS: z.number().positive().max(604_800).describe('Seconds until one is asked for again'),
+  }),
+])
+
 /** What an operator may change while the agent runs. Everything is optional: what is absent stays as it is. */
 export const runtimeConfig = z.strictObject({
   policy: z
@@ -25,6 +33,7 @@ export const runtimeConfig = z.strictObject({
     .describe('Decides whether the local answer is accepted or the window escalated'),
   price: z.number().positive().max(1).optional().describe('Cost of one escalation, in wrong accepted answers (beta)'),
   auditRate: auditRate.optional().describe('Share of accepted windows escalated anyway, or what it is to prove'),
+  episodes: episodes.optional().describe('When to stop asking about what a server has just answered'),
   deadlineMs: z.int().positive().max(600_000).optional().describe('How long to wait for a verdict'),
   reporting: z
     .enum(['every', 'exception'])

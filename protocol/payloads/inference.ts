@@ -7,6 +7,10 @@ export const outcomes = ['accepted', 'answered', 'late', 'rejected', 'offline'] 
 export const outcome = z.enum(outcomes)
 export type Outcome = z.infer<typeof outcome>
 
+/** Whose answer the final one can be. */
+export const deciders = ['local', 'server', 'local-fallback', 'episode'] as const
+export type Decider = (typeof deciders)[number]
+
 /** In place of a class, where a model gave no valid answer. It is never "normal", and no fault either. */
 export const unknownLabel = 'unknown'
 
@@ -28,8 +32,10 @@ export const inference = z.strictObject({
   label,
   confidence: probability.nullable().describe('Null when the local model gave no valid answer and nobody else did'),
   decidedBy: z
-    .enum(['local', 'server', 'local-fallback'])
-    .describe('Whose answer it is; local-fallback: the server was asked and did not answer in time'),
+    .enum(deciders)
+    .describe(
+      'Whose answer it is; local-fallback: the server was asked and did not answer in time; episode: as the server answered windows like it',
+    ),
   outcome: outcome.describe('How the window ended'),
   reason: reason.describe('Why the policy accepted or escalated'),
   numbers: z
@@ -46,6 +52,12 @@ export const inference = z.strictObject({
     })
     .optional()
     .describe("The server model's answer, where there was one"),
+  episode: z
+    .strictObject({ label, confidence: probability.describe('That of the latest verdict') })
+    .optional()
+    .describe(
+      'While an episode holds: what the server said of the windows before, which stands unless it says otherwise',
+    ),
   latencyMs: milliseconds.describe('From the end of the window to this answer'),
   features: z.record(z.string(), z.number()).describe('Signal features; level features in the unit of the signal'),
   escalationBytes: count.optional().describe('Topic and payload of this window as an escalation, sent or not'),

@@ -17,7 +17,11 @@ import { sample, tinyLocalModel } from '../support/tiny-models.ts'
 const classes = ['normal', 'fault']
 const answer: LocalResult = { ...classificationOf(classes, [0.95, 0.05]), classes }
 const price = 0.6
-const hiLcb: PolicyChoice = { policy: { name: 'hi-lcb', parameters: { bins: 4, alpha: 1 } }, auditRate: 0 }
+const hiLcb: PolicyChoice = {
+  policy: { name: 'hi-lcb', parameters: { bins: 4, alpha: 1 } },
+  auditRate: 0,
+  episodes: 'off',
+}
 const digest = (digit: string) => `sha256:${digit.repeat(64)}`
 
 async function storage(t: TestContext) {

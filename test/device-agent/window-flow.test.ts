@@ -19,6 +19,7 @@ const settings: RuntimeSettings = {
   policy: { name: 'listening', parameters: {} },
   price: 0.25,
   auditRate: 0,
+  episodes: 'off',
   deadlineMs: 100,
   reporting: 'every',
   summaryIntervalS: 60,

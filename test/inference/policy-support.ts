@@ -3,6 +3,7 @@ import {
   classificationOf,
   createPolicy,
   type Decision,
+  EpisodicPolicy,
   type LocalResult,
   type Policy,
   type PolicyState,
@@ -27,9 +28,13 @@ export const model = { digest: `sha256:${'a'.repeat(64)}`, normal: 'normal', thr
 export const make = (name: string, parameters: Record<string, unknown> = {}, seed = 5): Policy =>
   createPolicy({ name, parameters }, model, seed)
 
-/** Every policy there is, alone and with audits. */
+/** Every policy there is, alone, with episodes and with audits. */
 export const makers: [string, (seed?: number) => Policy][] = policyNames.flatMap(name => [
   [name, (seed = 5) => make(name, {}, seed)] as [string, (seed?: number) => Policy],
+  [`${name} with episodes`, (seed = 5) => new EpisodicPolicy(make(name, {}, seed), { agreeing: 2, holdS: 60 })] as [
+    string,
+    (seed?: number) => Policy,
+  ],
   [`${name} with audits`, (seed = 5) => new AuditedPolicy(make(name, {}, seed), { rate: 0.3, seed })],
 ])
 
