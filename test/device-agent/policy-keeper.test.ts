@@ -110,7 +110,7 @@ test('the default policy begins with what the bundle knows of its answers', asyn
       seed: 1,
       logger: silentLogger,
     })
-    kept.use({ policy: { name: 'default', parameters: {} }, auditRate: 0 })
+    kept.use({ policy: { name: 'default', parameters: {} }, auditRate: 0, episodes: 'off' })
     return kept.decide(answer, { price: 0.2 }).numbers.right!
   }
   assert.ok(
