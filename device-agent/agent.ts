@@ -14,6 +14,7 @@ import {
 } from '@faultline/protocol'
 import { type DatabaseSync, MqttSession, type Service, version } from '@faultline/runtime'
 import { AuditKeeper } from './audit-keeper.ts'
+import { Battery } from './battery.ts'
 import { Commands } from './commands.ts'
 import { Configuration, type RuntimeSettings } from './configuration.ts'
 import { healthOf } from './health.ts'
@@ -22,6 +23,8 @@ import { Outbox } from './outbox.ts'
 import { PointMonitor } from './point-monitor.ts'
 import { PolicyKeeper } from './policy-keeper.ts'
 import { PolicyStates } from './policy-states.ts'
+import { Pricing } from './pricing.ts'
+import { ServerLoads } from './server-loads.ts'
 import { Spool } from './spool.ts'
 import { offlineState, onlineState, willState } from './state.ts'
 import { openStorage, Settings } from './storage.ts'
@@ -46,6 +49,8 @@ interface Running {
   outbox: Outbox
   session: MqttSession
   flow: WindowFlow
+  servers: ServerLoads
+  pricing: Pricing
   policy: PolicyKeeper
   audits: AuditKeeper
   configuration: Configuration
@@ -80,9 +85,9 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   /** As published; the last one after a stop. Undefined before the start. */
   get health(): Health | undefined {
     if (!this.running) return this.finalHealth
-    const { startedAt, flow, audits, spool, session } = this.running
+    const { startedAt, flow, audits, spool, pricing, session } = this.running
     const overruns = this.overruns - this.overrunsBefore
-    return healthOf({ startedAt, flow, audits, spool, overruns, bytes: session.bytes, errors: this.errors })
+    return healthOf({ startedAt, flow, audits, spool, pricing, overruns, bytes: session.bytes, errors: this.errors })
   }
 
   /** What is in force and which revision set it; 0 is the file the agent started from. Undefined while stopped. */
@@ -111,16 +116,19 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       const boot = settings.nextBoot()
       const audits = new AuditKeeper({ settings, model: classifier, points, logger })
       const keeper = new PolicyKeeper({ states: new PolicyStates(database), model: classifier, audits, seed, logger })
-      const { policy, price, auditRate, episodes, deadlineMs, reporting, summaryIntervalS, healthIntervalS } =
-        this.options
+      const { policy, price, prices, auditRate, episodes, deadlineMs } = this.options
+      const { reporting, summaryIntervalS, healthIntervalS } = this.options
+      const rates = { reporting, summaryIntervalS, healthIntervalS }
       const configuration = new Configuration({
-        initial: { policy, price, auditRate, episodes, deadlineMs, reporting, summaryIntervalS, healthIntervalS },
+        initial: { policy, price, prices, auditRate, episodes, deadlineMs, ...rates },
         settings,
         apply: changed => this.apply(changed, keeper),
         logger,
       })
       configuration.restore()
       const stem = { site, device }
+      const servers = new ServerLoads(classifier.task)
+      const pricing = new Pricing(configuration.current, new Battery(this.options.batteryFile), servers)
       const session = new MqttSession({
         ...broker,
         identity: identityOf('device', site, device),
@@ -139,6 +147,8 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
           points,
           publisher: session,
           audits,
+          quote: bytes => pricing.quote(bytes),
+          answered: inferMs => pricing.answered(inferMs),
           send: (address, payload) => outbox.send(address, payload),
           announce: (inference, { point, truth }) =>
             this.announce('inference', { address: { kind: 'inference', ...stem, point }, inference, truth }),
@@ -157,6 +167,8 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
         outbox,
         session,
         flow,
+        servers,
+        pricing,
         policy: keeper,
         audits,
         configuration,
@@ -165,7 +177,11 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       }
       session.on('online', () => this.connected())
       session.on('offline', () => this.announce('offline'))
+      session.on('cleared', address => {
+        if (address.kind === 'server-state') servers.forget(address.server)
+      })
       session.on('refused', (error, topic, payload) => this.refused(error, topic, payload))
+      this.follow(configuration.current)
       await session.start()
       for (const monitor of monitors) await monitor.start()
       this.schedule(configuration.current)
@@ -217,6 +233,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   private connected(): void {
     const { running } = this
     if (!running) return
+    running.pricing.connectedFrom(running.session.localAddress)
     this.publishState(running.configuration.current)
     this.publish('config-reported', running.configuration.report)
     running.outbox.pump()
@@ -226,6 +243,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   private async receive(message: Message): Promise<void> {
     if (message.kind === 'verdict') this.running?.flow.receive(message.address.point, message.payload)
     else if (message.kind === 'config-desired') this.configured(this.running?.configuration.receive(message.payload))
+    else if (message.kind === 'server-state') this.running?.servers.heard(message.address.server, message.payload)
     else if (message.kind === 'command') await this.execute(message.payload)
   }
 
@@ -252,9 +270,19 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   private apply(settings: RuntimeSettings, policy: PolicyKeeper): void {
     policy.use(settings)
     if (!this.running) return
+    this.running.pricing.use(settings)
     this.running.flow.setRules({ settings, policy })
+    this.follow(settings)
     this.schedule(settings)
     this.publishState(settings)
+  }
+
+  /** Listens to the servers where their load has a price. */
+  private follow({ prices }: RuntimeSettings): void {
+    const { session, servers } = this.running!
+    const followed = prices?.followServers ?? false
+    if (!followed) servers.clear()
+    void session.follow(followed ? [topicFilter('server-state')] : [])
   }
 
   private schedule({ summaryIntervalS, healthIntervalS }: RuntimeSettings): void {

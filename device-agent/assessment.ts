@@ -12,6 +12,7 @@ import {
   type Window,
 } from '@faultline/inference'
 import { unknownLabel } from '@faultline/protocol'
+import type { WindowQuote } from './pricing.ts'
 
 /** What the agent asks of a model. `Classifier` is one. */
 export interface LocalModel extends Pick<Classifier, 'model' | 'classes' | 'task' | 'classify'> {
@@ -48,7 +49,7 @@ export async function assess(
   window: Window,
   model: LocalModel,
   policy: Pick<Policy, 'decide'>,
-  context: DecisionContext,
+  { numbers, ...context }: DecisionContext & Partial<Pick<WindowQuote, 'numbers'>>,
 ): Promise<Assessment> {
   checkWindow(window)
   const { classes } = model
@@ -65,6 +66,7 @@ export async function assess(
   const decision: Decision = valid
     ? policy.decide(local, context)
     : { action: 'escalate', reason: 'invalid-output', numbers: { price: context.price } }
+  decision.numbers = { ...numbers, ...decision.numbers }
   return { local, valid, decision, features: featuresOf(window, answer?.features) }
 }
 

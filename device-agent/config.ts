@@ -7,6 +7,7 @@ import { sourceConfig } from './sources/create.ts'
 export const defaultSettings = {
   policy: { name: 'default', parameters: {} },
   price: 0.2,
+  prices: null,
   auditRate: 0.01,
   episodes: 'off',
   deadlineMs: 5_000,
@@ -44,12 +45,18 @@ export const deviceAgentConfig = z.strictObject({
     .describe('Public keys as `models -- key` prints them: only bundles signed with one are loaded; all when absent'),
   policy: settings.policy.default(defaultSettings.policy),
   price: settings.price.default(defaultSettings.price),
+  prices: settings.prices.default(defaultSettings.prices),
   auditRate: settings.auditRate.default(defaultSettings.auditRate),
   episodes: settings.episodes.default(defaultSettings.episodes),
   deadlineMs: settings.deadlineMs.default(defaultSettings.deadlineMs),
   reporting: settings.reporting.default(defaultSettings.reporting),
   summaryIntervalS: settings.summaryIntervalS.default(defaultSettings.summaryIntervalS),
   healthIntervalS: settings.healthIntervalS.default(defaultSettings.healthIntervalS),
+  batteryFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Holds the charge of the battery in per cent: /sys/class/power_supply/BAT0/capacity'),
   seed: z.int().optional().describe('Seed of the audits and of policies that draw lots; random when absent'),
   points: z
     .array(

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Health } from '@faultline/protocol'
 import type { AuditKeeper } from './audit-keeper.ts'
+import type { Pricing } from './pricing.ts'
 import type { Spool } from './spool.ts'
 import type { WindowFlow } from './window-flow.ts'
 
@@ -9,14 +10,17 @@ export interface HealthParts {
   flow: WindowFlow
   audits: AuditKeeper
   spool: Spool
+  pricing: Pricing
   overruns: number
   bytes: { sent: number; received: number }
   errors: number
 }
 
 /** How the agent is doing. Everything counts from the agent's start, except what audits found. */
-export function healthOf({ startedAt, flow, audits, spool, overruns, bytes, errors }: HealthParts): Health {
+export function healthOf(parts: HealthParts): Health {
+  const { startedAt, flow, audits, spool, pricing, overruns, bytes, errors } = parts
   const roundTripMs = flow.roundTrips.summary
+  const price = pricing.report
   const temperatureC = processorTemperature()
   return {
     at: new Date().toISOString(),
@@ -30,6 +34,7 @@ export function healthOf({ startedAt, flow, audits, spool, overruns, bytes, erro
     queues: { spool: spool.size, pending: flow.pending, dropped: spool.dropped },
     ...(roundTripMs && { roundTripMs }),
     bytes: { sent: bytes.sent, escalations: flow.bytes.escalated, received: bytes.received },
+    ...(price && { price }),
     memoryBytes: process.memoryUsage.rss(),
     ...(temperatureC !== undefined && { temperatureC }),
   }

@@ -15,6 +15,8 @@ export interface DeviceAgentOptions extends RuntimeSettings {
   enginesRejected?: LoadedModel['enginesRejected']
   /** Holds the spool, the boot counter and the last configuration. */
   dataDirectory: string
+  /** Holds the charge of the battery in per cent, where there is one. */
+  batteryFile?: string
   /** Messages kept while there is no connection. */
   spoolLimit?: number
   /** Of the audits; random when absent. */

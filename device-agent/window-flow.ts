@@ -4,17 +4,18 @@ import {
   type Inference,
   isRejected,
   type TopicAddress,
-  topicOf,
   type Verdict,
 } from '@faultline/protocol'
 import { assess, type LocalModel } from './assessment.ts'
 import type { AuditKeeper } from './audit-keeper.ts'
 import type { RuntimeSettings } from './configuration.ts'
 import { type Unsent, WindowCounters } from './counters.ts'
+import { type EscalationSize, expectedSize, sizeOf } from './escalation-size.ts'
 import { Escalations, type Settlement } from './escalations.ts'
 import type { Publisher } from './outbox.ts'
 import type { AgentPoint } from './point-monitor.ts'
 import type { Decider } from './policy-keeper.ts'
+import type { WindowQuote } from './pricing.ts'
 import { PointReporting, type ReportSink } from './reporting.ts'
 import { RoundTrips } from './round-trips.ts'
 import type { SourceWindow } from './source.ts'
@@ -28,6 +29,10 @@ export interface WindowFlowOptions {
   publisher: Publisher
   /** Told of every decision and of every verdict, once. */
   audits: Pick<AuditKeeper, 'decided' | 'answered'>
+  /** What escalating so many bytes would cost now. */
+  quote: (bytes: number) => WindowQuote
+  /** A server's model took so long over a window. */
+  answered: (inferMs: number) => void
   /** Where inferences and summaries go that are to be published. */
   send: (address: TopicAddress, payload: Buffer) => void
   /** Told of every inference, published or not. */
@@ -57,7 +62,7 @@ export class WindowFlow {
   private readonly options: WindowFlowOptions
   private readonly escalations: Escalations<WindowRecord>
   private readonly reporting = new Map<string, PointReporting>()
-  private readonly escalationBytes = new Map<string, number>()
+  private readonly sizes = new Map<string, EscalationSize>()
   private rules: Rules
   /** Nothing is escalated before this moment of `performance.now()`. */
   private pausedUntil = 0
@@ -87,17 +92,15 @@ export class WindowFlow {
   /** Takes one window through. Throws `WINDOW_INVALID` for one that is none, which counts nowhere. */
   async handle(point: AgentPoint, window: SourceWindow): Promise<void> {
     const { model, publisher } = this.options
-    const { price } = this.rules.settings
-    const assessment = await assess(window.window, model, this.rules.policy, {
-      price,
-      point: point.point,
-      at: window.at.getTime(),
-    })
-    const record = recordOf(window, point, assessment, model, price)
+    const size = this.sizeOf(point, window)
+    const quote = this.options.quote(size.packet)
+    const context = { ...quote, point: point.point, at: window.at.getTime() }
+    const assessment = await assess(window.window, model, this.rules.policy, context)
+    const record = recordOf(window, point, assessment, model, quote)
     this.options.audits.decided(record)
-    record.escalationBytes = this.bytesToEscalate(record, window)
+    record.escalationBytes = size.content
     if (assessment.decision.action === 'accept') {
-      this.bytes.avoided += record.escalationBytes
+      this.bytes.avoided += size.content
       this.conclude(record, 'accepted')
     } else if (!publisher.online) this.conclude(record, 'offline')
     else if (performance.now() < this.pausedUntil) this.conclude(record, 'rejected')
@@ -138,7 +141,7 @@ export class WindowFlow {
     const payload = encodePayload('escalation', escalationOf(record, window, model, deadlineMs))
     this.counters.escalate()
     if (record.assessment.decision.reason === 'audit') this.audits++
-    record.escalationBytes = Buffer.byteLength(topicOf(address)) + payload.byteLength
+    record.escalationBytes = sizeOf(address, payload.byteLength).content
     this.bytes.escalated += record.escalationBytes
     this.escalations.add(record.id, record.point, record, deadlineMs)
     publisher.publishRaw(address, payload).catch(() => this.escalations.abandon(record.id))
@@ -158,12 +161,14 @@ export class WindowFlow {
 
   private learn(record: WindowRecord, verdict: AnsweredVerdict, afterMs: number): void {
     this.roundTrips.add(afterMs)
+    this.options.answered(verdict.inferMs)
     this.options.audits.answered(record, verdict)
-    const { assessment, price } = record
+    const { assessment, context } = record
     // An invalid answer was not the policy's decision, and its confidence is no number to learn from.
     if (!assessment.valid) return
     const { local, decision } = assessment
-    this.rules.policy.learn({ local, remote: verdict, price, token: decision.token, point: record.point })
+    const { point } = record
+    this.rules.policy.learn({ local, remote: verdict, ...context, token: decision.token, point })
   }
 
   private publish(record: WindowRecord, inference: Inference): void {
@@ -190,19 +195,17 @@ export class WindowFlow {
     }
   }
 
-  private escalationAddress({ point }: WindowRecord): Extract<TopicAddress, { kind: 'escalation' }> {
+  private escalationAddress({ point }: { point: string }): Extract<TopicAddress, { kind: 'escalation' }> {
     const { site, device } = this.options
     return { kind: 'escalation', site, device, point }
   }
 
-  /** What sending this window would cost. Windows of a point differ by a few bytes, so one is measured. */
-  private bytesToEscalate(record: WindowRecord, window: SourceWindow): number {
-    const known = this.escalationBytes.get(record.point)
-    if (known !== undefined) return known
-    const { model } = this.options
-    const payload = encodePayload('escalation', escalationOf(record, window, model, this.rules.settings.deadlineMs))
-    const bytes = Buffer.byteLength(topicOf(this.escalationAddress(record))) + payload.byteLength
-    this.escalationBytes.set(record.point, bytes)
-    return bytes
+  /** What sending this window would take. One of each point is measured. */
+  private sizeOf(point: AgentPoint, window: SourceWindow): EscalationSize {
+    const known = this.sizes.get(point.point)
+    if (known) return known
+    const size = expectedSize(this.escalationAddress(point), point, window, this.options.model)
+    this.sizes.set(point.point, size)
+    return size
   }
 }

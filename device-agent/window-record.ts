@@ -1,4 +1,4 @@
-import type { LocalResult } from '@faultline/inference'
+import type { DecisionContext, LocalResult } from '@faultline/inference'
 import {
   type AnsweredVerdict,
   type Escalation,
@@ -20,8 +20,8 @@ export interface WindowRecord {
   at: Date
   assessment: Assessment
   model: ModelReference
-  /** The price when the decision was made. */
-  price: number
+  /** The price when the decision was made, and the costs of a price list. */
+  context: DecisionContext
   shaftHz?: number
   truth?: string
   /** Topic and payload of the escalation, sent or not; known once the decision is carried out. */
@@ -43,7 +43,7 @@ export function recordOf(
   place: { point: string; machine: string },
   assessment: Assessment,
   model: LocalModel,
-  price: number,
+  { price, costs }: DecisionContext,
 ): WindowRecord {
   const { point, machine } = place
   const { shaftHz } = window
@@ -54,7 +54,7 @@ export function recordOf(
     at,
     assessment,
     model: referenceOf(model.model),
-    price,
+    context: { price, ...(costs && { costs }) },
     ...(shaftHz !== undefined && { shaftHz }),
     ...(truth !== undefined && { truth }),
   }

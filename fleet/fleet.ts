@@ -215,6 +215,7 @@ export class Fleet implements Service {
       dataDirectory: join(this.options.directory, 'devices', machine.device),
       policy: { name: this.options.policy, parameters: {} },
       price: 0.2,
+      prices: null,
       auditRate: 0.02,
       episodes: 'off',
       deadlineMs,

@@ -22,7 +22,8 @@ export const accessRules: Record<Role, AccessRules> = {
       `${own}/points/+/summary`,
       `${own}/points/+/escalation`,
     ],
-    subscribe: [`${own}/config/desired`, `${own}/command`, `${own}/points/+/verdict`],
+    // The servers' announced load is part of what an escalation costs.
+    subscribe: [`${own}/config/desired`, `${own}/command`, `${own}/points/+/verdict`, `${topicRoot}/servers/+/state`],
   },
   server: {
     publish: [`${own}/state`, `${anyDevice}/points/+/verdict`],

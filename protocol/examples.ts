@@ -46,6 +46,7 @@ export const examples: {
       queues: { spool: 0, pending: 1 },
       roundTripMs: { median: 21.4, p95: 48.9, samples: 104 },
       bytes: { sent: 4_120_334, escalations: 521_840, received: 46_120 },
+      price: { value: 0.082, link: 'lte', metered: true, battery: 0.74, serverLoad: 0.04 },
       memoryBytes: 118_489_088,
       temperatureC: 51.2,
     },
@@ -165,7 +166,7 @@ export const examples: {
       agentVersion: '0.1.0',
       models: [{ ...serverModel, task: 'bearings', role: 'server', engine: 'onnx', enginesRejected: [] }],
       capacity: { maxBatch: 32, maxQueue: 512 },
-      load: { queued: 0, answered: 1_870, rejected: 2, windowsPerSecond: 1.9 },
+      load: { queued: 0, answered: 1_870, rejected: 2, windowsPerSecond: 1.9, waitMs: 0 },
     },
   },
   alarm: {

@@ -66,6 +66,7 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
   private isOnline = false
   private attempts = 0
   private readonly inFlight = new Set<Promise<unknown>>()
+  private followed: readonly string[] = []
 
   constructor(options: MqttSessionOptions) {
     super()
@@ -74,6 +75,26 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
 
   get online(): boolean {
     return this.isOnline
+  }
+
+  /** Address of this end of the connection; undefined while there is none, and over WebSockets. */
+  get localAddress(): string | undefined {
+    const stream = this.client?.stream
+    return stream instanceof Socket ? stream.localAddress : undefined
+  }
+
+  /**
+   * Subscribes to these filters besides those of the options, in place of those followed so far. A broker that refuses one
+   * is heard of in the log, and nothing else suffers.
+   */
+  async follow(filters: readonly string[]): Promise<void> {
+    const before = this.followed
+    this.followed = filters
+    const client = this.client
+    if (!client || !this.isOnline) return
+    const gone = before.filter(filter => !filters.includes(filter))
+    if (gone.length > 0) await client.unsubscribeAsync(gone).catch(() => {}) // The break ends them as well.
+    await this.subscribeFollowed(client)
   }
 
   /** Begins connecting; does not wait for the broker, which may be down for a week. */
@@ -106,9 +127,10 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
 
   /** Gives its subscriptions up, so that a member of a shared group finishes its work and gets no more. */
   async unsubscribe(): Promise<void> {
-    const { subscriptions, logger } = this.options
+    const { logger } = this.options
+    const subscriptions = [...this.options.subscriptions, ...this.followed]
     if (!this.isOnline || subscriptions.length === 0) return
-    await this.client?.unsubscribeAsync([...subscriptions]).catch((error: Error) => {
+    await this.client?.unsubscribeAsync(subscriptions).catch((error: Error) => {
       logger.warn({ error: error.message }, 'could not unsubscribe')
     })
   }
@@ -184,6 +206,14 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     this.isOnline = true
     this.options.logger.info({ broker: this.options.url }, 'connected to the broker')
     this.announce('online')
+    await this.subscribeFollowed(client)
+  }
+
+  private async subscribeFollowed(client: MqttClient): Promise<void> {
+    if (this.followed.length === 0) return
+    await client.subscribeAsync([...this.followed], { qos: 1 }).catch((error: Error) => {
+      if (client.connected) this.options.logger.warn({ filters: this.followed, error: error.message }, 'not followed')
+    })
   }
 
   private async subscribe(client: MqttClient): Promise<void> {

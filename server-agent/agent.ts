@@ -136,8 +136,11 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
       replyTo: { kind: 'verdict', site, device, point },
       receivedAt: performance.now(),
     }
-    if (this.queue.offer(item)) this.batcher.wake()
-    else {
+    if (this.queue.offer(item)) {
+      this.batcher.wake()
+      // A queue that grows is news, too, while the model is still at its first batch.
+      this.state.changed()
+    } else {
       const retryAfterMs = this.throughput.expectedMs(this.queue.size)
       const { id } = message.payload
       this.answer(item, { id, rejected: 'overloaded', agent: this.options.server, retryAfterMs })
@@ -174,6 +177,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
         answered: this.counts.answered,
         rejected: this.counts.rejected,
         windowsPerSecond: this.throughput.windowsPerSecond,
+        waitMs: this.throughput.expectedMs(this.queue.size),
       },
     }
   }

@@ -169,6 +169,10 @@ function healthPoint({ site, device }: Place, payload: Health): TelemetryPoint {
       roundTripSamples: roundTripMs?.samples,
       bytesSent: bytes.sent,
       bytesEscalations: bytes.escalations,
+      price: payload.price?.value,
+      link: payload.price?.link,
+      battery: payload.price?.battery,
+      serverLoad: payload.price?.serverLoad,
       bytesReceived: bytes.received,
       memoryBytes: payload.memoryBytes,
       temperatureC: payload.temperatureC,
@@ -224,7 +228,7 @@ function commandResultPoint({ site, device }: Place, payload: CommandResult): Te
 }
 
 function configReportedPoint({ site, device }: Place, payload: ConfigReported): TelemetryPoint {
-  const { policy, auditRate, episodes, ...settings } = payload.config
+  const { policy, auditRate, episodes, prices, ...settings } = payload.config
   return storablePoint({
     measurement: 'config_reported',
     tags: { site, device, status: payload.status },
@@ -235,6 +239,7 @@ function configReportedPoint({ site, device }: Place, payload: ConfigReported): 
       ...auditFields(auditRate),
       ...episodeFields(episodes),
       ...settings,
+      ...priceFields(prices),
     },
     time: Date.parse(payload.at),
     offset: offsetOf(String(payload.revision)),
@@ -265,6 +270,16 @@ function alarmPoint(payload: Alarm): TelemetryPoint {
     time: Date.parse(payload.at),
   })
 }
+
+/** The prices of the link that is assumed stand for all: a table would not fit into a point. */
+const priceFields = (prices: ConfigReported['config']['prices']) =>
+  prices && {
+    currency: prices.currency,
+    missedFaultCost: prices.missedFaultCost,
+    falseAlarmCost: prices.falseAlarmCost,
+    link: prices.link,
+    tariffPerMB: prices.links[prices.link]?.tariffPerMB,
+  }
 
 const modelName = (model: ModelReference): string => `${model.name}@${model.version}`
 

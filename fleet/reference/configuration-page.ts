@@ -51,7 +51,7 @@ function componentSection({ title, script, what, schema, example }: Component): 
 
 function entryRow({ path, type, required, default: value, meaning }: SchemaField): string[] {
   const shown = required ? 'required' : value === undefined ? '–' : code(JSON.stringify(value))
-  const variable = path.includes('[]') ? '–' : code(variableOf(path.split('.')))
+  const variable = /\[\]|\*/.test(path) ? '–' : code(variableOf(path.split('.')))
   return [code(path), type, shown, meaning, variable]
 }
 

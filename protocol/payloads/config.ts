@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { count, refusal, timestamp } from './common.ts'
+import { priceList } from './prices.ts'
 
 /** A rate, or a bound to be reached with as few audits as will do. */
 const auditRate = z.union([
@@ -32,6 +33,7 @@ export const runtimeConfig = z.strictObject({
     .optional()
     .describe('Decides whether the local answer is accepted or the window escalated'),
   price: z.number().positive().max(1).optional().describe('Cost of one escalation, in wrong accepted answers (beta)'),
+  prices: priceList.nullable().optional().describe('What things cost; takes the place of `price`. Null: `price` holds'),
   auditRate: auditRate.optional().describe('Share of accepted windows escalated anyway, or what it is to prove'),
   episodes: episodes.optional().describe('When to stop asking about what a server has just answered'),
   deadlineMs: z.int().positive().max(600_000).optional().describe('How long to wait for a verdict'),

@@ -62,6 +62,16 @@ export const health = z.strictObject({
       received: count.describe('Topics and payloads of everything received'),
     })
     .describe('Since the start'),
+  price: z
+    .strictObject({
+      value: z.number().positive().max(1).describe('Of escalating the last window, in wrong accepted answers (beta)'),
+      link: identifier.optional().describe('Link of the price list that the connection is on'),
+      metered: z.boolean().optional().describe('Whether the budget counts what is sent over it'),
+      battery: probability.optional().describe('Charge, 0 to 1'),
+      serverLoad: probability.optional().describe('Announced wait as a share of the deadline; 1: no answer in time'),
+    })
+    .optional()
+    .describe('Price in force; all but `value` with a price list alone'),
   memoryBytes: count.describe('Resident memory of the process'),
   temperatureC: z.number().optional().describe('Of the processor, where it can be read'),
   energyJ: z.number().nonnegative().optional().describe('An estimate from configured constants'),

@@ -44,6 +44,10 @@ export const priceList = z
     energyCostPerKWh: money.default(0).describe("Currency per kWh of the device's energy"),
     link: identifier.describe("One of `links`: assumed while the connection is on none's interface"),
     links: z.record(identifier, link).describe('Ways to the broker, by a name of your own'),
+    followServers: z
+      .boolean()
+      .default(true)
+      .describe('Whether the load that servers announce counts; hearing of it costs downlink while they work'),
     battery: battery.optional().describe('For a device that runs on one'),
   })
   .refine(({ link, links }) => Object.hasOwn(links, link), { path: ['link'], message: 'is none of `links`' })

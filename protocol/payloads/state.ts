@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { identifier } from '../identifiers.ts'
-import { count, modelReference, timestamp } from './common.ts'
+import { count, milliseconds, modelReference, timestamp } from './common.ts'
 
 export const loadedModel = modelReference.extend({
   task: identifier.describe('What the model decides'),
@@ -66,6 +66,7 @@ const onlineServer = z.strictObject({
       answered: count.describe('Since the start'),
       rejected: count.describe('Since the start'),
       windowsPerSecond: z.number().nonnegative().describe('Taken from the queue, over the last ten seconds'),
+      waitMs: milliseconds.optional().describe('What it expects a window that comes now to wait'),
     })
     .describe('What it carries'),
 })

@@ -18,6 +18,7 @@ const point = { point: 'motor-de', machine: 'press-3', source: new ManualSource(
 const settings: RuntimeSettings = {
   policy: { name: 'listening', parameters: {} },
   price: 0.25,
+  prices: null,
   auditRate: 0,
   episodes: 'off',
   deadlineMs: 100,
@@ -62,6 +63,8 @@ function startFlow(
       points: [point],
       publisher: { online: true, publishRaw },
       audits: { decided: () => {}, answered: () => {} },
+      quote: () => ({ price: settings.price, numbers: {} }),
+      answered: () => {},
       send: (address, payload) => sent.push({ address, payload }),
       announce: inference => inferences.push(inference),
       failed: error => failures.push(error),

@@ -32,7 +32,7 @@ test('a device speaks and listens under its own name only', () => {
     const topic = topicOf(examples[kind].address)
     for (const other of [identityOf('device', 'plant-a', 'press-4'), identityOf('device', 'plant-b', 'press-3')]) {
       assert.ok(!mayPublish(other, topic), `${other.name} publishes ${topic}`)
-      assert.ok(!maySubscribe(other, topic), `${other.name} reads ${topic}`)
+      if (kind !== 'server-state') assert.ok(!maySubscribe(other, topic), `${other.name} reads ${topic}`)
     }
   }
 })
@@ -41,6 +41,12 @@ test("a device whose name begins like another's has none of its rights", () => {
   const shorter = identityOf('device', 'plant-a', 'press')
   assert.ok(!mayPublish(shorter, topicOf(examples.state.address)))
   assert.ok(!maySubscribe(shorter, topicOf(examples.verdict.address)))
+})
+
+test('a device reads what servers say of themselves, and cannot say it for them', () => {
+  assert.ok(maySubscribe(device, topicFilter('server-state')))
+  assert.ok(!maySubscribe(device, 'faultline/v1/servers/#'))
+  assert.ok(!mayPublish(device, topicOf(examples['server-state'].address)))
 })
 
 test('a device cannot read the verdicts of all', () => {

@@ -86,6 +86,7 @@ async function deviceOptions(
     classifier: tinyLocalModel,
     policy: { name: 'threshold', parameters: { threshold: 0.8 } },
     price: 0.2,
+    prices: null,
     auditRate: 0,
     episodes: 'off',
     deadlineMs: 5_000,

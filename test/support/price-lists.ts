@@ -10,7 +10,8 @@ export const priceList: PriceList = {
   link: 'lte',
   links: {
     lte: { tariffPerMB: 10, joulesPerByte: 0.001, metered: true, interface: 'wwan0' },
-    cable: { tariffPerMB: 0, joulesPerByte: 0, metered: false, interface: 'lo' },
+    cable: { tariffPerMB: 0, joulesPerByte: 0, metered: false, interface: 'eth0' },
   },
+  followServers: true,
   battery: { below: 0.5, factorWhenEmpty: 5 },
 }

@@ -84,6 +84,7 @@ export const samples = {
     queues: { spool: 2, pending: 1, dropped: 4 },
     roundTripMs: { median: 20, p95: 45, samples: 30 },
     bytes: { sent: 10_000, escalations: 9_000, received: 500 },
+    price: { value: 0.08, link: 'lte', metered: true, battery: 0.7, serverLoad: 0.1 },
     memoryBytes: 90_000_000,
     temperatureC: 51.5,
     energyJ: 12,
@@ -105,7 +106,7 @@ export const samples = {
     agentVersion: '0.1.0',
     models: [{ ...model, task: 'bearings', role: 'server', engine: 'onnx', enginesRejected: [] }],
     capacity: { maxBatch: 32, maxQueue: 1_000 },
-    load: { queued: 3, answered: 100, rejected: 2, windowsPerSecond: 12.5 },
+    load: { queued: 3, answered: 100, rejected: 2, windowsPerSecond: 12.5, waitMs: 240 },
   } satisfies ServerState,
   'command-result': { id: 'command-1', name: 'capture', at: iso(noon), ok: true } satisfies CommandResult,
   'config-reported': {
