@@ -1,6 +1,7 @@
 import { FaultlineError } from '@faultline/protocol'
 import { checkOutput, createProgram, parseInteger, runProgram, writeJson, writeText } from '@faultline/runtime'
 import { evaluateEverySplit } from './evaluation/evaluation.ts'
+import { addImagesCommand } from './evaluation/images/command.ts'
 import { addReplayCommand } from './replay/command.ts'
 import { htmlReport } from './report/html.ts'
 import { terminalReport } from './report/terminal.ts'
@@ -39,6 +40,7 @@ program
     await writeText(html, () => htmlReport(evaluation))
   })
 
+addImagesCommand(program)
 addTraceCommand(program)
 addReplayCommand(program)
 
@@ -47,7 +49,7 @@ program
   .allowUnknownOption()
   .allowExcessArguments()
   .action((task = '') => {
-    const tasks = '"bearings", "trace" and "replay"'
+    const tasks = '"bearings", "images", "trace" and "replay"'
     throw new FaultlineError('CONFIG_INVALID', `there is nothing called "${task}" to evaluate; there are ${tasks}`)
   })
 

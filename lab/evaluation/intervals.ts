@@ -40,6 +40,17 @@ function interval(value: number, drawn: number[]): Interval {
   return { value, low: at((1 - LEVEL) / 2), high: at((1 + LEVEL) / 2) }
 }
 
+const Z = 1.959964
+
+/** A share of independent cases with Wilson's interval (1927), which holds near 0 and 1 too. */
+export function wilson(count: number, of: number): Interval {
+  const value = count / of
+  const weight = Z ** 2 / of
+  const centre = (value + weight / 2) / (1 + weight)
+  const reach = (Z * Math.sqrt((value * (1 - value)) / of + weight / (4 * of))) / (1 + weight)
+  return { value, low: Math.max(0, centre - reach), high: Math.min(1, centre + reach) }
+}
+
 /**
  * Upper bound at 95 % on the mean of a Poisson count of which `count` were seen: 3.0 for none (the rule of three), 4.7
  * for one (Garwood 1936).

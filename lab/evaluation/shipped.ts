@@ -1,11 +1,11 @@
 import { join } from 'node:path'
-import { type Bearing, Classifier, Random } from '@faultline/inference'
-import { FaultlineError } from '@faultline/protocol'
+import { type Bearing, type Classifier, Random } from '@faultline/inference'
 import type { BearingData } from '../data/bearing-data.ts'
 import { type LabelledWindow, rms } from '../data/windows.ts'
 import type { Split } from '../splits.ts'
 import { classes, everyWindow, type FoldAnswers, knownOf } from './answers.ts'
 import { rmsBaseline } from './baseline.ts'
+import { loadPair, probabilitiesOf } from './classifiers.ts'
 import { splitNames, whole } from './folds.ts'
 import { groupBy } from './group-by.ts'
 
@@ -14,9 +14,6 @@ export const noiseLevels: readonly number[] = [-4, 0, 4, 10]
 
 /** Names of the splits that need no training. */
 export const shippedSplits = { own: 'CWRU 3 hp', noise: 'CWRU 3 hp with noise', toUestc: splitNames.toUestc } as const
-
-/** Windows classified in one go: a batch any engine holds in memory. */
-const BATCH = 256
 
 /** The two shipped bundles, as an agent and a server load them. */
 export class ShippedPair {
@@ -35,18 +32,8 @@ export class ShippedPair {
    * a pair that knows no test side or other classes.
    */
   static async load(modelsDirectory: string, bearing?: Bearing): Promise<ShippedPair> {
-    const local = await Classifier.load(join(modelsDirectory, 'bearing-local'), { bearing })
-    try {
-      const server = await Classifier.load(join(modelsDirectory, 'bearing-server'), { bearing })
-      const pair = new ShippedPair(local, server)
-      const problem = pair.#problem()
-      if (!problem) return pair
-      await server.dispose()
-      throw new FaultlineError('BUNDLE_INVALID', `${local.bundle.directory} ${problem}`)
-    } catch (error) {
-      await local.dispose()
-      throw error
-    }
+    const directories = [join(modelsDirectory, 'bearing-local'), join(modelsDirectory, 'bearing-server')] as const
+    return new ShippedPair(...(await loadPair(directories, { bearing }, problemOf)))
   }
 
   /** Class probabilities of both models for each window, row after row. */
@@ -63,12 +50,12 @@ export class ShippedPair {
     await this.local.dispose()
     await this.server.dispose()
   }
+}
 
-  #problem(): string | undefined {
-    if (this.split.test.length === 0) return 'was not trained on recordings: no test side'
-    const same = [this.local, this.server].every(model => model.classes.join() === classes.join())
-    return same ? undefined : `does not name the classes ${classes.join(', ')}`
-  }
+function problemOf(local: Classifier, server: Classifier): string | undefined {
+  if (local.bundle.description.training.split.test.length === 0) return 'was not trained on recordings: no test side'
+  const same = [local, server].every(model => model.classes.join() === classes.join())
+  return same ? undefined : `does not name the classes ${classes.join(', ')}`
 }
 
 /** The shipped pair on its own test side, as it is and with white noise added to each window. */
@@ -118,13 +105,4 @@ function withNoise(labelled: LabelledWindow, decibels: number, random: Random): 
   const { window } = labelled
   const deviation = rms(window.samples) * 10 ** (-decibels / 20)
   return { ...labelled, window: { ...window, samples: window.samples.map(x => x + deviation * random.normal()) } }
-}
-
-async function probabilitiesOf(classifier: Classifier, windows: readonly LabelledWindow[]): Promise<Float32Array> {
-  const rows: number[] = []
-  for (let from = 0; from < windows.length; from += BATCH) {
-    const batch = windows.slice(from, from + BATCH).map(labelled => labelled.window)
-    for (const { classification } of await classifier.classify(batch)) rows.push(...classification.probabilities)
-  }
-  return Float32Array.from(rows)
 }

@@ -3,7 +3,7 @@ import { foldableConvolution } from './convolution.ts'
 import { Graph } from './graph.ts'
 import { type Layer, normalisationOf, shapeOf, unsupported } from './layer.ts'
 import { writeConvolution, writeLayer } from './layers.ts'
-import { type Layout, Value } from './value.ts'
+import { extentsIn, type Layout, Value } from './value.ts'
 
 /**
  * Writes a TF.js Layers model as an ONNX file (operator set 17) with a free batch dimension. Layers may branch, join and
@@ -15,7 +15,7 @@ export function exportOnnx(model: LayersModel, options: ExportOptions = {}): Uin
   const [input, output] = [model.inputs[0]!, model.outputs[0]!]
   if (model.inputs.length !== 1) throw unsupported(model, 'it has several inputs')
   if (model.outputs.length !== 1) throw unsupported(model, 'it has several outputs')
-  return exportPart(model.name, { tensor: input, layout: 'last' }, { tensor: output, layout: 'last' }, options)
+  return exportPart(model.name, { tensors: [input], layout: 'last' }, { tensors: [output], layout: 'last' }, options)
 }
 
 export interface ExportOptions {
@@ -23,25 +23,59 @@ export interface ExportOptions {
   half?: boolean
 }
 
-/** A tensor where a network is cut, and the layout it crosses in. */
-export interface Cut {
-  tensor: SymbolicTensor
+/** Where a network is cut: the tensors that cross, and the layout they do it in. Several cross as one flat vector. */
+export interface Crossing {
+  tensors: readonly SymbolicTensor[]
   layout: Layout
 }
 
 /**
- * Writes the part of a model between two of its tensors as `exportOnnx` writes the whole. Every path to `to` has to lead
+ * Writes the part of a model between two crossings as `exportOnnx` writes the whole. Every path to `to` has to lead
  * through `from`. Throws `MODEL_EXPORT_UNSUPPORTED`.
  */
-export function exportPart(name: string, from: Cut, to: Cut, options: ExportOptions = {}): Uint8Array {
+export function exportPart(name: string, from: Crossing, to: Crossing, options: ExportOptions = {}): Uint8Array {
   const graph = new Graph(options)
-  const input = new Value(graph, shapeOf(from.tensor), from.layout, 'input')
-  const result = new Walk(graph, { inputs: [from.tensor], outputs: [to.tensor] }, [input]).valueOf(to.tensor)
+  const inputs = taken(graph, from)
+  const walk = new Walk(graph, { inputs: [...from.tensors], outputs: [...to.tensors] }, inputs)
+  const results = to.tensors.map(tensor => walk.valueOf(tensor))
   return graph.encode(
     name,
-    { name: 'input', shape: input.extents(input.layout) },
-    { name: result.as(to.layout), shape: result.extents(to.layout) },
+    { name: INPUT, shape: extentsOf(from) },
+    { name: given(graph, results, to.layout), shape: extentsOf(to) },
   )
+}
+
+/** Shape of what crosses, without the batch. */
+export function extentsOf({ tensors, layout }: Crossing): readonly number[] {
+  const shapes = tensors.map(tensor => extentsIn(layout, shapeOf(tensor)))
+  return shapes.length === 1 ? shapes[0]! : [shapes.reduce((sum, shape) => sum + sizeOf(shape), 0)]
+}
+
+const INPUT = 'input'
+
+/** The crossing tensors, out of the flat vector where there are several. */
+function taken(graph: Graph, { tensors, layout }: Crossing): Value[] {
+  const shapes = tensors.map(shapeOf)
+  if (shapes.length === 1) return [new Value(graph, shapes[0]!, layout, INPUT)]
+  let start = 0
+  return shapes.map(shape => {
+    const end = start + sizeOf(shape)
+    const part = graph.add('Slice', [INPUT, ...[start, end, 1].map(value => graph.ints([value]))])
+    start = end
+    return new Value(graph, shape, layout, graph.add('Reshape', [part, graph.ints([-1, ...extentsIn(layout, shape)])]))
+  })
+}
+
+/** The name of what crosses: the tensor, or several as one flat vector. */
+function given(graph: Graph, values: readonly Value[], layout: Layout): string {
+  const names = values.map(value => value.as(layout))
+  if (names.length === 1) return names[0]!
+  const flat = names.map(name => graph.add('Flatten', [name], { axis: { i: 1 } }))
+  return graph.add('Concat', flat, { axis: { i: 1 } })
+}
+
+function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1)
 }
 
 /** Writes what a model's outputs need, each tensor once, from its inputs on. */

@@ -3,6 +3,11 @@ import type { Graph } from './graph.ts'
 /** Where a tensor keeps its channels: last as in TF.js, or first after the batch as ONNX' convolutions want them. */
 export type Layout = 'last' | 'first'
 
+/** A shape of TF.js' layout in another, without the batch. */
+export function extentsIn(layout: Layout, shape: readonly number[]): readonly number[] {
+  return layout === 'last' || shape.length < 2 ? shape : [shape.at(-1)!, ...shape.slice(0, -1)]
+}
+
 /**
  * A tensor of the graph in one layout, and in the other once somebody has asked for it: a chain of convolutions is
  * transposed at its two ends only.
@@ -33,11 +38,6 @@ export class Value {
     const name = this.#graph.add('Transpose', [this.as(this.layout)], { perm: { ints: perm } })
     this.#names[layout] = name
     return name
-  }
-
-  /** Its shape in a layout, without the batch. */
-  extents(layout: Layout): readonly number[] {
-    return layout === 'last' || this.shape.length < 2 ? this.shape : [this.shape.at(-1)!, ...this.shape.slice(0, -1)]
   }
 
   /** What TF.js calls `axis` (the batch being 0, negative from the end), in a layout. */

@@ -41,6 +41,14 @@ thead th { color: var(--soft); font-weight: 600; font-size: 12.5px }
 .figures .group th { padding-top: 20px; font-size: 14px; border-bottom: 0 }
 .figures .group span, .figures small { color: var(--soft); font-weight: 400; font-size: 12px }
 .figures small { display: block; font-size: 11px }
+.images { display: flex; flex-wrap: wrap; gap: 14px }
+.images figure { width: 118px }
+.images img { width: 96px; height: 96px; image-rendering: pixelated; border-radius: 6px; display: block }
+.images figcaption { line-height: 1.35; font-size: 12px }
+.images b { color: var(--ink) }
+h3 small { color: var(--soft); font-weight: 400 }
+.wide-matrices .matrix { table-layout: fixed; margin: 0 0 4px }
+.wide-matrices figure { margin-bottom: 22px }
 ul { padding-left: 20px; margin: 0 }
 li { margin: 0 0 4px }
 @media print { body { background: #fff } section { break-inside: avoid-page; border: 0; padding: 0 } main { max-width: none } }

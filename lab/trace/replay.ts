@@ -15,16 +15,25 @@ export interface Tally {
 export const COURSE_POINTS = 50
 
 /** Shows a policy one window after the other; the verdict on an escalated one arrives before the next. */
-export function replay(policy: Policy, rows: readonly TraceRow[], price: number, { classes }: Trace): Tally {
+export function replay(policy: Policy, rows: readonly TraceRow[], price: number, trace: Trace): Tally {
+  return tally(rows, price, decider(policy, price, trace))
+}
+
+/** Whether a policy escalates the next window, which it learns from where a device would. */
+export function decider(
+  policy: Policy,
+  price: number,
+  { classes }: Pick<Trace, 'classes'>,
+): (row: TraceRow) => boolean {
   const verdicts = verdictsOf(classes)
-  return tally(rows, price, row => {
+  return row => {
     const { local } = row
     const { action, token } = policy.decide(local, { price })
     const escalated = action === 'escalate'
     // Theory may want the truth of accepted windows too; on a device there is none, and the page says which want it.
     if (escalated || policy.fullFeedback) policy.learn({ local, remote: verdicts[row.remote]!, price, token })
     return escalated
-  })
+  }
 }
 
 /** Costs of windows, each of which is escalated or not. */

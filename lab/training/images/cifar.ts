@@ -51,8 +51,8 @@ export async function readCifar(data: string, side: 'train' | 'test'): Promise<{
   return { files, images: new ImageSet(Buffer.concat(pixels), Uint8Array.from(labels), cifarSize, cifarSize) }
 }
 
-/** The directory itself, or `cifar10` in it. */
-async function batchesIn(data: string): Promise<{ directory: string; names: string[] }> {
+/** The directory itself, or `cifar10` in it, with the names of its files. Throws `RECORDING_UNREADABLE`. */
+export async function batchesIn(data: string): Promise<{ directory: string; names: string[] }> {
   try {
     const names = await readdir(data)
     if (!names.includes('cifar10')) return { directory: data, names }
