@@ -30,7 +30,7 @@ interface Flags {
 }
 
 /** Adds `images`: never, always, hierarchical inference and DNN partitioning side by side. */
-export function addImagesCommand(program: Command): void {
+export function addImagesCommand(program: Command, print: Print = text => process.stdout.write(text)): void {
   program
     .command('images')
     .description('image models: never, always, hierarchical inference and DNN partitioning side by side')
@@ -47,23 +47,18 @@ export function addImagesCommand(program: Command): void {
     .option('--json <file>', 'write every figure there too')
     .option('--html <file>', 'write a report with plots there, one file')
     .option('--markdown <file>', 'write the tables there, between the marks of a page that has them')
-    .action(run)
+    .action((flags: Flags) => run(flags, print))
 }
 
-async function run({
-  json,
-  html,
-  markdown,
-  deviceFactor,
-  deviceWatts,
-  links = defaultLinks,
-  ...flags
-}: Flags): Promise<void> {
+type Print = (text: string) => unknown
+
+async function run(flags: Flags, print: Print): Promise<void> {
+  const { json, html, markdown, deviceFactor, deviceWatts, links = defaultLinks, ...options } = flags
   for (const file of [json, html, markdown]) await checkOutput(file)
   const device = { factor: deviceFactor, watts: deviceWatts }
-  const evaluation = await evaluateImages({ ...flags, links, device })
+  const evaluation = await evaluateImages({ ...options, links, device })
   const { examples, ...figures } = evaluation
-  process.stdout.write(terminalText(evaluation))
+  print(terminalText(evaluation))
   await writeJson(json, figures)
   await writeText(html, () => imageReport(evaluation))
   if (markdown === undefined) return
