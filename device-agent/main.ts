@@ -1,5 +1,4 @@
 import { bearingFrom, loadClassifier } from '@faultline/inference'
-import { FaultlineError } from '@faultline/protocol'
 import { createLogger, createProgram, loadConfig, runProgram, runService, version } from '@faultline/runtime'
 import { DeviceAgent } from './agent.ts'
 import { deviceAgentConfig } from './config.ts'
@@ -19,14 +18,11 @@ async function run({ config: file }: { config: string }): Promise<void> {
     trusted: config.trustedKeys,
   })
   logger.info({ engine: classifier.engine, rejected: enginesRejected }, 'model loaded')
-  const { input } = classifier
-  if (input.kind === 'image') {
-    throw new FaultlineError('CONFIG_INVALID', `${config.model}: the model takes images, the points give signals`)
-  }
+  const { input, classes } = classifier
   const points = await Promise.all(
     config.points.map(async ({ bearing, ...point }) => ({
       ...point,
-      source: await createSource(point.source, input),
+      source: await createSource(point.source, input, classes),
       ...(bearing && { bearing: bearingFrom(bearing) }),
     })),
   )

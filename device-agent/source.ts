@@ -10,10 +10,12 @@ export interface SourceWindow {
 
 /** Where windows come from: a sensor, a recording, a simulation. Constructing one has no effect. */
 export interface Source {
-  /** Sampling rate in Hz. */
+  /** Sampling rate in Hz; 0 of images. */
   readonly rateHz: number
-  /** Samples in every window. */
+  /** Values in every window: samples, or those of an image. */
   readonly windowSamples: number
+  /** From one window to the next, in ms. */
+  readonly intervalMs: number
   /** Windows that were due and not taken, because the one before was not done with. They never pile up. */
   readonly overruns: number
   /** Windows from now on, until the signal aborts or the source has no more. Never throws because of the signal. */

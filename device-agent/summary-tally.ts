@@ -26,6 +26,7 @@ export class SummaryTally {
   private from = new Date()
   private windows = 0
   // A class may be called like something that every object has.
+  private faults: false | undefined
   private labels = new Map<string, number>()
   private outcomes: Summary['outcomes'] = {}
   private confidence = new RangeTally()
@@ -35,8 +36,9 @@ export class SummaryTally {
     this.machine = machine
   }
 
-  add({ label, outcome, confidence, features }: Inference): void {
+  add({ label, outcome, confidence, features, faults }: Inference): void {
     this.windows++
+    this.faults = faults
     this.labels.set(label, (this.labels.get(label) ?? 0) + 1)
     this.outcomes[outcome] = (this.outcomes[outcome] ?? 0) + 1
     if (confidence !== null) this.confidence.add(confidence)
@@ -62,6 +64,7 @@ export class SummaryTally {
             outcomes: this.outcomes,
             ...(this.confidence.count > 0 && { confidence: this.confidence.range }),
             features: Object.fromEntries([...this.features].map(([name, tally]) => [name, tally.range])),
+            ...(this.faults === false && { faults: false as const }),
           }
     this.from = to
     this.windows = 0

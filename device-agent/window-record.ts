@@ -23,6 +23,8 @@ export interface WindowRecord {
   /** The price when the decision was made, and the costs of a price list. */
   context: DecisionContext
   shaftHz?: number
+  /** False where the model knows no normal class. */
+  faults?: false
   truth?: string
   /** Topic and payload of the escalation, sent or not; known once the decision is carried out. */
   escalationBytes?: number
@@ -57,6 +59,7 @@ export function recordOf(
     context: { price, ...(costs && { costs }) },
     ...(shaftHz !== undefined && { shaftHz }),
     ...(truth !== undefined && { truth }),
+    ...(model.bundle && model.bundle.description.normal === undefined && { faults: false as const }),
   }
 }
 
@@ -88,6 +91,7 @@ export function inferenceOf(record: WindowRecord, outcome: Outcome, verdict?: An
     ...(answer && { episode: { label: answer.label, confidence: rounded(answer.confidence) } }),
     latencyMs: Math.max(0, Date.now() - at.getTime()),
     features,
+    ...(record.faults === false && { faults: false as const }),
     ...(record.escalationBytes !== undefined && { escalationBytes: record.escalationBytes }),
     ...(record.shaftHz !== undefined && { shaftHz: record.shaftHz }),
   }
@@ -126,7 +130,7 @@ export function escalationOf(
       probabilities: local.probabilities.map(value => (Number.isFinite(value) ? value : null)),
       digest: record.model.digest,
     },
-    window: encodeWindow(window),
+    window: encodeWindow(window, window.shape.length === 1 ? 'i16' : 'u8'),
     ...(record.shaftHz !== undefined && { shaftHz: record.shaftHz }),
     ...(bearing && { bearing }),
   }

@@ -8,7 +8,7 @@ export {
   type ReliabilityTable,
 } from './bundle/description.ts'
 export { verifyGolden } from './bundle/golden.ts'
-export { inputShape, inputSize, type PreparedInput, prepare } from './bundle/input.ts'
+export { imageExtents, inputShape, inputSize, type PreparedInput, prepare } from './bundle/input.ts'
 export { type LoadOptions, loadBundle } from './bundle/loader.ts'
 export { probabilitiesOf } from './bundle/output.ts'
 export {

@@ -1,7 +1,8 @@
-import { bearingClasses, openDataset } from '@faultline/inference'
+import { bearingClasses, type InputDescription, imageExtents, openDataset, openImages } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import { z } from 'zod'
 import type { Source } from '../source.ts'
+import { ImageSource } from './images.ts'
 import { ReplaySource } from './replay.ts'
 import { SimulatedSource } from './simulated.ts'
 
@@ -28,17 +29,47 @@ const replay = z.strictObject({
   speed: positive.default(1).describe('Windows per second relative to the recording'),
 })
 
-export const sourceConfig = z.discriminatedUnion('kind', [simulated, replay])
+const images = z.strictObject({
+  kind: z.literal('images').describe('Images, for a model that takes them'),
+  directory: z
+    .string()
+    .min(1)
+    .describe(
+      'PNG, JPEG or WebP files, or one directory of them per class; or CIFAR-10 batches: *.bin, or one of them',
+    ),
+  intervalMs: positive.default(1_000).describe('Time from one image to the next'),
+  loop: z.boolean().default(true).describe('Begin again at the end'),
+})
+
+export const sourceConfig = z.discriminatedUnion('kind', [simulated, replay, images])
 export type SourceConfig = z.infer<typeof sourceConfig>
 
 /** Crystals differ a little; a recording at another rate differs a lot. */
 const rateTolerance = 0.01
 
+/** What a window has to be: an image, or so many samples at a rate. */
+export type SourceInput =
+  | Extract<InputDescription, { kind: 'image' }>
+  | { kind?: string; samples: number; rateHz: number }
+
 /**
- * Makes the source a configuration describes, with windows as the model takes them.
- * Throws `RECORDING_UNREADABLE`, or `RECORDING_INVALID` when there is no such recording or its rate is not the model's.
+ * Makes the source a configuration describes, with windows as the model takes them. `classes` name what labels of images
+ * count. Throws `CONFIG_INVALID` when the model takes something else than the source gives; `RECORDING_UNREADABLE`, or
+ * `RECORDING_INVALID` when there is no such recording or its rate is not the model's.
  */
-export async function createSource(config: SourceConfig, input: { samples: number; rateHz: number }): Promise<Source> {
+export async function createSource(
+  config: SourceConfig,
+  input: SourceInput,
+  classes: readonly string[] = [],
+): Promise<Source> {
+  if (config.kind === 'images') {
+    if (!takesImages(input))
+      throw new FaultlineError('CONFIG_INVALID', 'the source gives images, the model takes signals')
+    const extents = imageExtents(input)
+    return new ImageSource({ ...config, extents, images: await openImages(config.directory, extents, classes) })
+  }
+  if (takesImages(input))
+    throw new FaultlineError('CONFIG_INVALID', `the model takes images, a source "${config.kind}" gives signals`)
   if (config.kind === 'simulated') {
     return new SimulatedSource({ ...config, rateHz: input.rateHz, windowSamples: input.samples })
   }
@@ -60,3 +91,5 @@ export async function createSource(config: SourceConfig, input: { samples: numbe
     windowSamples: input.samples,
   })
 }
+
+const takesImages = (input: SourceInput): input is Extract<SourceInput, { kind: 'image' }> => input.kind === 'image'

@@ -15,7 +15,7 @@ export interface Tick {
 export class Pacer {
   /** Windows passed over. */
   overruns = 0
-  private readonly intervalMs: number
+  readonly intervalMs: number
 
   constructor(intervalMs: number) {
     this.intervalMs = intervalMs

@@ -42,6 +42,10 @@ export class ReplaySource implements Source {
     this.pacer = new Pacer((windowSamples / recording.rateHz / speed) * 1_000)
   }
 
+  get intervalMs(): number {
+    return this.pacer.intervalMs
+  }
+
   get overruns(): number {
     return this.pacer.overruns
   }

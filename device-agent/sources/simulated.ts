@@ -32,6 +32,10 @@ export class SimulatedSource implements Source {
     this.pacer = new Pacer(options.intervalMs / (options.speed ?? 1))
   }
 
+  get intervalMs(): number {
+    return this.pacer.intervalMs
+  }
+
   get overruns(): number {
     return this.pacer.overruns
   }

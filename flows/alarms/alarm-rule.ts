@@ -109,6 +109,7 @@ export class AlarmRule {
 
   /** Counts one window. Throws `IDENTIFIER_INVALID` when its label cannot name an alarm. */
   observe(source: Source, inference: Inference, now: Date): AlarmChange[] {
+    if (inference.faults === false) return []
     const { id, machine: name, label, confidence, decidedBy, at, revises } = inference
     const machine = this.machineOf(source.site, name)
     const votes = this.votesOf(machine, pointKey(source))
@@ -131,6 +132,7 @@ export class AlarmRule {
 
   /** Counts the windows a device did not publish one by one, spread evenly because their order is not known. */
   observeSummary(source: Source, summary: Summary, now: Date): AlarmChange[] {
+    if (summary.faults === false) return []
     const machine = this.machineOf(source.site, summary.machine)
     const votes = this.votesOf(machine, pointKey(source))
     const changes: AlarmChange[] = []

@@ -165,7 +165,7 @@ export class FleetView {
     if (faults.length > 0) return 'alarm'
     if (![...devices].some(device => this.devices.get(`${site}/${device}`)?.online)) return 'offline'
     if (!spokesman || spokesman.confidence === null) return 'unknown'
-    return spokesman.label === this.normal ? 'normal' : 'suspect'
+    return spokesman.fault ? 'suspect' : 'normal'
   }
 
   /** From the devices' own counters, which include what was seen before this page was opened. */

@@ -6,6 +6,8 @@ export interface PointRecord {
   device: string
   point: string
   label: string
+  /** Whether the label is a fault. */
+  fault: boolean
   confidence: number | null
   decidedBy: Inference['decidedBy']
   at: string
@@ -42,7 +44,7 @@ export class MachineRecord {
   readonly alarms = new Map<string, Alarm>()
   private readonly points = new RecentMap<Heard>({
     limit: maxPoints,
-    isHeld: ({ record }) => record.label !== this.normal,
+    isHeld: ({ record }) => record.fault,
   })
   private readonly recent: { id: string; sign: string }[] = []
 
@@ -66,7 +68,7 @@ export class MachineRecord {
     this.recent.push({ id, sign: this.signOf(inference) })
     if (this.recent.length > historyLength) this.recent.shift()
     const before = this.points.get(key)?.record
-    this.points.set(key, { record: recordOf(device, point, inference, before), id, before })
+    this.points.set(key, { record: this.recordOf(device, point, inference, before), id, before })
   }
 
   summarise(summary: Summary): void {
@@ -81,7 +83,7 @@ export class MachineRecord {
 
   /** The point that speaks for the machine: one that shows a fault before any other, and the newest of those. */
   get spokesman(): PointRecord | undefined {
-    const rank = (record: PointRecord) => (record.label === this.normal ? 0 : 1)
+    const rank = (record: PointRecord) => (record.fault ? 1 : 0)
     const records = [...this.points.values()].map(({ record }) => record)
     return records.sort((a, b) => rank(b) - rank(a) || Date.parse(b.at) - Date.parse(a.at))[0]
   }
@@ -98,17 +100,23 @@ export class MachineRecord {
     const heard = this.points.get(key)
     if (heard?.id !== id) return
     const { device, point, at } = heard.record
-    heard.record = recordOf(device, point, { ...inference, at }, heard.before)
+    heard.record = this.recordOf(device, point, { ...inference, at }, heard.before)
   }
 
-  private signOf({ label, confidence, outcome }: Inference): string {
+  private signOf(inference: Inference): string {
+    const { confidence, outcome } = inference
     if (confidence === null) return '?'
-    const sign = label === this.normal ? 'n' : 'f'
+    const sign = this.isFault(inference) ? 'f' : 'n'
     return escalatedOutcomes.includes(outcome) ? sign.toUpperCase() : sign
   }
-}
 
-function recordOf(device: string, point: string, inference: Inference, before?: PointRecord): PointRecord {
-  const { label, confidence, decidedBy, at } = inference
-  return { device, point, label, confidence, decidedBy, at, since: before?.label === label ? before.since : at }
+  private isFault({ label, faults }: Inference): boolean {
+    return faults !== false && label !== this.normal
+  }
+
+  private recordOf(device: string, point: string, inference: Inference, before?: PointRecord): PointRecord {
+    const { label, confidence, decidedBy, at } = inference
+    const since = before?.label === label ? before.since : at
+    return { device, point, label, fault: this.isFault(inference), confidence, decidedBy, at, since }
+  }
 }

@@ -1,4 +1,5 @@
 import { FaultlineError } from '@faultline/protocol'
+import type { ImageExtents } from '../recordings/images.ts'
 import type { Bearing } from '../signal/bearing.ts'
 import { skf6205 } from '../signal/bearing.ts'
 import { checkWindow } from '../signal/check.ts'
@@ -23,6 +24,12 @@ export function inputSize(input: InputDescription): number {
 /** Shape of one network input, without the batch. */
 export function inputShape(input: InputDescription): readonly number[] {
   return input.kind === 'features' ? [input.features.length] : input.shape
+}
+
+/** Height, width and channels of the images a model takes, whatever the layout of its network. */
+export function imageExtents({ shape, layout }: Extract<InputDescription, { kind: 'image' }>): ImageExtents {
+  const [a, b, c] = shape
+  return layout === 'hwc' ? [a, b, c] : [b, c, a]
 }
 
 /**
@@ -67,9 +74,8 @@ const UNIT_PIXELS = 1 / 255
 /** Pixels 0..255 in height, width, channel order to `(x * scale - mean) / std` in the layout the network takes. */
 function imageInput(window: Window, input: Extract<InputDescription, { kind: 'image' }>): Float32Array {
   checkWindow(window)
-  const [a, b, c] = input.shape
-  const [height, width, channels] = input.layout === 'hwc' ? [a, b, c] : [b, c, a]
-  const wanted = [height, width, channels]
+  const wanted = imageExtents(input)
+  const [height, width, channels] = wanted
   if (window.shape.length !== 3 || wanted.some((extent, i) => extent !== window.shape[i]))
     throw new FaultlineError(
       'WINDOW_INVALID',

@@ -20,6 +20,12 @@ export const modelReference = z.strictObject({
     .describe('Digest of the bundle description, possibly shortened'),
 })
 
+/** Of an answer or answers: absent where they name the state of a machine. */
+export const namesNoFault = z
+  .literal(false)
+  .optional()
+  .describe('False where the model knows no normal class: its labels name what it sees, no faults, and raise no alarm')
+
 export const range = z.strictObject({
   min: z.number().describe('Smallest'),
   mean: z.number().describe('Mean'),

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { identifier, messageId } from '../identifiers.ts'
-import { count, label, milliseconds, modelReference, probability, reason, timestamp } from './common.ts'
+import { count, label, milliseconds, modelReference, namesNoFault, probability, reason, timestamp } from './common.ts'
 
 /** How a window ended. Every window ends in exactly one of these; `pending` is the only state before. */
 export const outcomes = ['accepted', 'answered', 'late', 'rejected', 'offline'] as const
@@ -62,6 +62,7 @@ export const inference = z.strictObject({
   features: z.record(z.string(), z.number()).describe('Signal features; level features in the unit of the signal'),
   escalationBytes: count.optional().describe('Topic and payload of this window as an escalation, sent or not'),
   shaftHz: z.number().positive().optional().describe('Shaft rate in Hz, where known'),
+  faults: namesNoFault,
   revises: messageId.optional().describe('The inference this one replaces: a verdict came after the deadline'),
 })
 

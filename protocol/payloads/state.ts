@@ -14,8 +14,8 @@ export const loadedModel = modelReference.extend({
 export const pointState = z.strictObject({
   point: identifier.describe('The measurement point'),
   machine: identifier.describe('What it measures'),
-  rateHz: z.number().positive().describe('Sampling rate in Hz'),
-  windowSamples: z.int().positive().describe('Samples in a window'),
+  rateHz: z.number().nonnegative().describe('Sampling rate in Hz; 0 for images'),
+  windowSamples: z.int().positive().describe('Samples in a window; values in an image'),
 })
 
 const boot = count.describe('Grows by one with every start of the agent')

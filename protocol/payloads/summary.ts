@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { identifier } from '../identifiers.ts'
-import { count, label, range, timestamp } from './common.ts'
+import { count, label, namesNoFault, range, timestamp } from './common.ts'
 import { outcome } from './inference.ts'
 
 /** What happened at a point over an interval, in place of the inferences that were not published. */
@@ -13,6 +13,7 @@ export const summary = z.strictObject({
   outcomes: z.partialRecord(outcome, count).describe('Windows by how they ended'),
   confidence: range.optional().describe('Absent when no window had a valid answer'),
   features: z.record(z.string(), range).describe('Signal features over the interval'),
+  faults: namesNoFault,
 })
 
 export type Summary = z.infer<typeof summary>

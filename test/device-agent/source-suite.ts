@@ -30,7 +30,10 @@ export function testSource({ name, create }: SourceUnderTest): void {
     test('gives windows of the size and rate it names, all finite', async () => {
       const source = await create(2)
       for (const { window } of await take(source, 5)) {
-        assert.deepEqual(window.shape, [source.windowSamples])
+        assert.equal(
+          window.shape.reduce((product, extent) => product * extent, 1),
+          source.windowSamples,
+        )
         assert.equal(window.samples.length, source.windowSamples)
         assert.equal(window.rateHz, source.rateHz)
         assert.ok(window.samples.every(Number.isFinite))
@@ -43,7 +46,9 @@ export function testSource({ name, create }: SourceUnderTest): void {
     })
 
     test('windows end one interval apart, not in the future', async () => {
-      const windows = await take(await create(10), 4)
+      const source = await create(10)
+      assert.ok(Math.abs(source.intervalMs - 10) < 1e-9)
+      const windows = await take(source, 4)
       for (const [i, { at }] of windows.entries()) {
         assert.ok(at.getTime() <= Date.now())
         const since = i === 0 ? 10 : at.getTime() - windows[i - 1]!.at.getTime()

@@ -3,7 +3,14 @@ import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { createSource, ReplaySource, SimulatedSource, type Source, sourceConfig } from '@faultline/device-agent'
+import {
+  createSource,
+  ImageSource,
+  ReplaySource,
+  SimulatedSource,
+  type Source,
+  sourceConfig,
+} from '@faultline/device-agent'
 import { FaultlineError } from '@faultline/protocol'
 import { temporaryDirectory } from '../support/temp.ts'
 import { testSource } from './source-suite.ts'
@@ -30,6 +37,41 @@ testSource({
       loop: true,
       speed: ((windowSamples / rateHz) * 1_000) / intervalMs,
     }),
+})
+
+const noted = {
+  count: 40,
+  read: async (index: number) => ({
+    window: { samples: new Float32Array(12).fill(index), shape: [2, 2, 3], rateHz: 0 },
+    class: index % 2 === 0 ? 'cat' : 'dog',
+  }),
+}
+
+testSource({
+  name: 'images',
+  create: async intervalMs => new ImageSource({ images: noted, extents: [2, 2, 3], intervalMs, loop: true }),
+})
+
+test('images come in order with what they show, and end with the last one unless they begin again', async () => {
+  const three = { ...noted, count: 3 }
+  const once = new ImageSource({ images: three, extents: [2, 2, 3], intervalMs: 20 })
+  const truths: (string | undefined)[] = []
+  for await (const { truth } of once.windows(new AbortController().signal)) truths.push(truth)
+  assert.deepEqual(truths, ['cat', 'dog', 'cat'])
+  assert.deepEqual(
+    await firsts(new ImageSource({ images: three, extents: [2, 2, 3], intervalMs: 20, loop: true }), 4),
+    [0, 1, 2, 0],
+  )
+})
+
+test('an image that cannot be read is passed over when the source is taken up again', async () => {
+  const read: typeof noted.read = async index => {
+    if (index === 1) throw new FaultlineError('RECORDING_INVALID', 'torn')
+    return noted.read(index)
+  }
+  const source = new ImageSource({ images: { count: 4, read }, extents: [2, 2, 3], intervalMs: 20 })
+  await assert.rejects(firsts(source, 4), { code: 'RECORDING_INVALID' })
+  assert.deepEqual(await firsts(source, 2), [2, 3])
 })
 
 const fast = { recording, samples: ramp, windowSamples, speed: 1e9 }
@@ -125,4 +167,23 @@ test('a recording that is not there, or was made at another rate than the model,
     error instanceof FaultlineError && error.code === 'RECORDING_INVALID' && pattern.test(error.message)
   await assert.rejects(createSource(config('drill'), { samples: 2_048, rateHz }), refused(/drill/))
   await assert.rejects(createSource(config('press'), { samples: 2_048, rateHz: 48_000 }), refused(/12000 Hz.*48000 Hz/))
+})
+
+test('images go with a model that takes them, and nothing else does', async t => {
+  const directory = await temporaryDirectory(t)
+  await writeFile(join(directory, 'a.raw'), new Uint8Array(12))
+  const input: Parameters<typeof createSource>[1] = {
+    kind: 'image',
+    shape: [3, 2, 2],
+    layout: 'chw',
+    mean: [],
+    std: [],
+  }
+  const images = sourceConfig.parse({ kind: 'images', directory })
+  const source = await createSource(images, input)
+  assert.equal(source.windowSamples, 12)
+  const refused = { code: 'CONFIG_INVALID' }
+  await assert.rejects(createSource(images, { samples: 2_048, rateHz }), refused)
+  const simulated = sourceConfig.parse({ kind: 'simulated' })
+  await assert.rejects(createSource(simulated, input), refused)
 })

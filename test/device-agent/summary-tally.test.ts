@@ -23,3 +23,11 @@ test('a summary begins where the last one ended, and without windows there is no
   assert.deepEqual(labels, first.labels)
   assert.ok(from >= first.to)
 })
+
+test('a summary of what is no fault says so', () => {
+  const tally = new SummaryTally('belt-1')
+  tally.add({ ...examples.inference.payload, label: 'cat', faults: false })
+  assert.equal(tally.take()!.faults, false)
+  tally.add(examples.inference.payload)
+  assert.equal(Object.hasOwn(tally.take()!, 'faults'), false)
+})

@@ -53,6 +53,22 @@ test('a raised alarm carries the windows that raised it, fits its schema and nam
   )
 })
 
+test('what names no fault raises nothing, in windows or in summaries', () => {
+  const rule = newRule()
+  assert.deepEqual(feed(rule, 'bbbbbb', here, { faults: false }), [])
+  const summary: Summary = {
+    from: noon.toISOString(),
+    to: noon.toISOString(),
+    machine: inference('normal').machine,
+    windows: 10,
+    labels: { ball: 10 },
+    outcomes: { accepted: 10 },
+    features: {},
+  }
+  assert.deepEqual(rule.observeSummary(here, { ...summary, faults: false }, noon), [])
+  assert.equal(rule.observeSummary(here, summary, noon)[0]?.change, 'raised')
+})
+
 test('further faulty windows count and raise nothing anew', () => {
   const rule = newRule()
   assert.deepEqual(feed(rule, 'bbbbbnbnb'), ['raised ball'])

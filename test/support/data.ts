@@ -16,3 +16,10 @@ export function missingTraces(): false | string {
   const all = ['cifar10.csv', 'imdb.csv'].every(file => existsSync(join(dataDirectory, 'traces', file)))
   return dataDirectory && all ? false : 'traces are not there (FAULTLINE_DATA names the directory that holds traces/)'
 }
+
+/** The same for the binary batches of CIFAR-10, `cifar10/*.bin`. */
+export function missingImages(): false | string {
+  return dataDirectory && existsSync(join(dataDirectory, 'cifar10', 'test_batch.bin'))
+    ? false
+    : 'images are not there (FAULTLINE_DATA names the directory that holds cifar10/)'
+}

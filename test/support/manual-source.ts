@@ -6,6 +6,7 @@ import { tinyRateHz, tinySamples, tinyWindow } from './tiny-models.ts'
 export class ManualSource implements Source {
   readonly rateHz = tinyRateHz
   readonly windowSamples = tinySamples
+  readonly intervalMs = 1_000
   readonly overruns = 0
   private readonly waiting: SourceWindow[] = []
   private readonly events = new EventEmitter()
