@@ -1,5 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import {
   hashSecret,
   type Identity,
@@ -10,8 +11,10 @@ import {
 } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import type { Client, ConnectPacket } from 'aedes'
+import { addressKey } from './addresses.ts'
 import { mayPublish } from './authorisation.ts'
 import type { BrokerCounts } from './counts.ts'
+import { LoginThrottle } from './login-throttle.ts'
 
 /** CONNACK return codes (MQTT 3.1.1, 3.2.2.3). */
 const identifierRejected = 2
@@ -37,8 +40,16 @@ export class Refusal extends Error {
 
 export interface AuthenticationOptions {
   registry: RegistryReader
+  /** Failed logins that one address may have in a minute. */
+  failedLogins: number
   logger: Logger
   counts: BrokerCounts
+}
+
+/** What a login rests on: while the registry says the same, it stands. */
+interface Proof {
+  secretHash?: string
+  fingerprint?: string
 }
 
 /** Decides who a connection is. There is no anonymous access: every connection is an enrolled identity, or is refused. */
@@ -47,16 +58,18 @@ export class Authentication {
   private readonly connects = new WeakMap<Client, ConnectPacket>()
   private readonly identities = new WeakMap<Client, Identity>()
   /** Who holds a client id now. */
-  private readonly holders = new Map<string, { client: Client; name: string }>()
+  private readonly holders = new Map<string, { client: Client; name: string; proof: Proof }>()
   /** Names whose secret was verified before, so that a fleet that returns at once after a break need not wait for scrypt. */
   private readonly verified = new Map<string, { secretHash: string; digest: Buffer }>()
   private readonly digestKey = randomBytes(32)
+  private readonly throttle: LoginThrottle
   private decoy: Promise<string> | undefined
   /** Checks under way, by known name (all others share one entry) and by what is checked. */
   private readonly checks = new Map<string, Map<string, Promise<boolean>>>()
 
   constructor(options: AuthenticationOptions) {
     this.options = options
+    this.throttle = new LoginThrottle(options.failedLogins)
   }
 
   /** The identity of a client that has logged in. */
@@ -67,6 +80,12 @@ export class Authentication {
   /** Whether somebody is logged in with a client id. */
   isConnected(clientId: string): boolean {
     return this.holders.get(clientId)?.client.closed === false
+  }
+
+  /** Clients whose identity, secret or certificate the registry has no more. Throws when it cannot be read. */
+  revoked(): Client[] {
+    const stale = [...this.holders.values()].filter(({ name, proof }) => !this.stands(name, proof))
+    return stale.map(({ client }) => client)
   }
 
   /** Keeps what CONNECT said until the user name and password come up. */
@@ -81,8 +100,7 @@ export class Authentication {
       // MQTT 3.1.1, 3.1.3-8: an empty client id asks for a clean session.
       if (connect?.clientId === '' && !client.clean)
         throw new Refusal(identifierRejected, 'a stored session needs a client id')
-      if (!name || !secret) throw new Refusal(notAuthorised, 'no user name or no password')
-      const identity = await this.authenticate(name, secret.toString('utf8'))
+      const { identity, proof } = await this.prove(client, name, secret?.toString('utf8'))
       if (!mayUseClientId(identity, client.id, client.clean))
         throw new Refusal(notAuthorised, 'the client id is not one of this user name')
       // MQTT 3.1.1, 3.1.4: the server may check what CONNECT asks for and refuse it. A will that may not be published
@@ -90,15 +108,22 @@ export class Authentication {
       if (connect?.will && !mayPublish(identity, connect.will.topic)) {
         throw new Refusal(notAuthorised, `may not publish its will to ${connect.will.topic}`)
       }
-      this.hold(client, identity.name)
+      // A check takes a while, in which the identity may have been revoked.
+      if (!this.ask(() => this.stands(identity.name, proof))) {
+        throw new Refusal(badUserNameOrPassword, 'revoked while it was being checked')
+      }
+      this.hold(client, identity.name, proof)
       this.identities.set(client, identity)
       return identity
     } catch (thrown) {
       this.options.counts.refusedLogins++
+      if (thrown instanceof Refusal && thrown.returnCode === badUserNameOrPassword) {
+        this.throttle.failed(addressKey(socketOf(client)))
+      }
       const { clientId } = this.connects.get(client) ?? {}
       const reason = thrown instanceof Error ? thrown.message : String(thrown)
       this.options.logger.warn(
-        { user: loggable(name), clientId: clientId?.slice(0, 200), address: addressOf(client), reason },
+        { user: loggable(name), clientId: clientId?.slice(0, 200), address: socketOf(client).remoteAddress, reason },
         'login refused',
       )
       throw thrown
@@ -107,13 +132,61 @@ export class Authentication {
     }
   }
 
-  private async authenticate(name: string, secret: string): Promise<Identity> {
+  /** By certificate, by name and secret, or by both when both are there. */
+  private async prove(
+    client: Client,
+    name: string | undefined,
+    secret: string | undefined,
+  ): Promise<{ identity: Identity; proof: Proof }> {
+    const address = addressKey(socketOf(client))
+    const certificate = this.readCertificate(client)
+    if (!certificate) {
+      if (!name || secret === undefined) throw new Refusal(notAuthorised, 'no user name or no password')
+      return this.authenticate(name, secret, address)
+    }
+    const { identity } = certificate
+    if (name && name !== identity.name) {
+      throw new Refusal(notAuthorised, `the certificate is that of ${identity.name}, not of this user name`)
+    }
+    const proof: Proof = { fingerprint: certificate.fingerprint }
+    if (secret !== undefined) Object.assign(proof, (await this.authenticate(identity.name, secret, address)).proof)
+    return { identity, proof }
+  }
+
+  /** The certificate a connection came with, which must be a valid one then: it is not passed over for a password. */
+  private readCertificate(client: Client): { identity: Identity; fingerprint: string } | undefined {
+    const socket = socketOf(client)
+    if (!(socket instanceof TLSSocket)) return undefined
+    const { subject, fingerprint256 } = socket.getPeerCertificate()
+    if (!fingerprint256) return undefined
+    if (!socket.authorized) {
+      throw new Refusal(badUserNameOrPassword, `the certificate is not valid: ${socket.authorizationError}`)
+    }
+    const fingerprint = fingerprint256.replaceAll(':', '').toLowerCase()
+    const issued = this.ask(registry => registry.certificate(fingerprint))
+    if (!issued) throw new Refusal(badUserNameOrPassword, 'unknown or revoked certificate')
+    // A list where there are several common names, which is nobody's.
+    if (subject.CN !== issued.identity.name) {
+      throw new Refusal(badUserNameOrPassword, `the certificate of ${issued.identity.name} bears another name`)
+    }
+    return { identity: issued.identity, fingerprint }
+  }
+
+  private async authenticate(
+    name: string,
+    secret: string,
+    address: string,
+  ): Promise<{ identity: Identity; proof: Proof }> {
     this.decoy ??= hashSecret(newSecret())
-    const enrolled = this.lookUp(name)
+    const enrolled = this.ask(registry => registry.credential(name))
     const digest = createHmac('sha256', this.digestKey).update(secret).digest()
     const known = this.verified.get(name)
     if (enrolled && known?.secretHash === enrolled.secretHash && timingSafeEqual(known.digest, digest)) {
-      return enrolled.identity
+      return { identity: enrolled.identity, proof: { secretHash: enrolled.secretHash } }
+    }
+    // Only now: those who were let in before come back from behind an address that somebody else abuses, too.
+    if (this.throttle.isExhausted(address)) {
+      throw new Refusal(serverUnavailable, 'too many failed logins from this address')
     }
     // As long as for a name that is enrolled, or the time taken would tell which names are.
     const secretHash = enrolled?.secretHash ?? (await this.decoy)
@@ -122,7 +195,7 @@ export class Authentication {
     if (!enrolled) throw new Refusal(badUserNameOrPassword, 'unknown or revoked identity')
     if (!right) throw new Refusal(badUserNameOrPassword, 'wrong secret')
     this.verified.set(name, { secretHash, digest })
-    return enrolled.identity
+    return { identity: enrolled.identity, proof: { secretHash } }
   }
 
   /** Runs a check, or joins the same one: the tools of one user may all come at once. */
@@ -141,9 +214,16 @@ export class Authentication {
     return check
   }
 
-  private lookUp(name: string): ReturnType<RegistryReader['credential']> {
+  /** Whether the registry still says what a login rested on. */
+  private stands(name: string, { secretHash, fingerprint }: Proof): boolean {
+    const { registry } = this.options
+    if (fingerprint !== undefined && registry.certificate(fingerprint)?.identity.name !== name) return false
+    return secretHash === undefined || registry.credential(name)?.secretHash === secretHash
+  }
+
+  private ask<T>(question: (registry: RegistryReader) => T): T {
     try {
-      return this.options.registry.credential(name)
+      return question(this.options.registry)
     } catch (thrown) {
       throw new Refusal(serverUnavailable, `the registry failed: ${(thrown as Error).message}`)
     }
@@ -153,13 +233,13 @@ export class Authentication {
    * MQTT 3.1.1, 3.1.4-2 has a second connection with a client id end the first. Among two connections of one user that
    * is a reconnect; from another user it would be an attack.
    */
-  private hold(client: Client, name: string): void {
+  private hold(client: Client, name: string, proof: Proof): void {
     if (client.closed) throw new Refusal(notAuthorised, 'the connection ended')
     const holder = this.holders.get(client.id)
     if (holder && holder.name !== name && !holder.client.closed) {
       throw new Refusal(notAuthorised, `the client id is in use by ${holder.name}`)
     }
-    this.holders.set(client.id, { client, name })
+    this.holders.set(client.id, { client, name, proof })
     this.options.counts.connected++
     client.conn.once('close', () => {
       this.options.counts.connected--
@@ -179,7 +259,8 @@ export function mayUseClientId(identity: Identity, clientId: string, clean: bool
   return clientId.startsWith(`${identity.name}/`) || (clean && !clientId.includes('/'))
 }
 
-const addressOf = ({ req, conn }: Client): string | undefined => (req?.socket ?? (conn as Socket)).remoteAddress
+/** What carries a connection, below WebSocket where there is one. */
+const socketOf = ({ req, conn }: Client): Socket => req?.socket ?? (conn as Socket)
 
 /** A user name fit for the log: some tools are given the secret in its place by mistake. */
 function loggable(name: string | undefined): string | undefined {

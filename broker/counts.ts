@@ -6,8 +6,12 @@ export interface BrokerCounts {
   received: number
   sent: number
   refusedLogins: number
+  /** Connections that ended because the registry changed. */
+  revokedConnections: number
   refusedPublishes: number
   refusedSubscriptions: number
+  /** Connections that ended before they could speak MQTT. */
+  failedHandshakes: number
   oversizedPackets: number
   /** Messages that stored sessions lost because their queues were full. */
   droppedQueued: number
@@ -20,8 +24,10 @@ export const noCounts = (): BrokerCounts => ({
   received: 0,
   sent: 0,
   refusedLogins: 0,
+  revokedConnections: 0,
   refusedPublishes: 0,
   refusedSubscriptions: 0,
+  failedHandshakes: 0,
   oversizedPackets: 0,
   droppedQueued: 0,
   expiredSessions: 0,

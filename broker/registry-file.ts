@@ -1,5 +1,11 @@
-import { credentialQuery, FaultlineError, parseIdentity, type RegistryReader } from '@faultline/protocol'
-import { type DatabaseSync, openReadOnly, type Service, type StatementSync } from '@faultline/runtime'
+import {
+  certificateQuery,
+  credentialQuery,
+  FaultlineError,
+  parseIdentity,
+  type RegistryReader,
+} from '@faultline/protocol'
+import { type DatabaseSync, openReadOnly, type Service, type StatementSync, versionOf } from '@faultline/runtime'
 
 /**
  * The registry as another process keeps it, for a broker that runs alone. Every login reads the file, so that enrolment
@@ -9,6 +15,7 @@ export class RegistryFile implements RegistryReader, Service {
   private readonly path: string
   private database: DatabaseSync | undefined
   private query: StatementSync | undefined
+  private certificates: StatementSync | undefined
 
   constructor(path: string) {
     this.path = path
@@ -25,19 +32,40 @@ export class RegistryFile implements RegistryReader, Service {
       throw new FaultlineError('DATABASE_FAILED', `${this.path}: no registry: ${(cause as Error).message}`, { cause })
     }
     this.database = database
+    try {
+      this.certificates = database.prepare(certificateQuery)
+    } catch {
+      // A registry of an earlier version, to which provisioning has not yet added the table: it lists none.
+    }
   }
 
   async stop(): Promise<void> {
     this.query = undefined
+    this.certificates = undefined
     this.database?.close()
     this.database = undefined
   }
 
   /** Throws `DATABASE_FAILED`. */
   credential(name: string): ReturnType<RegistryReader['credential']> {
+    const row = this.read(() => this.query?.get(name)) as { name: string; secret_hash: string } | undefined
+    return row && { identity: parseIdentity(row.name), secretHash: row.secret_hash }
+  }
+
+  /** Throws `DATABASE_FAILED`. */
+  certificate(fingerprint: string): ReturnType<RegistryReader['certificate']> {
+    const row = this.read(() => this.certificates?.get(fingerprint)) as { name: string } | undefined
+    return row && { identity: parseIdentity(row.name) }
+  }
+
+  /** Throws `DATABASE_FAILED`. */
+  version(): string {
+    return this.read(() => (this.database ? versionOf(this.database) : ''))
+  }
+
+  private read<T>(work: () => T): T {
     try {
-      const row = this.query?.get(name) as { name: string; secret_hash: string } | undefined
-      return row && { identity: parseIdentity(row.name), secretHash: row.secret_hash }
+      return work()
     } catch (cause) {
       throw new FaultlineError('DATABASE_FAILED', `${this.path}: ${(cause as Error).message}`, { cause })
     }

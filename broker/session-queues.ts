@@ -90,6 +90,14 @@ export class SessionQueues {
     clearInterval(this.timer)
   }
 
+  /** Ends the sessions of identities that are no more, with their clients or without. */
+  endRevoked(isRevoked: (name: string) => boolean): void {
+    for (const id of this.sessions.keys()) {
+      const owner = ownerOf(id)
+      if (owner !== undefined && isRevoked(owner)) this.end(id, 'its identity was revoked')
+    }
+  }
+
   private session(clientId: string): StoredSession {
     let session = this.sessions.get(clientId)
     if (!session) {
@@ -119,14 +127,15 @@ export class SessionQueues {
         continue
       }
       session.absentSince ??= now
-      if (now - session.absentSince >= this.options.limits.absentSessionMs) this.end(id, session.queue.size)
+      if (now - session.absentSince >= this.options.limits.absentSessionMs) this.end(id, 'its client stayed away')
     }
   }
 
-  private end(id: string, messages: number): void {
+  private end(id: string, reason: string): void {
     const { counts, logger } = this.options
     counts.expiredSessions++
-    logger.info({ clientId: id, messages }, 'a stored session expired')
+    const messages = this.sessions.get(id)?.queue.size
+    logger.info({ clientId: id, messages, reason }, 'a stored session ended')
     const failed = (error: Error) => logger.error({ clientId: id, error: error.message }, 'a stored session remains')
     this.persistence.cleanSubscriptions({ id }).catch(failed)
     this.persistence.cleanIncoming({ id }).catch(failed)
@@ -204,6 +213,13 @@ class SessionQueue {
     this.bytes -= this.queued.get(stamp)!.bytes
     this.queued.delete(stamp)
   }
+}
+
+/** The identity a stored session belongs to: its client id is that name, or for an operator's tool one below it. */
+export function ownerOf(clientId: string): string | undefined {
+  const [stem, first, second] = clientId.split('/')
+  if (first === undefined) return undefined
+  return stem === 'devices' && second !== undefined ? `${stem}/${first}/${second}` : `${stem}/${first}`
 }
 
 const stampOf = ({ brokerId, brokerCounter }: AedesPublishPacket): string => `${brokerId}:${brokerCounter}`

@@ -1,5 +1,6 @@
 import { bearingDescription, engineNames, publicKeyText } from '@faultline/inference'
 import { identifier, runtimeConfig } from '@faultline/protocol'
+import { brokerAccess } from '@faultline/runtime'
 import { z } from 'zod'
 import { sourceConfig } from './sources/create.ts'
 
@@ -22,12 +23,7 @@ const settings = runtimeConfig.required().shape
 export const deviceAgentConfig = z.strictObject({
   site: identifier.describe('The site, as enrolled'),
   device: identifier.describe('The device, as enrolled'),
-  broker: z
-    .strictObject({
-      url: z.url({ protocol: /^(mqtts?|wss?)$/ }).describe('mqtt://, mqtts://, ws:// or wss://'),
-      secret: z.string().min(1).describe('What enrolment gave'),
-    })
-    .describe('How the broker is reached'),
+  broker: brokerAccess({}),
   dataDirectory: z
     .string()
     .min(1)

@@ -1,5 +1,5 @@
 import type { Inference, LoadedModel, TopicAddress } from '@faultline/protocol'
-import type { Logger } from '@faultline/runtime'
+import type { BrokerAccess, Logger } from '@faultline/runtime'
 import type { LocalModel } from './assessment.ts'
 import type { RuntimeSettings } from './configuration.ts'
 import type { AgentPoint } from './point-monitor.ts'
@@ -7,7 +7,7 @@ import type { AgentPoint } from './point-monitor.ts'
 export interface DeviceAgentOptions extends RuntimeSettings {
   site: string
   device: string
-  broker: { url: string; secret: string; backOff?: { initialMs: number; maximumMs: number } }
+  broker: BrokerAccess & { backOff?: { initialMs: number; maximumMs: number } }
   points: readonly AgentPoint[]
   /** The local model; not disposed of by the agent, because several agents of one process may share it. */
   classifier: LocalModel

@@ -1,4 +1,5 @@
 import { FaultlineError, type Identity, parseIdentity } from '@faultline/protocol'
+import { brokerAccess } from '@faultline/runtime'
 import { z } from 'zod'
 
 /** The file of `npm run flows -- --config FILE`. */
@@ -9,13 +10,9 @@ export const flowsConfig = z.strictObject({
     .describe("Where Node-RED keeps flows, credentials and the editor's password; made when missing"),
   host: z.string().min(1).default('127.0.0.1').describe('Address to listen on; the dashboard asks for no password'),
   port: z.int().min(0).max(65_535).default(1880).describe('0 takes any free port'),
-  broker: z
-    .strictObject({
-      url: z.url({ protocol: /^(mqtts?|wss?)$/ }).describe('mqtt://, mqtts://, ws:// or wss://'),
-      identity: z.string().describe('Name of the enrolled identity: flows/{id}'),
-      secret: z.string().min(1).describe('What enrolment gave'),
-    })
-    .describe('How the broker is reached'),
+  broker: brokerAccess({
+    identity: z.string().describe('Name of the enrolled identity: flows/{id}'),
+  }),
   adminPassword: z.string().min(8).optional().describe('Of the editor\'s user "admin"; generated when absent'),
 })
 

@@ -8,9 +8,9 @@ import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { type Logger, listenError, type Service } from '@faultline/runtime'
 import { buildNodes, nodesPackage, shippedFlow } from './build.ts'
 import {
-  type BrokerAccess,
   credentialKeyFile,
   editorRoot,
+  type FlowsAccess,
   keptSecret,
   nodeRedSettings,
   passwordFile,
@@ -22,7 +22,7 @@ export interface FlowRunnerOptions {
   host?: string
   /** 0 takes any free port. */
   port: number
-  broker: BrokerAccess
+  broker: FlowsAccess
   logger: Logger
   /** Of the editor's user `admin`. Generated and kept in the user directory when absent. */
   adminPassword?: string

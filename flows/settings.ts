@@ -2,13 +2,11 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Identity, newSecret } from '@faultline/protocol'
-import type { Logger } from '@faultline/runtime'
+import type { BrokerAccess, Logger } from '@faultline/runtime'
 
-export interface BrokerAccess {
-  url: string
+export interface FlowsAccess extends BrokerAccess {
   /** Of the role flows. */
   identity: Identity
-  secret: string
 }
 
 export interface SettingsOptions {
@@ -19,7 +17,7 @@ export interface SettingsOptions {
   password: string
   /** Encrypts the credentials users type into nodes. */
   credentialKey: string
-  broker: BrokerAccess
+  broker: FlowsAccess
   logger: Logger
 }
 

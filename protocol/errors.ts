@@ -135,6 +135,10 @@ export const errorCodes = {
     title: 'No identity of this name is enrolled',
     remedy: 'List the identities with `npm run provision -- list`.',
   },
+  CERTIFICATE_INVALID: {
+    title: 'A certificate, a request for one or its key is not what it should be',
+    remedy: 'The message names the file; check that certificate, key and authority belong together.',
+  },
   // Services
   BROKER_UNREACHABLE: { title: 'The broker cannot be reached', remedy: 'Check its address, port and the network.' },
   STORE_FAILED: {

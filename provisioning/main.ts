@@ -52,7 +52,7 @@ withRegistry(program.command('show'))
   .action(show)
 
 withRegistry(program.command('revoke'))
-  .description("end an identity's access at its next login")
+  .description("end an identity's access, connections included")
   .argument('<name>', 'such as devices/plant-a/press-3')
   .action(revoke)
 
@@ -108,7 +108,7 @@ async function show(name: string, flags: { registry: string }): Promise<void> {
 async function revoke(name: string, flags: { registry: string }): Promise<void> {
   await withOpen(flags.registry, registry => {
     registry.revoke(name)
-    say(`revoked ${name}: the broker refuses its next login`)
+    say(`revoked ${name}: the broker ends its connections within a second`)
   })
 }
 

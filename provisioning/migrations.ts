@@ -1,4 +1,4 @@
-import { registryTable } from '@faultline/protocol'
+import { certificateTable, registryTable } from '@faultline/protocol'
 
 /** Each runs once, in order; what was released is never edited. */
 export const migrations: readonly string[] = [
@@ -13,6 +13,27 @@ CREATE TABLE audit_log (
   name TEXT NOT NULL,
   actor TEXT NOT NULL
 ) STRICT;
+CREATE INDEX audit_log_by_name ON audit_log (name, sequence);
+CREATE TRIGGER audit_log_keeps_entries BEFORE DELETE ON audit_log
+  BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;
+CREATE TRIGGER audit_log_keeps_words BEFORE UPDATE ON audit_log
+  BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;`,
+  // More can happen to an identity than the first audit log had words for.
+  `
+${certificateTable};
+CREATE INDEX certificates_by_name ON certificates (name);
+DROP TRIGGER audit_log_keeps_entries;
+DROP TRIGGER audit_log_keeps_words;
+ALTER TABLE audit_log RENAME TO audit_log_1;
+CREATE TABLE audit_log (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  at TEXT NOT NULL,
+  action TEXT NOT NULL,
+  name TEXT NOT NULL,
+  actor TEXT NOT NULL
+) STRICT;
+INSERT INTO audit_log SELECT sequence, at, action, name, actor FROM audit_log_1;
+DROP TABLE audit_log_1;
 CREATE INDEX audit_log_by_name ON audit_log (name, sequence);
 CREATE TRIGGER audit_log_keeps_entries BEFORE DELETE ON audit_log
   BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;

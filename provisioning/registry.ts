@@ -2,6 +2,7 @@ import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
 import {
+  certificateQuery,
   credentialQuery,
   FaultlineError,
   hashSecret,
@@ -12,7 +13,7 @@ import {
   type Role,
   toFaultlineError,
 } from '@faultline/protocol'
-import { type DatabaseSync, inTransaction, openDatabase, type Service } from '@faultline/runtime'
+import { type DatabaseSync, inTransaction, openDatabase, type Service, versionOf } from '@faultline/runtime'
 import { migrations } from './migrations.ts'
 
 /** One identity as the registry has it; times are ISO 8601. */
@@ -25,7 +26,7 @@ export interface RegistryEntry extends Identity {
 /** One state change. `actor` is the user of the operating system who made it. */
 export interface AuditEntry {
   at: string
-  action: 'enrolled' | 'rotated' | 'revoked'
+  action: 'enrolled' | 'certified' | 'rotated' | 'revoked'
   name: string
   actor: string
 }
@@ -80,17 +81,35 @@ export class Registry implements RegistryReader, Service {
              rotated_at = NULL, revoked_at = NULL`,
         )
         .run(name, role, site ?? null, hash, now)
+      // Whoever kept a certificate from before the revocation does not come back with the name.
+      this.revokeCertificates(database, name, now)
       this.audit(database, 'enrolled', name, now)
     })
     return { secret }
   }
 
-  /** Ends an identity's access at its next login. Throws `IDENTITY_UNKNOWN`, also for one that is revoked already. */
+  /**
+   * Lists a certificate that was issued to an identity, by its fingerprint. Those it has already stay valid, so that a
+   * new one can be installed before the old one ends. Throws `IDENTITY_UNKNOWN`.
+   */
+  addCertificate(name: string, { fingerprint, expiresAt }: { fingerprint: string; expiresAt: Date }): void {
+    const now = new Date().toISOString()
+    this.change(database => {
+      this.findActive(name)
+      database
+        .prepare('INSERT INTO certificates (fingerprint, name, issued_at, expires_at) VALUES (?, ?, ?, ?)')
+        .run(fingerprint, name, now, expiresAt.toISOString())
+      this.audit(database, 'certified', name, now)
+    })
+  }
+
+  /** Ends an identity's access, by secret and by certificate: the broker ends its connections too. Throws `IDENTITY_UNKNOWN`, also for one that is revoked already. */
   revoke(name: string): void {
     const now = new Date().toISOString()
     this.change(database => {
       this.findActive(name)
       database.prepare('UPDATE identities SET revoked_at = ? WHERE name = ?').run(now, name)
+      this.revokeCertificates(database, name, now)
       this.audit(database, 'revoked', name, now)
     })
   }
@@ -136,6 +155,21 @@ export class Registry implements RegistryReader, Service {
       | { name: string; secret_hash: string }
       | undefined
     return row && { identity: parseIdentity(row.name), secretHash: row.secret_hash }
+  }
+
+  certificate(fingerprint: string): ReturnType<RegistryReader['certificate']> {
+    const row = this.read(database => database.prepare(certificateQuery).get(fingerprint)) as
+      | { name: string }
+      | undefined
+    return row && { identity: parseIdentity(row.name) }
+  }
+
+  version(): string {
+    return this.read(versionOf)
+  }
+
+  private revokeCertificates(database: DatabaseSync, name: string, now: string): void {
+    database.prepare('UPDATE certificates SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL').run(now, name)
   }
 
   private find(name: string): Row | undefined {

@@ -34,6 +34,14 @@ export function openReadOnly(path: string): DatabaseSync {
   }
 }
 
+/** Another text after every change to the data, by whichever process. */
+export function versionOf(database: DatabaseSync): string {
+  // `data_version` counts what others commit, `total_changes` what this connection does.
+  const { data_version: others } = database.prepare('PRAGMA data_version').get() as { data_version: number }
+  const { own } = database.prepare('SELECT total_changes() AS own').get() as { own: number }
+  return `${others}.${own}`
+}
+
 /** Runs `work` in one transaction; rolls back when it throws. */
 export function inTransaction<T>(database: DatabaseSync, work: () => T): T {
   database.exec('BEGIN IMMEDIATE')

@@ -1,3 +1,4 @@
+export * from './broker-access.ts'
 export * from './command-line.ts'
 export * from './configuration.ts'
 export * from './database.ts'

@@ -15,15 +15,13 @@ import {
   toFaultlineError,
   topicOf,
 } from '@faultline/protocol'
-import mqtt, { ErrorWithSubackPacket, type MqttClient } from 'mqtt'
+import mqtt, { ErrorWithSubackPacket, type IClientOptions, type MqttClient } from 'mqtt'
+import { type BrokerAccess, readTlsFiles } from './broker-access.ts'
 import type { Logger } from './logger.ts'
 import type { Service } from './service.ts'
 
-export interface MqttSessionOptions {
-  /** `mqtt://host:port`, `mqtts://…`, `ws://…`, `wss://…`. */
-  url: string
+export interface MqttSessionOptions extends BrokerAccess {
   identity: Identity
-  secret: string
   /** The identity's name when absent, as devices and servers must have it. */
   clientId?: string
   /** True (the default) forgets subscriptions and queued messages when the connection ends. */
@@ -97,13 +95,18 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     await this.subscribeFollowed(client)
   }
 
-  /** Begins connecting; does not wait for the broker, which may be down for a week. */
+  /**
+   * Begins connecting; does not wait for the broker, which may be down for a week. Throws `CERTIFICATE_INVALID` when a
+   * file cannot be read.
+   */
   async start(): Promise<void> {
     const { url, identity, secret, clientId, clean, will } = this.options
+    const tls = await readTlsFiles(this.options)
     const client = mqtt.connect(url, {
       clientId: clientId ?? identity.name,
       username: identity.name,
-      password: secret,
+      ...(secret !== undefined && { password: secret }),
+      ...tls,
       protocolVersion: 4,
       clean: clean ?? true,
       reconnectPeriod: this.nextPause(),
@@ -120,7 +123,10 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     client.on('reconnect', () => {
       client.options.reconnectPeriod = this.nextPause()
     })
-    client.on('close', () => this.disconnected())
+    client.on('close', () => {
+      void this.renewTls(client.options)
+      this.disconnected()
+    })
     client.on('error', error => this.report(error))
     client.on('message', (topic, payload) => this.receive(topic, payload))
   }
@@ -214,6 +220,21 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     await client.subscribeAsync([...this.followed], { qos: 1 }).catch((error: Error) => {
       if (client.connected) this.options.logger.warn({ filters: this.followed, error: error.message }, 'not followed')
     })
+  }
+
+  /**
+   * The next connection is made with the files as they are then: certificates are renewed while an agent runs. Files
+   * that are no use are passed over for those before.
+   */
+  private async renewTls(options: IClientOptions): Promise<void> {
+    try {
+      const tls = await readTlsFiles(this.options)
+      Object.assign(options, tls)
+      // MQTT.js copied them for WebSocket when it began.
+      if (options.wsOptions) Object.assign(options.wsOptions, tls)
+    } catch (error) {
+      this.report(error)
+    }
   }
 
   private async subscribe(client: MqttClient): Promise<void> {

@@ -11,7 +11,7 @@ import {
   topicFilter,
   type Verdict,
 } from '@faultline/protocol'
-import { type Logger, MqttSession, type Service, version } from '@faultline/runtime'
+import { type BrokerAccess, type Logger, MqttSession, type Service, version } from '@faultline/runtime'
 import { Batcher } from './batcher.ts'
 import type { ServerModel } from './model.ts'
 import { EscalationQueue, type QueuedEscalation } from './queue.ts'
@@ -20,7 +20,7 @@ import { Throughput } from './throughput.ts'
 
 export interface ServerAgentOptions {
   server: string
-  broker: { url: string; secret: string; backOff?: { initialMs: number; maximumMs: number } }
+  broker: BrokerAccess & { backOff?: { initialMs: number; maximumMs: number } }
   /** Models by task; not disposed of by the agent. */
   classifiers: ReadonlyMap<string, ServerModel>
   /** Engines tried before the one in use, by task, for the state message. */

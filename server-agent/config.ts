@@ -1,16 +1,12 @@
 import { engineNames, publicKeyText } from '@faultline/inference'
 import { identifier } from '@faultline/protocol'
+import { brokerAccess } from '@faultline/runtime'
 import { z } from 'zod'
 
 /** The file a server agent starts from. */
 export const serverAgentConfig = z.strictObject({
   server: identifier.describe('The server, as enrolled'),
-  broker: z
-    .strictObject({
-      url: z.url({ protocol: /^(mqtts?|wss?)$/ }).describe('mqtt://, mqtts://, ws:// or wss://'),
-      secret: z.string().min(1).describe('What enrolment gave'),
-    })
-    .describe('How the broker is reached'),
+  broker: brokerAccess({}),
   models: z.array(z.string().min(1)).min(1).describe('Directories of server model bundles, one for each task'),
   engine: z
     .enum(['auto', ...engineNames])

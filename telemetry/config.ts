@@ -1,4 +1,5 @@
 import { FaultlineError, type Identity, parseIdentity } from '@faultline/protocol'
+import { brokerAccess } from '@faultline/runtime'
 import { z } from 'zod'
 import type { TelemetryStore } from './store.ts'
 import { InfluxStore } from './stores/influx.ts'
@@ -25,13 +26,9 @@ export const storeSettings = z.discriminatedUnion('kind', [
 ])
 
 export const recorderConfig = z.strictObject({
-  broker: z
-    .strictObject({
-      url: z.url({ protocol: /^(mqtts?|wss?)$/ }).describe('mqtt://, mqtts://, ws:// or wss://'),
-      identity: z.string().describe('Name of the enrolled identity: recorders/{id}'),
-      secret: z.string().min(1).describe('What enrolment gave'),
-    })
-    .describe('How the broker is reached'),
+  broker: brokerAccess({
+    identity: z.string().describe('Name of the enrolled identity: recorders/{id}'),
+  }),
   store: storeSettings.describe('Where points are kept'),
   normal: z
     .string()

@@ -1,11 +1,11 @@
 import { accessRules, type Identity, type Message, topicOf } from '@faultline/protocol'
-import { type Logger, MqttSession, type Service } from '@faultline/runtime'
+import { type BrokerAccess, type Logger, MqttSession, type Service } from '@faultline/runtime'
 import { auditPointOf, pointOf } from './measurements.ts'
 import type { TelemetryStore } from './store.ts'
 import { WriteQueue, type WriteQueueOptions } from './write-queue.ts'
 
 export interface RecorderOptions {
-  broker: { url: string; identity: Identity; secret: string }
+  broker: BrokerAccess & { identity: Identity }
   /** Started and stopped by whoever made it, who may read from it too. */
   store: TelemetryStore
   logger: Logger

@@ -11,12 +11,10 @@ import {
   topicFilter,
   topicOf,
 } from '@faultline/protocol'
-import { type Logger, MqttSession, type Service } from '@faultline/runtime'
+import { type BrokerAccess, type Logger, MqttSession, type Service } from '@faultline/runtime'
 
-export interface BrokerLinkOptions {
-  url: string
+export interface BrokerLinkOptions extends BrokerAccess {
   identity: Identity
-  secret: string
   logger: Logger
 }
 
@@ -123,12 +121,8 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
     await this.session?.stop()
     clearTimeout(this.quiet)
     this.subscribed = kinds
-    const { url, identity, secret, logger } = this.options
     const session = new MqttSession({
-      url,
-      identity,
-      secret,
-      logger,
+      ...this.options,
       subscriptions: [...kinds].map(kind => topicFilter(kind)),
       onMessage: message => this.receive(message),
     })

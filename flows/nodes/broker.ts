@@ -1,4 +1,5 @@
 import { FaultlineError, parseIdentity, toFaultlineError } from '@faultline/protocol'
+import type { BrokerAccess } from '@faultline/runtime'
 import { BrokerLink } from '../mqtt/broker-link.ts'
 import { nodeLogger } from './node-logger.ts'
 import type { NodeConfig, NodeRed, NodeStatus, RuntimeNode } from './node-red.ts'
@@ -21,7 +22,7 @@ export interface BrokerNode extends RuntimeNode<Credentials> {
 export const settingsKey = 'faultline'
 
 interface RunnerSettings {
-  broker?: { url: string; identity: string; secret: string }
+  broker?: BrokerAccess & { identity: string }
 }
 
 /** `faultline-broker`: one MQTT connection for the nodes that name it. */
@@ -79,9 +80,12 @@ function accessOf(red: NodeRed, config: BrokerConfig, secret: string | undefined
   const given = (red.settings[settingsKey] as RunnerSettings | undefined)?.broker
   const url = config.url || given?.url
   const identity = config.identity || given?.identity
-  const password = secret || given?.secret
+  const { ca, certificate, key } = given ?? {}
+  const access = { url: url ?? '', secret: secret || given?.secret, ca, certificate, key }
   if (!url) throw new FaultlineError('CONFIG_INVALID', 'the broker has no URL')
   if (!identity) throw new FaultlineError('CONFIG_INVALID', 'the broker has no identity to log in with')
-  if (!password) throw new FaultlineError('CONFIG_INVALID', `the identity ${identity} has no secret`)
-  return { url, identity: parseIdentity(identity), secret: password }
+  if (!access.secret && !certificate) {
+    throw new FaultlineError('CONFIG_INVALID', `the identity ${identity} has no secret`)
+  }
+  return { ...access, identity: parseIdentity(identity) }
 }

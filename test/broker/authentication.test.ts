@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Identity } from '@faultline/protocol'
+import { createLogger } from '@faultline/runtime'
 import mqtt from 'mqtt'
 import { generate } from 'mqtt-packet'
+import { fixedRegistry } from '../support/registry.ts'
+import { temporaryDirectory } from '../support/temp.ts'
 import { anna, ben, collect, connected, enrollAll, press, pump, refusalCode, startBroker } from './harness.ts'
 import { connectPacket, connectRaw } from './raw-client.ts'
 
@@ -52,7 +57,7 @@ test('an unknown identity is refused as slowly as a wrong secret', async t => {
 test('a flood of guesses is turned away, and does not hold up those who know their secret', async t => {
   const { registry, secrets } = await enrollAll()
   t.after(() => registry.stop())
-  const { connect, broker } = await startBroker(t, { registry })
+  const { connect, broker } = await startBroker(t, { registry, limits: { failedLogins: 1_000 } })
   const guess = (username: string, i: number) =>
     refusalCode(connect(anna, { username, password: `guess ${i}`, clientId: `guess-${i}` }))
   for (const username of ['operators/nobody', anna.name]) {
@@ -90,6 +95,136 @@ test('a revoked identity is refused, and so is a secret that was replaced', asyn
   await connect(anna, secret)
 })
 
+test('a revocation ends connections within a second, sessions too, and for good', async t => {
+  const { registry, secrets } = await enrollAll()
+  t.after(() => registry.stop())
+  const { connect, broker } = await startBroker(t, { registry })
+  const password = (identity: Identity) => ({ password: secrets.get(identity.name) })
+  const watcher = await connect(ben, password(ben))
+  const wills = collect(watcher)
+  await watcher.subscribeAsync(`faultline/v1/${press.name}/state`)
+  const will = {
+    topic: `faultline/v1/${press.name}/state`,
+    payload: Buffer.from('gone'),
+    qos: 1,
+    retain: false,
+  } as const
+  const device = await connect(press, { ...password(press), clean: false, will })
+  await device.subscribeAsync(`faultline/v1/${press.name}/command`, { qos: 1 })
+  const tool = { ...password(anna), clientId: `${anna.name}/tool`, clean: false }
+  const sleeping = await connect(anna, tool)
+  await sleeping.subscribeAsync('faultline/v1/#', { qos: 1 })
+  await sleeping.endAsync()
+  const bystander = await connect(pump, password(pump))
+
+  const closed = new Promise<void>(resolve => device.once('close', resolve))
+  const revokedAt = performance.now()
+  for (const { name } of [press, anna]) registry.revoke(name)
+  await closed
+  const tookMs = performance.now() - revokedAt
+  assert.ok(tookMs < 1_000, `${tookMs} ms`)
+  assert.equal(await refusalCode(connect(press, password(press))), badUserNameOrPassword)
+  await wills.until(1) // Others learn that it is gone.
+  assert.ok(bystander.connected && watcher.connected)
+  assert.equal(broker.counts.revokedConnections, 1)
+  assert.equal(broker.counts.expiredSessions, 2)
+
+  // A new life under the old name begins with nothing.
+  for (const [identity, clientId] of [
+    [press, press.name],
+    [anna, tool.clientId],
+  ] as const) {
+    const { secret } = await registry.enroll(identity)
+    const raw = await connectRaw(t, broker.port, {
+      username: identity.name,
+      password: Buffer.from(secret),
+      clientId,
+      clean: false,
+    })
+    assert.equal((await raw.next('connack')).sessionPresent, false)
+  }
+})
+
+test('a secret that is replaced ends the connections made with it', async t => {
+  const { registry, secrets } = await enrollAll()
+  t.after(() => registry.stop())
+  const { connect } = await startBroker(t, { registry })
+  const client = await connect(anna, { password: secrets.get(anna.name) })
+  const closed = new Promise<void>(resolve => client.once('close', resolve))
+  const { secret } = await registry.rotate(anna.name)
+  await closed
+  await connect(anna, { password: secret })
+})
+
+test('a login that was being checked when its identity was revoked is refused', async t => {
+  const { registry, secrets } = await enrollAll()
+  t.after(() => registry.stop())
+  let revoke = () => {}
+  const racing = {
+    credential: (name: string) => {
+      const found = registry.credential(name)
+      revoke() // The check that follows takes tens of milliseconds.
+      return found
+    },
+    certificate: () => undefined,
+    version: () => registry.version(),
+  }
+  const { connect } = await startBroker(t, { registry: racing })
+  revoke = () => {
+    revoke = () => {}
+    registry.revoke(press.name)
+  }
+  assert.equal(await refusalCode(connect(press, { password: secrets.get(press.name) })), badUserNameOrPassword)
+})
+
+test('an address that fails too often has to wait, but those it let in before come back', async t => {
+  const { registry, secrets } = await enrollAll()
+  t.after(() => registry.stop())
+  const { connect } = await startBroker(t, { registry, limits: { failedLogins: 3 } })
+  const password = (identity: Identity) => ({ password: secrets.get(identity.name) })
+  await connect(press, password(press))
+  for (let i = 0; i < 3; i++) {
+    assert.equal(await refusalCode(connect(anna, { password: `guess ${i}` })), badUserNameOrPassword)
+  }
+  // The right secret of a name that the broker has not seen yet is a guess like any other now.
+  assert.equal(await refusalCode(connect(anna, password(anna))), serverUnavailable)
+  assert.equal(await refusalCode(connect(anna, { username: 'operators/nobody', password: 'x' })), serverUnavailable)
+  await connect(press, password(press))
+})
+
+test('no secret reaches the log, whatever happens to it', async t => {
+  const { registry, secrets } = await enrollAll()
+  t.after(() => registry.stop())
+  const file = join(await temporaryDirectory(t), 'broker.log')
+  const { connect, broker } = await startBroker(t, {
+    registry,
+    logger: createLogger('broker', { level: 'trace', file }),
+  })
+  const secret = secrets.get(anna.name)!
+  await connect(anna, { password: secret })
+  const wrong = 'a-wrong-secret-of-anna'
+  for (const options of [
+    { password: wrong },
+    { username: secret, password: wrong }, // Some tools take them the other way round.
+    { username: wrong, password: secret },
+    { password: secret, clientId: press.name },
+  ]) {
+    await assert.rejects(connect(anna, options))
+  }
+  const raw = await connectRaw(t, broker.port)
+  raw.socket.write(
+    Buffer.concat([
+      generate({ ...connectPacket, username: anna.name, password: Buffer.from(secret) }),
+      Buffer.from([0xf0, 1, 0]),
+    ]),
+  )
+  await raw.closed()
+  await broker.stop()
+  const log = await readFile(file, 'utf8')
+  assert.ok(log.split('\n').length > 5, log)
+  assert.ok(!log.includes(secret) && !log.includes(wrong), log)
+})
+
 test('names that are no names are refused without harm', async t => {
   const { connect } = await startBroker(t)
   for (const username of ['__proto__', 'constructor', "' OR 1=1 --", 'operators/+', 'x'.repeat(60_000), '\u0001']) {
@@ -98,11 +233,9 @@ test('names that are no names are refused without harm', async t => {
 })
 
 test('a registry that fails refuses everybody for now', async t => {
-  const failing = {
-    credential: () => {
-      throw new Error('disk I/O error')
-    },
-  }
+  const failing = fixedRegistry(() => {
+    throw new Error('disk I/O error')
+  })
   const { connect } = await startBroker(t, { registry: failing })
   assert.equal(await refusalCode(connect(anna)), serverUnavailable)
 })

@@ -112,3 +112,32 @@ test('a retained message reaches those who may read it', async t => {
   const [message] = await received.until(1)
   assert.deepEqual(message, { topic: state, payload: 'online', qos: 1, retain: true })
 })
+
+test('a will goes only where its client may publish', async t => {
+  const { connect, broker } = await startBroker(t)
+  const will = (topic: string) => ({ will: { topic, payload: Buffer.from('gone'), qos: 1 as const, retain: true } })
+  for (const topic of [`faultline/v1/${pump.name}/state`, '$SYS/broker/version', 'other', verdictFor('press-1'), '#']) {
+    await assert.rejects(connect(press, will(topic)), topic)
+  }
+  const watcher = await connect(anna)
+  const received = collect(watcher)
+  await watcher.subscribeAsync('faultline/v1/#', { qos: 1 })
+  const device = await connect(press, will(`faultline/v1/${press.name}/state`))
+  device.stream.destroy()
+  await received.until(1)
+  assert.deepEqual(received.payloads(), ['gone'])
+  assert.equal(broker.counts.refusedPublishes, 0)
+})
+
+test('a message is forwarded to nobody whose rights it is beyond', async t => {
+  const { connect } = await startBroker(t)
+  const device = await connect(press)
+  const received = collect(device)
+  // Overlapping filters, some of which are refused: what is refused brings nothing.
+  await device.subscribeAsync([verdictFor('press-1'), verdictFor('+'), 'faultline/v1/#'], { qos: 1 }).catch(() => {})
+  const agent = await connect(server)
+  await agent.publishAsync(verdictFor('pump-2'), 'not yours', { qos: 1 })
+  await agent.publishAsync(verdictFor('press-1'), 'yours', { qos: 1 })
+  await received.until(1)
+  assert.deepEqual(received.payloads(), ['yours'])
+})

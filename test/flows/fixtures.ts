@@ -12,6 +12,7 @@ import {
   type ServerState,
 } from '@faultline/protocol'
 import { MqttSession, silentLogger } from '@faultline/runtime'
+import { fixedRegistry } from '../support/registry.ts'
 
 type After = Pick<TestContext, 'after'>
 
@@ -20,7 +21,7 @@ const secretHash = await hashSecret(secret)
 
 /** A broker on a free port at which every identity is enrolled. */
 export async function startBroker(t: After, port = 0) {
-  const registry = { credential: (name: string) => ({ identity: parseIdentity(name), secretHash }) }
+  const registry = fixedRegistry(name => ({ identity: parseIdentity(name), secretHash }))
   const broker = new Broker({ port, registry, logger: silentLogger })
   await broker.start()
   t.after(() => broker.stop())

@@ -30,7 +30,7 @@ test('a device agent can start from the file that enrolment writes, and the brok
   const config = checkConfig(deviceAgentConfig, parse(await readFile(file, 'utf8')), file)
   assert.deepEqual([config.site, config.device], ['plant-a', 'press-1'])
   assert.equal(config.broker.url, 'mqtt://broker.local:1883')
-  assert.doesNotMatch(output, new RegExp(config.broker.secret))
+  assert.doesNotMatch(output, new RegExp(config.broker.secret!))
 
   const registry = new Registry(join(directory, 'registry.db'))
   const broker = new Broker({ port: 0, registry, logger: silentLogger })

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { identityOf, verifySecret } from '@faultline/protocol'
 import { Registry } from '@faultline/provisioning'
 import { openDatabase } from '@faultline/runtime'
+import { migrations } from '../../provisioning/migrations.ts'
 import { startScript } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
@@ -92,11 +93,62 @@ test('every state change is in the audit log, which only grows', async t => {
   )
   assert.equal(registry.history().length, 4)
   assert.ok(registry.history().every(({ at, actor }) => !Number.isNaN(Date.parse(at)) && actor !== ''))
-  const database = openDatabase(path, ['', ''])
+  const database = openDatabase(path, migrations)
   t.after(() => database.close())
   for (const change of ['DELETE FROM audit_log', "UPDATE audit_log SET name = 'x'"]) {
     assert.throws(() => database.exec(change), /only grows/)
   }
+})
+
+test('an audit log of before is kept when the registry is brought up to date', async t => {
+  const path = join(await temporaryDirectory(t), 'registry.db')
+  const old = openDatabase(path, migrations.slice(0, 2))
+  old.exec(
+    `INSERT INTO identities (name, role, secret_hash, enrolled_at) VALUES ('${anna.name}', 'operator', 'x', '2026-01-01')`,
+  )
+  old.exec(`INSERT INTO audit_log (at, action, name, actor) VALUES ('2026-01-01', 'enrolled', '${anna.name}', 'root')`)
+  old.close()
+  const registry = await openRegistry(t, path)
+  registry.addCertificate(anna.name, { fingerprint: 'aa', expiresAt: new Date() })
+  assert.deepEqual(
+    registry.history(anna.name).map(({ action }) => action),
+    ['enrolled', 'certified'],
+  )
+})
+
+test('a certificate is whose it was issued to, until it or its identity is revoked', async t => {
+  const registry = await openRegistry(t)
+  const expiresAt = new Date()
+  assert.throws(() => registry.addCertificate(press.name, { fingerprint: 'aa', expiresAt }), {
+    code: 'IDENTITY_UNKNOWN',
+  })
+  await registry.enroll(press)
+  registry.addCertificate(press.name, { fingerprint: 'aa', expiresAt })
+  registry.addCertificate(press.name, { fingerprint: 'bb', expiresAt })
+  assert.deepEqual(registry.certificate('aa')?.identity, press)
+  assert.deepEqual(registry.certificate('bb')?.identity, press)
+  assert.equal(registry.certificate('cc'), undefined)
+  registry.revoke(press.name)
+  assert.equal(registry.certificate('aa'), undefined)
+  await registry.enroll(press)
+  assert.equal(registry.certificate('aa'), undefined)
+  registry.addCertificate(press.name, { fingerprint: 'dd', expiresAt })
+  assert.deepEqual(registry.certificate('dd')?.identity, press)
+})
+
+test('the version of a registry changes with every change, by this process or another', async t => {
+  const path = join(await temporaryDirectory(t), 'registry.db')
+  const registry = await openRegistry(t, path)
+  const other = await openRegistry(t, path)
+  const versions = [registry.version()]
+  await registry.enroll(press)
+  versions.push(registry.version())
+  assert.equal(registry.version(), versions.at(-1))
+  await other.rotate(press.name)
+  versions.push(registry.version())
+  other.revoke(press.name)
+  versions.push(registry.version())
+  assert.equal(new Set(versions).size, versions.length)
 })
 
 test('the registry and the files beside it are for their owner alone', async t => {

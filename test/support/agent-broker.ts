@@ -4,6 +4,7 @@ import type { TestContext } from 'node:test'
 import { Broker } from '@faultline/broker'
 import { hashSecret, parseIdentity, type RegistryReader } from '@faultline/protocol'
 import { silentLogger } from '@faultline/runtime'
+import { fixedRegistry } from './registry.ts'
 
 const secret = 'a-secret-of-the-tests'
 let hash: Promise<string> | undefined
@@ -12,7 +13,7 @@ let hash: Promise<string> | undefined
 async function openRegistry(): Promise<RegistryReader> {
   hash ??= hashSecret(secret)
   const secretHash = await hash
-  return { credential: name => ({ identity: parseIdentity(name), secretHash }) }
+  return fixedRegistry(name => ({ identity: parseIdentity(name), secretHash }))
 }
 
 export interface BrokerAccess {

@@ -1,0 +1,189 @@
+import 'reflect-metadata' // Before @peculiar/x509, which asks for it.
+import { createPrivateKey, KeyObject, randomBytes, webcrypto, X509Certificate } from 'node:crypto'
+import { isIP } from 'node:net'
+import { FaultlineError, toFaultlineError } from '@faultline/protocol'
+import {
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  type Extension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  Name,
+  X509Certificate as PeculiarCertificate,
+  Pkcs10CertificateRequest,
+  Pkcs10CertificateRequestGenerator,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509CertificateGenerator,
+} from '@peculiar/x509'
+
+/** A certificate and its private key, both PEM. */
+export interface CertifiedKey {
+  certificate: string
+  key: string
+}
+
+export interface CertificateFacts {
+  /** The common name: for a client of the broker its identity. */
+  name: string
+  /** SHA-256 over the DER form, 64 lower-case hexadecimal digits. */
+  fingerprint: string
+  notBefore: Date
+  notAfter: Date
+}
+
+/** P-256 with SHA-256 (FIPS 186-5): small packets in a handshake, quick on a Pi, and what every TLS stack has. */
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
+const dayMs = 86_400_000
+/** A device whose clock is a little behind shall not take a fresh certificate for one of the future. */
+const backdatedMs = 5 * 60_000
+
+/** A fleet's own certificate authority: a key and a self-signed certificate (RFC 5280) that may sign end entities only. */
+export async function createAuthority(name: string, days: number): Promise<CertifiedKey> {
+  const keys = await newKeys()
+  const certificate = await X509CertificateGenerator.createSelfSigned({
+    serialNumber: serialNumber(),
+    name: commonName(name),
+    ...validity(days),
+    signingAlgorithm: algorithm,
+    keys,
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  })
+  return { certificate: certificate.toString('pem'), key: exportKey(keys.privateKey) }
+}
+
+/** A new key, and the request (PKCS #10, RFC 2986) to certify it under a name. The key need not leave the caller. */
+export async function createRequest(name: string): Promise<{ request: string; key: string }> {
+  const keys = await newKeys()
+  const request = await Pkcs10CertificateRequestGenerator.create({
+    name: commonName(name),
+    keys,
+    signingAlgorithm: algorithm,
+  })
+  return { request: request.toString('pem'), key: exportKey(keys.privateKey) }
+}
+
+/**
+ * Certifies the key of a request as that of a client of the broker. The request proves that its sender has the key, and
+ * nothing else: name and validity are the caller's, who knows who asks. Throws `CERTIFICATE_INVALID`.
+ */
+export async function signRequest(
+  authority: CertifiedKey,
+  request: string,
+  { name, days }: { name: string; days: number },
+): Promise<string> {
+  const parsed = parseRequest(request)
+  if (!(await parsed.verify().catch(() => false))) throw invalid('the request is not signed with the key it is for')
+  return sign(authority, await parsed.publicKey.export(), name, days, [
+    new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth]),
+  ])
+}
+
+/** A key and a certificate for a broker that clients reach under these host names and addresses. */
+export async function createServerCertificate(
+  authority: CertifiedKey,
+  hosts: readonly string[],
+  days: number,
+): Promise<CertifiedKey> {
+  const keys = await newKeys()
+  const names = hosts.map(host => ({ type: isIP(host) ? ('ip' as const) : ('dns' as const), value: host }))
+  const certificate = await sign(authority, keys.publicKey, hosts[0] ?? 'broker', days, [
+    new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
+    new SubjectAlternativeNameExtension(names),
+  ])
+  return { certificate, key: exportKey(keys.privateKey) }
+}
+
+/** What a certificate says. Throws `CERTIFICATE_INVALID`. */
+export function readCertificate(pem: string): CertificateFacts {
+  try {
+    const { fingerprint256, validFromDate, validToDate } = new X509Certificate(pem)
+    const [name, ...others] = new PeculiarCertificate(pem).subjectName.getField('CN')
+    if (name === undefined || others.length > 0) throw new Error('it has no common name, or several')
+    return { name, fingerprint: hexOf(fingerprint256), notBefore: validFromDate, notAfter: validToDate }
+  } catch (cause) {
+    throw toFaultlineError(cause, 'CERTIFICATE_INVALID', 'certificate')
+  }
+}
+
+/** OpenSSL's way to write a digest, made ours. */
+const hexOf = (fingerprint: string): string => fingerprint.replaceAll(':', '').toLowerCase()
+
+async function sign(
+  authority: CertifiedKey,
+  publicKey: webcrypto.CryptoKey,
+  name: string,
+  days: number,
+  extensions: Extension[],
+): Promise<string> {
+  const { certificate, key } = await readAuthority(authority)
+  const { notBefore, notAfter } = validity(days)
+  const signed = await X509CertificateGenerator.create({
+    serialNumber: serialNumber(),
+    subject: commonName(name),
+    issuer: certificate.subjectName,
+    notBefore,
+    // What outlives its authority is refused from then on; it should say so itself.
+    notAfter: certificate.notAfter < notAfter ? certificate.notAfter : notAfter,
+    publicKey,
+    signingKey: key,
+    signingAlgorithm: algorithm,
+    extensions: [
+      new BasicConstraintsExtension(false, undefined, true),
+      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+      ...extensions,
+      await AuthorityKeyIdentifierExtension.create(certificate.publicKey),
+      await SubjectKeyIdentifierExtension.create(publicKey),
+    ],
+  })
+  return signed.toString('pem')
+}
+
+async function readAuthority({ certificate, key }: CertifiedKey) {
+  try {
+    const der = createPrivateKey(key).export({ type: 'pkcs8', format: 'der' })
+    return {
+      certificate: new PeculiarCertificate(certificate),
+      key: await webcrypto.subtle.importKey('pkcs8', der, algorithm, false, ['sign']),
+    }
+  } catch (cause) {
+    throw toFaultlineError(cause, 'CERTIFICATE_INVALID', 'authority')
+  }
+}
+
+function parseRequest(pem: string): Pkcs10CertificateRequest {
+  try {
+    return new Pkcs10CertificateRequest(pem)
+  } catch (cause) {
+    throw toFaultlineError(cause, 'CERTIFICATE_INVALID', 'request')
+  }
+}
+
+const newKeys = (): Promise<webcrypto.CryptoKeyPair> =>
+  webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']) as Promise<webcrypto.CryptoKeyPair>
+
+const exportKey = (key: webcrypto.CryptoKey): string =>
+  KeyObject.from(key).export({ type: 'pkcs8', format: 'pem' }) as string
+
+/** From parts: a name of the fleet's has slashes, which a text would have to escape. */
+const commonName = (name: string): Name => new Name([{ CN: [name] }])
+
+/** RFC 5280, 4.1.2.2: positive, at most 20 octets; random, so that authorities need not count. */
+function serialNumber(): string {
+  const bytes = randomBytes(16)
+  bytes[0] = (bytes[0]! & 0x7f) | 0x40
+  return bytes.toString('hex')
+}
+
+function validity(days: number): { notBefore: Date; notAfter: Date } {
+  const now = Date.now()
+  return { notBefore: new Date(now - backdatedMs), notAfter: new Date(now + days * dayMs) }
+}
+
+const invalid = (message: string): FaultlineError => new FaultlineError('CERTIFICATE_INVALID', message)

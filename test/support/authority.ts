@@ -1,0 +1,59 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Identity } from '@faultline/protocol'
+import type { Registry } from '@faultline/provisioning'
+import {
+  type CertifiedKey,
+  createAuthority,
+  createRequest,
+  createServerCertificate,
+  readCertificate,
+  signRequest,
+} from '@faultline/runtime/certificates'
+
+export interface PairFiles {
+  certificate: string
+  key: string
+}
+
+/** A fleet's own authority, with its certificates as files below a directory. */
+export class TestAuthority {
+  readonly ca: string
+  private readonly directory: string
+  private readonly authority: CertifiedKey
+  private files = 0
+
+  private constructor(directory: string, authority: CertifiedKey) {
+    this.directory = directory
+    this.authority = authority
+    this.ca = join(directory, 'ca.pem')
+  }
+
+  static async create(directory: string): Promise<TestAuthority> {
+    const created = new TestAuthority(directory, await createAuthority('Test fleet', 1))
+    await writeFile(created.ca, created.authority.certificate)
+    return created
+  }
+
+  /** A broker's, for loopback. */
+  async server(days = 1): Promise<PairFiles> {
+    return this.write(await createServerCertificate(this.authority, ['localhost', '127.0.0.1'], days))
+  }
+
+  /** A client's; listed in the registry where one is given. */
+  async client(identity: Identity, registry?: Registry, days = 1): Promise<PairFiles> {
+    const { request, key } = await createRequest(identity.name)
+    const certificate = await signRequest(this.authority, request, { name: identity.name, days })
+    const { fingerprint, notAfter } = readCertificate(certificate)
+    registry?.addCertificate(identity.name, { fingerprint, expiresAt: notAfter })
+    return this.write({ certificate, key })
+  }
+
+  private async write({ certificate, key }: CertifiedKey): Promise<PairFiles> {
+    const stem = join(this.directory, `pair-${this.files++}`)
+    const files = { certificate: `${stem}.pem`, key: `${stem}.key` }
+    await writeFile(files.certificate, certificate)
+    await writeFile(files.key, key)
+    return files
+  }
+}
