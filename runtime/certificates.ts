@@ -1,23 +1,15 @@
-import 'reflect-metadata' // Before @peculiar/x509, which asks for it.
 import { createPrivateKey, KeyObject, randomBytes, webcrypto, X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
-import {
-  AuthorityKeyIdentifierExtension,
-  BasicConstraintsExtension,
-  ExtendedKeyUsage,
-  ExtendedKeyUsageExtension,
-  type Extension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  Name,
-  X509Certificate as PeculiarCertificate,
-  Pkcs10CertificateRequest,
-  Pkcs10CertificateRequestGenerator,
-  SubjectAlternativeNameExtension,
-  SubjectKeyIdentifierExtension,
-  X509CertificateGenerator,
-} from '@peculiar/x509'
+import type { Extension, Name, Pkcs10CertificateRequest } from '@peculiar/x509'
+
+/** Loaded when it is needed: few processes ever make a certificate. It asks for the polyfill before it. */
+async function loadX509() {
+  await import('reflect-metadata')
+  return import('@peculiar/x509')
+}
+
+type X509 = Awaited<ReturnType<typeof loadX509>>
 
 /** A certificate and its private key, both PEM. */
 export interface CertifiedKey {
@@ -42,17 +34,18 @@ const backdatedMs = 5 * 60_000
 
 /** A fleet's own certificate authority: a key and a self-signed certificate (RFC 5280) that may sign end entities only. */
 export async function createAuthority(name: string, days: number): Promise<CertifiedKey> {
+  const x509 = await loadX509()
   const keys = await newKeys()
-  const certificate = await X509CertificateGenerator.createSelfSigned({
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: serialNumber(),
-    name: commonName(name),
+    name: commonName(x509, name),
     ...validity(days),
     signingAlgorithm: algorithm,
     keys,
     extensions: [
-      new BasicConstraintsExtension(true, 0, true),
-      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   })
   return { certificate: certificate.toString('pem'), key: exportKey(keys.privateKey) }
@@ -60,9 +53,10 @@ export async function createAuthority(name: string, days: number): Promise<Certi
 
 /** A new key, and the request (PKCS #10, RFC 2986) to certify it under a name. The key need not leave the caller. */
 export async function createRequest(name: string): Promise<{ request: string; key: string }> {
+  const x509 = await loadX509()
   const keys = await newKeys()
-  const request = await Pkcs10CertificateRequestGenerator.create({
-    name: commonName(name),
+  const request = await x509.Pkcs10CertificateRequestGenerator.create({
+    name: commonName(x509, name),
     keys,
     signingAlgorithm: algorithm,
   })
@@ -78,10 +72,11 @@ export async function signRequest(
   request: string,
   { name, days }: { name: string; days: number },
 ): Promise<string> {
-  const parsed = parseRequest(request)
+  const x509 = await loadX509()
+  const parsed = parseRequest(x509, request)
   if (!(await parsed.verify().catch(() => false))) throw invalid('the request is not signed with the key it is for')
   return sign(authority, await parsed.publicKey.export(), name, days, [
-    new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth]),
+    new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth]),
   ])
 }
 
@@ -91,11 +86,12 @@ export async function createServerCertificate(
   hosts: readonly string[],
   days: number,
 ): Promise<CertifiedKey> {
+  const x509 = await loadX509()
   const keys = await newKeys()
   const names = hosts.map(host => ({ type: isIP(host) ? ('ip' as const) : ('dns' as const), value: host }))
   const certificate = await sign(authority, keys.publicKey, hosts[0] ?? 'broker', days, [
-    new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
-    new SubjectAlternativeNameExtension(names),
+    new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+    new x509.SubjectAlternativeNameExtension(names),
   ])
   return { certificate, key: exportKey(keys.privateKey) }
 }
@@ -103,9 +99,10 @@ export async function createServerCertificate(
 /** What a certificate says. Throws `CERTIFICATE_INVALID`. */
 export function readCertificate(pem: string): CertificateFacts {
   try {
-    const { fingerprint256, validFromDate, validToDate } = new X509Certificate(pem)
-    const [name, ...others] = new PeculiarCertificate(pem).subjectName.getField('CN')
-    if (name === undefined || others.length > 0) throw new Error('it has no common name, or several')
+    const certificate = new X509Certificate(pem)
+    const { fingerprint256, validFromDate, validToDate } = certificate
+    const name: unknown = certificate.toLegacyObject().subject.CN
+    if (typeof name !== 'string') throw new Error('it has no common name, or several')
     return { name, fingerprint: hexOf(fingerprint256), notBefore: validFromDate, notAfter: validToDate }
   } catch (cause) {
     throw toFaultlineError(cause, 'CERTIFICATE_INVALID', 'certificate')
@@ -122,11 +119,12 @@ async function sign(
   days: number,
   extensions: Extension[],
 ): Promise<string> {
-  const { certificate, key } = await readAuthority(authority)
+  const x509 = await loadX509()
+  const { certificate, key } = await readAuthority(x509, authority)
   const { notBefore, notAfter } = validity(days)
-  const signed = await X509CertificateGenerator.create({
+  const signed = await x509.X509CertificateGenerator.create({
     serialNumber: serialNumber(),
-    subject: commonName(name),
+    subject: commonName(x509, name),
     issuer: certificate.subjectName,
     notBefore,
     // What outlives its authority is refused from then on; it should say so itself.
@@ -135,21 +133,21 @@ async function sign(
     signingKey: key,
     signingAlgorithm: algorithm,
     extensions: [
-      new BasicConstraintsExtension(false, undefined, true),
-      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
       ...extensions,
-      await AuthorityKeyIdentifierExtension.create(certificate.publicKey),
-      await SubjectKeyIdentifierExtension.create(publicKey),
+      await x509.AuthorityKeyIdentifierExtension.create(certificate.publicKey),
+      await x509.SubjectKeyIdentifierExtension.create(publicKey),
     ],
   })
   return signed.toString('pem')
 }
 
-async function readAuthority({ certificate, key }: CertifiedKey) {
+async function readAuthority(x509: X509, { certificate, key }: CertifiedKey) {
   try {
     const der = createPrivateKey(key).export({ type: 'pkcs8', format: 'der' })
     return {
-      certificate: new PeculiarCertificate(certificate),
+      certificate: new x509.X509Certificate(certificate),
       key: await webcrypto.subtle.importKey('pkcs8', der, algorithm, false, ['sign']),
     }
   } catch (cause) {
@@ -157,9 +155,9 @@ async function readAuthority({ certificate, key }: CertifiedKey) {
   }
 }
 
-function parseRequest(pem: string): Pkcs10CertificateRequest {
+function parseRequest(x509: X509, pem: string): Pkcs10CertificateRequest {
   try {
-    return new Pkcs10CertificateRequest(pem)
+    return new x509.Pkcs10CertificateRequest(pem)
   } catch (cause) {
     throw toFaultlineError(cause, 'CERTIFICATE_INVALID', 'request')
   }
@@ -172,7 +170,7 @@ const exportKey = (key: webcrypto.CryptoKey): string =>
   KeyObject.from(key).export({ type: 'pkcs8', format: 'pem' }) as string
 
 /** From parts: a name of the fleet's has slashes, which a text would have to escape. */
-const commonName = (name: string): Name => new Name([{ CN: [name] }])
+const commonName = (x509: X509, name: string): Name => new x509.Name([{ CN: [name] }])
 
 /** RFC 5280, 4.1.2.2: positive, at most 20 octets; random, so that authorities need not count. */
 function serialNumber(): string {

@@ -1,4 +1,5 @@
 export * from './broker-access.ts'
+export * from './certificates.ts'
 export * from './command-line.ts'
 export * from './configuration.ts'
 export * from './database.ts'

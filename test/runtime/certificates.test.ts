@@ -7,7 +7,7 @@ import {
   createServerCertificate,
   readCertificate,
   signRequest,
-} from '@faultline/runtime/certificates'
+} from '@faultline/runtime'
 
 // The longest a name can be, and beyond the 64 characters that X.520 once asked for.
 const name = `devices/${'s'.repeat(63)}/${'d'.repeat(63)}`

@@ -9,7 +9,7 @@ import {
   createServerCertificate,
   readCertificate,
   signRequest,
-} from '@faultline/runtime/certificates'
+} from '@faultline/runtime'
 
 export interface PairFiles {
   certificate: string
