@@ -1,5 +1,6 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
+import { isDeepStrictEqual } from 'node:util'
 import { FaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 
@@ -65,14 +66,18 @@ export class TlsMaterial {
 
   /** Certificate and key are written one after the other: in between they do not fit, and what there was stays. */
   private readonly reload = (): void => {
+    let next: TlsContext
     try {
-      this.current = this.read()
+      next = this.read()
     } catch (thrown) {
       this.logger.warn({ error: (thrown as Error).message }, 'certificate not renewed')
       return
     }
+    // The files were touched, or two of them changed at once.
+    if (isDeepStrictEqual(next, this.current)) return
+    this.current = next
     this.logger.info({ certificate: this.files.certificate }, 'certificate renewed')
-    for (const listener of this.listeners) listener(this.current)
+    for (const listener of this.listeners) listener(next)
   }
 
   private read(): TlsContext {
