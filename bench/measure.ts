@@ -17,3 +17,26 @@ export async function medianMs(call: () => unknown, { measureMs, warmUpMs }: Dur
   times.sort((a, b) => a - b)
   return times[times.length >> 1]!
 }
+
+/**
+ * The same for work that never waits, in milliseconds of this process on a processor: what other programs take of the
+ * machine meanwhile does not count. The clock is coarse, so `call` is repeated until it can be read.
+ */
+export function medianProcessorMs(call: () => void, { measureMs, warmUpMs }: Duration): number {
+  const spent = (since: NodeJS.CpuUsage) => {
+    const { user, system } = process.cpuUsage(since)
+    return (user + system) / 1_000
+  }
+  for (const start = process.cpuUsage(); spent(start) < warmUpMs; ) call()
+  const samples = 9
+  const times = Array.from({ length: samples }, () => {
+    const start = process.cpuUsage()
+    for (let calls = 1; ; calls++) {
+      call()
+      const ms = spent(start)
+      if (ms >= measureMs / samples) return ms / calls
+    }
+  })
+  times.sort((a, b) => a - b)
+  return times[samples >> 1]!
+}

@@ -7,7 +7,7 @@ import {
   Random,
 } from '@faultline/inference'
 import { type Benchmark, type Row, rowOf } from './benchmark.ts'
-import { medianMs } from './measure.ts'
+import { medianProcessorMs } from './measure.ts'
 
 const windows = 4_096
 const classes = ['normal', 'ball', 'inner-race', 'outer-race']
@@ -49,12 +49,12 @@ export const policiesBenchmark: Benchmark = {
     const policies = policyNames.map(name => createPolicy({ name, parameters: parameters[name] ?? {} }, model, 1))
     // Once through all of them, or the compiler takes the first one measured for the only one and inlines it.
     pass([...policies, idle], lessons)
-    const reference = await nanoseconds(idle, lessons)
+    const reference = nanoseconds(idle, lessons)
     const rows: Row[] = []
     for (const policy of policies) {
       const { name } = policy
       const aim = aims[name]
-      const ns = await nanoseconds(policy, lessons)
+      const ns = nanoseconds(policy, lessons)
       rows.push(rowOf(name, 'ns per window', ns, reference, aim ? `<= ${aim} ns` : undefined))
       rows.push(rowOf(name, 'bytes of state', Buffer.byteLength(JSON.stringify(policy.snapshot()))))
     }
@@ -62,15 +62,15 @@ export const policiesBenchmark: Benchmark = {
       rows,
       notes: [
         'reference: a policy that does nothing; every window is decided on and its verdict learned from',
+        'time on the processor, so that a busy machine does not count',
         'at 64 bins or thresholds; the state is a snapshot as JSON',
       ],
     }
   },
 }
 
-async function nanoseconds(policy: Policy, lessons: readonly Lesson[]): Promise<number> {
-  return ((await medianMs(() => pass([policy], lessons), duration)) * 1e6) / lessons.length
-}
+const nanoseconds = (policy: Policy, lessons: readonly Lesson[]): number =>
+  (medianProcessorMs(() => pass([policy], lessons), duration) * 1e6) / lessons.length
 
 /** The policies take turns: one that the compiler could know beforehand would be inlined, and the no-op vanish. */
 function pass(policies: readonly Policy[], lessons: readonly Lesson[]): void {

@@ -107,8 +107,9 @@ export const throughJson = (state: PolicyState): PolicyState => JSON.parse(JSON.
 export function learned(policy: Policy): unknown {
   const { data } = policy.snapshot() as { data: { inner?: { data: unknown }; memory?: unknown } | null }
   const own = (data?.inner ? data.inner.data : data) as { memory?: Record<string, unknown> } | null
-  const { logs, lower, upper, asked, right, verdicts } = own?.memory ?? {}
-  return { logs, lower, upper, asked, right, verdicts }
+  const { logs, lower, upper, asked, right, verdicts, belief, change } = own?.memory ?? {}
+  const { seen, edges, ...counters } = (own?.memory?.counters ?? {}) as Record<string, unknown>
+  return { logs, lower, upper, asked, right, verdicts, belief, change, counters }
 }
 
 /** Numbers in a state: what has to stay bounded. */
