@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { before, describe, test } from 'node:test'
 import { evaluateTrace } from '../../lab/trace/evaluation.ts'
+import { below, bestFixedThreshold, tally } from '../../lab/trace/replay.ts'
 import { readTrace, type Trace } from '../../lab/trace/trace.ts'
 import { dataDirectory, missingTraces } from '../support/data.ts'
 import { recovery, shiftsOf } from './shifts.ts'
@@ -35,6 +36,24 @@ describe('the default policy on real traces', { skip: missingTraces() }, () => {
   test('with a tenth labelled costs no more than the best where there is more to look at than the top score', async () => {
     const [, , ...dear] = await costs(traces.find(({ name }) => name === 'cifar10')!, 0.1)
     for (const at of dear) assert.ok(at('default').ratio! < 1.002, `${at('default').price}: ${at('default').ratio}`)
+  })
+
+  test('of two classes even the best threshold for each, in hindsight, costs hardly less than one for both', () => {
+    const { rows } = traces.find(({ name }) => name === 'imdb')!
+    for (const [price, ceiling] of [
+      [0.2, 0.9985],
+      [0.3, 0.992],
+    ] as const) {
+      const thresholds = ['0', '1'].map(label =>
+        bestFixedThreshold(
+          rows.filter(({ local }) => local.label === label),
+          price,
+        ),
+      )
+      const pair = tally(rows, price, ({ local }) => local.confidence < thresholds[Number(local.label)]!).cost
+      const one = tally(rows, price, below(bestFixedThreshold(rows, price))).cost
+      assert.ok(pair / one > ceiling && pair / one <= 1, `${price}: ${pair / one}`)
+    }
   })
 
   test('without a label costs little more, and never more than never or always asking', async () => {
