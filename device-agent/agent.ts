@@ -5,58 +5,33 @@ import {
   encodePayload,
   type FaultlineError,
   type Health,
-  identityOf,
   type Message,
   type Payload,
   parseTopic,
   toFaultlineError,
   topicFilter,
 } from '@faultline/protocol'
-import { type DatabaseSync, MqttSession, type Service, version } from '@faultline/runtime'
+import { type Service, version } from '@faultline/runtime'
+import { agentSession } from './agent-session.ts'
 import { AuditKeeper } from './audit-keeper.ts'
 import { Battery } from './battery.ts'
 import { Commands } from './commands.ts'
+import { CommissioningKeeper } from './commissioning-keeper.ts'
 import { Configuration, type RuntimeSettings } from './configuration.ts'
 import { healthOf } from './health.ts'
-import type { DeviceAgentOptions, InferenceEvent } from './options.ts'
+import { type DeviceAgentEvents, type DeviceAgentOptions, type InferenceEvent, settingsOf } from './options.ts'
 import { Outbox } from './outbox.ts'
-import { PointMonitor } from './point-monitor.ts'
+import { type MonitorHandlers, PointMonitor } from './point-monitor.ts'
 import { PolicyKeeper } from './policy-keeper.ts'
 import { PolicyStates } from './policy-states.ts'
 import { Pricing } from './pricing.ts'
+import type { Running } from './running.ts'
 import { ServerLoads } from './server-loads.ts'
 import { Spool } from './spool.ts'
-import { offlineState, onlineState, willState } from './state.ts'
+import { offlineState, onlineState } from './state.ts'
 import { openStorage, Settings } from './storage.ts'
 import { Timers } from './timers.ts'
 import { WindowFlow } from './window-flow.ts'
-
-interface DeviceAgentEvents {
-  /** Every window's inference and every revision, published or not. */
-  inference: [event: InferenceEvent]
-  online: []
-  offline: []
-  /** An operator's configuration was applied or refused. */
-  configured: [report: ConfigReported]
-}
-
-/** What exists from start to stop. */
-interface Running {
-  database: DatabaseSync
-  boot: number
-  startedAt: number
-  spool: Spool
-  outbox: Outbox
-  session: MqttSession
-  flow: WindowFlow
-  servers: ServerLoads
-  pricing: Pricing
-  policy: PolicyKeeper
-  audits: AuditKeeper
-  configuration: Configuration
-  commands: Commands
-  monitors: PointMonitor[]
-}
 
 /** How long a stop waits for verdicts, and then for the broker to take what was spooled. */
 const farewellMs = 2_000
@@ -106,7 +81,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
 
   /** Begins at once, with or without a connection. Throws `DATABASE_FAILED`, and the errors of policies. */
   async start(): Promise<void> {
-    const { site, device, broker, points, classifier, dataDirectory, logger } = this.options
+    const { site, device, points, classifier, dataDirectory, logger } = this.options
     const { seed = Math.floor(Math.random() * 2 ** 32) } = this.options
     const database = openStorage(dataDirectory)
     this.errors = 0
@@ -116,11 +91,10 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       const boot = settings.nextBoot()
       const audits = new AuditKeeper({ settings, model: classifier, points, logger })
       const keeper = new PolicyKeeper({ states: new PolicyStates(database), model: classifier, audits, seed, logger })
-      const { policy, price, prices, auditRate, episodes, deadlineMs } = this.options
-      const { reporting, summaryIntervalS, healthIntervalS } = this.options
-      const rates = { reporting, summaryIntervalS, healthIntervalS }
+      const changed = () => this.publishState()
+      const commissioning = new CommissioningKeeper({ settings, points, model: classifier, changed, logger })
       const configuration = new Configuration({
-        initial: { policy, price, prices, auditRate, episodes, deadlineMs, ...rates },
+        initial: settingsOf(this.options),
         settings,
         apply: changed => this.apply(changed, keeper),
         logger,
@@ -129,15 +103,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       const stem = { site, device }
       const servers = new ServerLoads(classifier.task)
       const pricing = new Pricing(configuration.current, new Battery(this.options.batteryFile), servers)
-      const session = new MqttSession({
-        ...broker,
-        identity: identityOf('device', site, device),
-        clean: false,
-        will: { address: { kind: 'state', ...stem }, payload: encodePayload('state', willState(boot)) },
-        subscriptions: (['config-desired', 'command', 'verdict'] as const).map(kind => topicFilter(kind, stem)),
-        onMessage: message => this.receive(message),
-        logger,
-      })
+      const session = agentSession(this.options, boot, message => this.receive(message))
       const spool = new Spool(database, this.options.spoolLimit)
       const outbox = new Outbox(spool, session, logger)
       const flow = new WindowFlow(
@@ -149,6 +115,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
           audits,
           quote: bytes => pricing.quote(bytes),
           answered: inferMs => pricing.answered(inferMs),
+          commissioning,
           send: (address, payload) => outbox.send(address, payload),
           announce: (inference, { point, truth }) =>
             this.announce('inference', { address: { kind: 'inference', ...stem, point }, inference, truth }),
@@ -156,8 +123,15 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
         },
         { settings: configuration.current, policy: keeper },
       )
-      const commands = new Commands(database, { ping: () => ({ agentVersion: version, boot }) })
-      const monitors = points.map(point => new PointMonitor(point, this.monitorHandlers(flow), logger))
+      const commands = new Commands(database, {
+        ping: () => ({ agentVersion: version, boot }),
+        recalibrate: args => commissioning.recalibrate(args),
+      })
+      const handlers: MonitorHandlers = {
+        window: (point, window) => flow.handle(point, window),
+        failed: () => void this.errors++,
+      }
+      const monitors = points.map(point => new PointMonitor(point, handlers, logger))
       const startedAt = performance.now()
       this.running = {
         database,
@@ -171,6 +145,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
         pricing,
         policy: keeper,
         audits,
+        commissioning,
         configuration,
         commands,
         monitors,
@@ -203,7 +178,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   private async end(): Promise<void> {
     const { running } = this
     if (!running) return
-    const { flow, policy, outbox, session, configuration, monitors, database, boot } = running
+    const { flow, policy, commissioning, outbox, session, configuration, monitors, database, boot } = running
     this.timers.stop()
     await Promise.all(monitors.map(monitor => monitor.stop()))
     await flow.finish(session.online ? Math.min(configuration.current.deadlineMs, farewellMs) : 0)
@@ -215,26 +190,18 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     await session.stop()
     outbox.close()
     policy.save()
+    commissioning.save()
     this.finalHealth = this.health
     this.finalBytesAvoided = this.bytesAvoided
     database.close()
     this.running = undefined
   }
 
-  private monitorHandlers(flow: WindowFlow) {
-    return {
-      window: (...[point, window]: Parameters<WindowFlow['handle']>) => flow.handle(point, window),
-      failed: () => {
-        this.errors++
-      },
-    }
-  }
-
   private connected(): void {
     const { running } = this
     if (!running) return
     running.pricing.connectedFrom(running.session.localAddress)
-    this.publishState(running.configuration.current)
+    this.publishState()
     this.publish('config-reported', running.configuration.report)
     running.outbox.pump()
     this.announce('online')
@@ -299,9 +266,11 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     this.options.logger.error({ code, error: message }, what)
   }
 
-  private publishState(settings: RuntimeSettings): void {
+  private publishState(settings = this.running?.configuration.current): void {
+    if (!this.running || !settings) return
     const { classifier, enginesRejected = [], points } = this.options
-    this.publish('state', onlineState(this.running?.boot ?? 0, classifier, enginesRejected, settings, points))
+    const { boot, commissioning } = this.running
+    this.publish('state', onlineState(boot, classifier, enginesRejected, settings, points, commissioning))
   }
 
   /** For what is true only now: lost when there is no connection, and made anew when there is one. */

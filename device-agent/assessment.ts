@@ -7,16 +7,19 @@ import {
   type DecisionContext,
   isValid,
   type LocalResult,
-  type Policy,
   timeFeatures,
   type Window,
 } from '@faultline/inference'
-import { unknownLabel } from '@faultline/protocol'
+import { type ModelReference, unknownLabel } from '@faultline/protocol'
+import type { Commissioned, WindowJudge } from './commissioning-keeper.ts'
+import type { Decider } from './policy-keeper.ts'
 import type { WindowQuote } from './pricing.ts'
 
 /** What the agent asks of a model. `Classifier` is one. */
 export interface LocalModel extends Pick<Classifier, 'model' | 'classes' | 'task' | 'classify'> {
   readonly engine: string
+  /** False of the one that stands where no model is. */
+  readonly trained?: false
   /** The bearing the model assumes where a window names none; absent where the bundle leaves it open. */
   readonly bearing?: Bearing
   /** What policies take from the bundle, where there is one. */
@@ -34,6 +37,8 @@ export interface Assessment {
    */
   valid: boolean
   decision: Decision
+  /** Whose answer it is, where it is not the local model's: then the policy neither decided nor learns. */
+  by?: ModelReference
   features: Record<string, number>
 }
 
@@ -41,17 +46,38 @@ export interface Assessment {
 export const publishedFeatures = ['rms', 'meanAbs', 'peak', 'crestFactor', 'kurtosis', 'skewness'] as const
 
 /**
- * Classifies a window and decides whether that answer will do. Throws `WINDOW_INVALID` for a window that is none: empty,
+ * Classifies a window and decides whether that answer will do.
+ *
+ * At a commissioned point (`judge`) the rule of arXiv 2304.11763 comes first, with the point's own limit: within it, the
+ * window is normal and accepted, and the model is not asked. Above it, the window is not normal: where the model names
+ * a fault, its answer goes the usual way; where it says normal, or nothing, the window is escalated, and is `not-normal`
+ * until a server names it. While the point learns, its windows are `unknown`. Throws `WINDOW_INVALID` for a window that is none: empty,
  * or with samples that are not finite. Whatever else keeps the model from answering, a shaft speed that nobody measured
  * among it, is an invalid answer, which is escalated: the window is one, and somebody else may be able to judge it.
  */
 export async function assess(
   window: Window,
   model: LocalModel,
-  policy: Pick<Policy, 'decide'>,
+  policy: Pick<Decider, 'decide' | 'audit'>,
   { numbers, ...context }: DecisionContext & Partial<Pick<WindowQuote, 'numbers'>>,
+  judge?: WindowJudge,
 ): Promise<Assessment> {
   checkWindow(window)
+  const commissioned = judge?.take(window)
+  if (commissioned?.kind === 'learning') return learning(commissioned, model, window)
+  const judged = commissioned?.kind === 'judged' ? commissioned : undefined
+  if (judged?.judgement.normal) {
+    const decision: Decision = {
+      action: 'accept',
+      reason: 'within-limit',
+      numbers: { ...numbers, ...numbersOf(judged, context.price) },
+    }
+    return {
+      ...answerOf(judged, model),
+      decision: policy.audit?.(decision, context) ?? decision,
+      features: featuresOf(window),
+    }
+  }
   const { classes } = model
   const answer = await classifyOne(window, model)
   const valid = answer !== undefined && isValid(answer.classification.probabilities, classes.length)
@@ -63,11 +89,60 @@ export async function assess(
         probabilities: answer?.classification.probabilities ?? [],
         classes,
       }
+  const normal = model.bundle?.description.normal
+  if (judged && (!valid || local.label === normal)) {
+    const decision: Decision = {
+      action: 'escalate',
+      reason: 'above-limit',
+      numbers: { ...numbers, ...numbersOf(judged, context.price) },
+    }
+    return { ...answerOf(judged, model), decision, features: featuresOf(window, answer?.features) }
+  }
   const decision: Decision = valid
     ? policy.decide(local, context)
     : { action: 'escalate', reason: 'invalid-output', numbers: { price: context.price } }
   decision.numbers = { ...numbers, ...decision.numbers }
   return { local, valid, decision, features: featuresOf(window, answer?.features) }
+}
+
+type Judged = Extract<Commissioned, { kind: 'judged' }>
+
+/** What a commissioned point says of a window that no model names. */
+export const notNormalLabel = 'not-normal'
+
+/**
+ * The answer of the limit alone. Its confidence is that with which the limit keeps its false-alarm rate: of the limit, not
+ * of this window.
+ */
+function answerOf(
+  { judgement, confidence, by }: Judged,
+  model: LocalModel,
+): Pick<Assessment, 'local' | 'valid' | 'by'> {
+  const classes = [model.bundle?.description.normal ?? 'normal', notNormalLabel]
+  const probabilities = judgement.normal ? [confidence, 1 - confidence] : [1 - confidence, confidence]
+  const label = classes[judgement.normal ? 0 : 1]!
+  return { local: { label, confidence, probabilities, classes }, valid: true, by }
+}
+
+const numbersOf = ({ judgement: { value, limit, score } }: Judged, price: number): Record<string, number> => ({
+  value,
+  limit,
+  score,
+  price,
+})
+
+/** Nothing is said of a machine that is not known yet: no fault, and not normal either. */
+function learning(
+  { windows, wanted }: Extract<Commissioned, { kind: 'learning' }>,
+  { classes }: LocalModel,
+  window: Window,
+): Assessment {
+  return {
+    local: { label: unknownLabel, confidence: Number.NaN, probabilities: [], classes },
+    valid: false,
+    decision: { action: 'accept', reason: 'learning', numbers: { windows, wanted } },
+    features: featuresOf(window),
+  }
 }
 
 async function classifyOne(
@@ -81,7 +156,7 @@ async function classifyOne(
   }
 }
 
-function featuresOf(window: Window, known: Record<string, number> | undefined): Record<string, number> {
+function featuresOf(window: Window, known?: Record<string, number>): Record<string, number> {
   if (window.shape.length !== 1) return {} // An image has no vibration.
   const all: Record<string, number> = known ?? { ...timeFeatures(window.samples) }
   return finite(Object.fromEntries(publishedFeatures.map(name => [name, all[name] ?? Number.NaN])))

@@ -1,4 +1,4 @@
-import { bearingDescription, engineNames, publicKeyText } from '@faultline/inference'
+import { bearingDescription, engineNames, featureNames, publicKeyText } from '@faultline/inference'
 import { identifier, runtimeConfig } from '@faultline/protocol'
 import { brokerAccess } from '@faultline/runtime'
 import { z } from 'zod'
@@ -19,57 +19,99 @@ export const defaultSettings = {
 
 const settings = runtimeConfig.required().shape
 
-/** The file a device agent starts from. */
-export const deviceAgentConfig = z.strictObject({
-  site: identifier.describe('The site, as enrolled'),
-  device: identifier.describe('The device, as enrolled'),
-  broker: brokerAccess({}),
-  dataDirectory: z
-    .string()
+/** How a point learns what is normal for it; see the commissioning guide. */
+const commissioning = z.strictObject({
+  minutes: z
+    .number()
+    .positive()
+    .max(60 * 24 * 30)
+    .default(10)
+    .describe('How long it learns; 50 windows at least'),
+  statistics: z
+    .array(z.enum(featureNames as [string, ...string[]]))
     .min(1)
-    .default('./data')
-    .describe('Directory of the spool, the boot counter and the last configuration'),
-  model: z.string().min(1).describe('Directory of the local model bundle'),
-  engine: z
-    .enum(['auto', ...engineNames])
-    .default('auto')
-    .describe('auto: the first that works here'),
-  trustedKeys: z
-    .array(publicKeyText)
-    .min(1)
-    .optional()
-    .describe('Public keys as `models -- key` prints them: only bundles signed with one are loaded; all when absent'),
-  policy: settings.policy.default(defaultSettings.policy),
-  price: settings.price.default(defaultSettings.price),
-  prices: settings.prices.default(defaultSettings.prices),
-  auditRate: settings.auditRate.default(defaultSettings.auditRate),
-  episodes: settings.episodes.default(defaultSettings.episodes),
-  deadlineMs: settings.deadlineMs.default(defaultSettings.deadlineMs),
-  reporting: settings.reporting.default(defaultSettings.reporting),
-  summaryIntervalS: settings.summaryIntervalS.default(defaultSettings.summaryIntervalS),
-  healthIntervalS: settings.healthIntervalS.default(defaultSettings.healthIntervalS),
-  batteryFile: z
-    .string()
-    .min(1)
-    .optional()
-    .describe('Holds the charge of the battery in per cent: /sys/class/power_supply/BAT0/capacity'),
-  seed: z.int().optional().describe('Seed of the audits and of policies that draw lots; random when absent'),
-  points: z
-    .array(
-      z.strictObject({
-        point: identifier.describe('The measurement point; once in the list'),
-        machine: identifier.describe('What it measures; a machine may have several points'),
-        source: sourceConfig.describe('Where its windows come from'),
-        bearing: bearingDescription
-          .optional()
-          .describe(
-            "Its bearing, for order features: a known one by name, or { balls, ballDiameterMm, pitchDiameterMm, contactAngleDeg }; the model's when absent",
-          ),
-      }),
-    )
-    .min(1)
-    .refine(points => new Set(points.map(({ point }) => point)).size === points.length, 'a point is named twice')
-    .describe('What the device measures'),
+    .default(['meanAbs'])
+    .describe('Features that are watched, each with a limit of its own; of the metrics reference'),
+  targetRate: z
+    .number()
+    .min(1e-9)
+    .max(0.1)
+    .default(1e-4)
+    .describe('Share of normal windows that may be above a limit, all statistics together'),
+  confidence: z.number().min(0.5).max(0.999).default(0.95).describe('With which the rate is to hold'),
 })
+
+/** The file a device agent starts from. */
+export const deviceAgentConfig = z
+  .strictObject({
+    site: identifier.describe('The site, as enrolled'),
+    device: identifier.describe('The device, as enrolled'),
+    broker: brokerAccess({}),
+    dataDirectory: z
+      .string()
+      .min(1)
+      .default('./data')
+      .describe('Directory of the spool, the boot counter and the last configuration'),
+    model: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('Directory of the local model bundle; may be absent where every point is commissioned'),
+    task: identifier.default('bearing-fault').describe('Without a model: what servers are asked to decide'),
+    window: z
+      .strictObject({
+        samples: z.int().positive().default(2_048).describe('Samples in a window'),
+        rateHz: z.number().positive().default(12_000).describe('Sampling rate in Hz'),
+      })
+      .prefault({})
+      .describe('Without a model: the windows that are taken, which have to be those of the server model'),
+    engine: z
+      .enum(['auto', ...engineNames])
+      .default('auto')
+      .describe('auto: the first that works here'),
+    trustedKeys: z
+      .array(publicKeyText)
+      .min(1)
+      .optional()
+      .describe('Public keys as `models -- key` prints them: only bundles signed with one are loaded; all when absent'),
+    policy: settings.policy.default(defaultSettings.policy),
+    price: settings.price.default(defaultSettings.price),
+    prices: settings.prices.default(defaultSettings.prices),
+    auditRate: settings.auditRate.default(defaultSettings.auditRate),
+    episodes: settings.episodes.default(defaultSettings.episodes),
+    deadlineMs: settings.deadlineMs.default(defaultSettings.deadlineMs),
+    reporting: settings.reporting.default(defaultSettings.reporting),
+    summaryIntervalS: settings.summaryIntervalS.default(defaultSettings.summaryIntervalS),
+    healthIntervalS: settings.healthIntervalS.default(defaultSettings.healthIntervalS),
+    batteryFile: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('Holds the charge of the battery in per cent: /sys/class/power_supply/BAT0/capacity'),
+    seed: z.int().optional().describe('Seed of the audits and of policies that draw lots; random when absent'),
+    points: z
+      .array(
+        z.strictObject({
+          point: identifier.describe('The measurement point; once in the list'),
+          machine: identifier.describe('What it measures; a machine may have several points'),
+          source: sourceConfig.describe('Where its windows come from'),
+          bearing: bearingDescription
+            .optional()
+            .describe(
+              "Its bearing, for order features: a known one by name, or { balls, ballDiameterMm, pitchDiameterMm, contactAngleDeg }; the model's when absent",
+            ),
+          commissioning: commissioning
+            .optional()
+            .describe('Learn what is normal at this point, and set a limit of its own; not when absent'),
+        }),
+      )
+      .min(1)
+      .refine(points => new Set(points.map(({ point }) => point)).size === points.length, 'a point is named twice')
+      .describe('What the device measures'),
+  })
+  .refine(({ model, points }) => model !== undefined || points.every(point => point.commissioning), {
+    path: ['model'],
+    message: 'may be absent only where every point has commissioning',
+  })
 
 export type DeviceAgentConfig = z.infer<typeof deviceAgentConfig>

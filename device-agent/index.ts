@@ -1,5 +1,6 @@
 export { DeviceAgent } from './agent.ts'
 export type { LocalModel } from './assessment.ts'
+export type { PointCommissioning } from './commissioning-keeper.ts'
 export { type DeviceAgentConfig, deviceAgentConfig } from './config.ts'
 export type { RuntimeSettings } from './configuration.ts'
 export type { DeviceAgentOptions, InferenceEvent } from './options.ts'
@@ -9,3 +10,4 @@ export { createSource, type SourceConfig, sourceConfig } from './sources/create.
 export { ImageSource, type ImagesOptions } from './sources/images.ts'
 export { type ReplayOptions, ReplaySource } from './sources/replay.ts'
 export { type SimulatedOptions, SimulatedSource } from './sources/simulated.ts'
+export { UntrainedModel } from './untrained-model.ts'

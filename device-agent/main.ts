@@ -1,8 +1,17 @@
-import { bearingFrom, loadClassifier } from '@faultline/inference'
-import { createLogger, createProgram, loadConfig, runProgram, runService, version } from '@faultline/runtime'
+import { bearingFrom, type LoadedClassifier, loadClassifier } from '@faultline/inference'
+import {
+  createLogger,
+  createProgram,
+  type Logger,
+  loadConfig,
+  runProgram,
+  runService,
+  version,
+} from '@faultline/runtime'
 import { DeviceAgent } from './agent.ts'
-import { deviceAgentConfig } from './config.ts'
+import { type DeviceAgentConfig, deviceAgentConfig } from './config.ts'
 import { createSource } from './sources/create.ts'
+import { UntrainedModel } from './untrained-model.ts'
 
 const program = createProgram('npm run device-agent --', 'Runs the device agent until it is told to stop.')
   .version(version)
@@ -13,21 +22,28 @@ const program = createProgram('npm run device-agent --', 'Runs the device agent 
 async function run({ config: file }: { config: string }): Promise<void> {
   const config = await loadConfig(deviceAgentConfig, file)
   const logger = createLogger('device-agent')
-  const { classifier, enginesRejected } = await loadClassifier(config.model, {
-    engine: config.engine,
-    trusted: config.trustedKeys,
-  })
-  logger.info({ engine: classifier.engine, rejected: enginesRejected }, 'model loaded')
-  const { input, classes } = classifier
+  const loaded = config.model === undefined ? undefined : await load(config.model, config, logger)
+  const classifier = loaded?.classifier ?? new UntrainedModel(config.task)
+  const input = loaded?.classifier.input ?? config.window
   const points = await Promise.all(
     config.points.map(async ({ bearing, ...point }) => ({
       ...point,
-      source: await createSource(point.source, input, classes),
+      source: await createSource(point.source, input, classifier.classes),
       ...(bearing && { bearing: bearingFrom(bearing) }),
     })),
   )
-  await runService(new DeviceAgent({ ...config, points, classifier, enginesRejected, logger }))
-  await classifier.dispose()
+  await runService(new DeviceAgent({ ...config, points, classifier, enginesRejected: loaded?.enginesRejected, logger }))
+  await loaded?.classifier.dispose()
+}
+
+async function load(
+  directory: string,
+  { engine, trustedKeys }: DeviceAgentConfig,
+  logger: Logger,
+): Promise<LoadedClassifier> {
+  const loaded = await loadClassifier(directory, { engine, trusted: trustedKeys })
+  logger.info({ engine: loaded.classifier.engine, rejected: loaded.enginesRejected }, 'model loaded')
+  return loaded
 }
 
 await runProgram(program)

@@ -1,4 +1,4 @@
-import type { Inference, LoadedModel, TopicAddress } from '@faultline/protocol'
+import type { ConfigReported, Inference, LoadedModel, TopicAddress } from '@faultline/protocol'
 import type { BrokerAccess, Logger } from '@faultline/runtime'
 import type { LocalModel } from './assessment.ts'
 import type { RuntimeSettings } from './configuration.ts'
@@ -30,4 +30,20 @@ export interface InferenceEvent {
   inference: Inference
   /** What was truly the matter, where the source knows. */
   truth?: string
+}
+
+/** The settings an agent begins with, as its file has them. */
+export function settingsOf(options: DeviceAgentOptions): RuntimeSettings {
+  const { policy, price, prices, auditRate, episodes, deadlineMs, reporting, summaryIntervalS, healthIntervalS } =
+    options
+  return { policy, price, prices, auditRate, episodes, deadlineMs, reporting, summaryIntervalS, healthIntervalS }
+}
+
+export interface DeviceAgentEvents {
+  /** Every window's inference and every revision, published or not. */
+  inference: [event: InferenceEvent]
+  online: []
+  offline: []
+  /** An operator's configuration was applied or refused. */
+  configured: [report: ConfigReported]
 }

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Bearing } from '@faultline/inference'
 import { toFaultlineError } from '@faultline/protocol'
 import type { Logger, Service } from '@faultline/runtime'
+import type { PointCommissioning } from './commissioning-keeper.ts'
 import type { Source, SourceWindow } from './source.ts'
 
 /** One sensor on one machine. */
@@ -11,6 +12,8 @@ export interface AgentPoint {
   source: Source
   /** The bearing there, for order features; models assume one of their own when absent. */
   bearing?: Bearing
+  /** Learns what is normal here before anything is judged; only the local model speaks when absent. */
+  commissioning?: PointCommissioning
 }
 
 export interface MonitorHandlers {

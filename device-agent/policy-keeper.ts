@@ -21,7 +21,7 @@ export interface PolicyKeeperOptions {
 }
 
 /** What decides about windows. */
-export type Decider = Pick<Policy, 'decide' | 'learn'>
+export type Decider = Pick<Policy, 'decide' | 'learn'> & Partial<Pick<AuditedPolicy, 'audit'>>
 
 /**
  * Makes the policy that settings name, audits included, and keeps what it learns. A state belongs to the digest of the
@@ -53,6 +53,11 @@ export class PolicyKeeper implements Decider {
 
   decide(...given: Parameters<Policy['decide']>): ReturnType<Policy['decide']> {
     return this.policy.decide(...given)
+  }
+
+  /** Draws the audits of windows that were accepted without asking the policy. */
+  audit(...given: Parameters<AuditedPolicy['audit']>): ReturnType<AuditedPolicy['audit']> {
+    return this.policy.audit(...given)
   }
 
   learn(feedback: Feedback): void {

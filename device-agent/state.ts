@@ -2,6 +2,7 @@ import type { DeviceState, LoadedModel, PointState } from '@faultline/protocol'
 import { version } from '@faultline/runtime'
 import type { LocalModel } from './assessment.ts'
 import { clockSynchronised } from './clock.ts'
+import type { CommissioningKeeper } from './commissioning-keeper.ts'
 import type { RuntimeSettings } from './configuration.ts'
 import type { AgentPoint } from './point-monitor.ts'
 
@@ -12,6 +13,7 @@ export function onlineState(
   enginesRejected: LoadedModel['enginesRejected'],
   settings: RuntimeSettings,
   points: readonly AgentPoint[],
+  commissioning: Pick<CommissioningKeeper, 'stateOf'>,
 ): DeviceState {
   return {
     online: true,
@@ -19,9 +21,12 @@ export function onlineState(
     boot,
     clockSynchronised: clockSynchronised(),
     agentVersion: version,
-    models: [{ ...model.model, task: model.task, role: 'local', engine: model.engine, enginesRejected }],
+    models:
+      model.trained === false
+        ? []
+        : [{ ...model.model, task: model.task, role: 'local', engine: model.engine, enginesRejected }],
     policy: settings.policy,
-    points: points.map(pointState),
+    points: points.map(point => pointState(point, commissioning.stateOf(point.point))),
   }
 }
 
@@ -30,9 +35,13 @@ export const willState = (boot: number): DeviceState => ({ online: false, boot }
 
 export const offlineState = (boot: number): DeviceState => ({ online: false, boot, at: new Date().toISOString() })
 
-const pointState = ({ point, machine, source }: AgentPoint): PointState => ({
+const pointState = (
+  { point, machine, source }: AgentPoint,
+  commissioning: PointState['commissioning'],
+): PointState => ({
   point,
   machine,
   rateHz: source.rateHz,
   windowSamples: source.windowSamples,
+  ...(commissioning && { commissioning }),
 })

@@ -8,6 +8,7 @@ import {
 } from '@faultline/protocol'
 import { assess, type LocalModel } from './assessment.ts'
 import type { AuditKeeper } from './audit-keeper.ts'
+import type { CommissioningKeeper } from './commissioning-keeper.ts'
 import type { RuntimeSettings } from './configuration.ts'
 import { type Unsent, WindowCounters } from './counters.ts'
 import { type EscalationSize, expectedSize, sizeOf } from './escalation-size.ts'
@@ -33,6 +34,8 @@ export interface WindowFlowOptions {
   quote: (bytes: number) => WindowQuote
   /** A server's model took so long over a window. */
   answered: (inferMs: number) => void
+  /** What is normal for each point, where points learn it. */
+  commissioning?: Pick<CommissioningKeeper, 'judge'>
   /** Where inferences and summaries go that are to be published. */
   send: (address: TopicAddress, payload: Buffer) => void
   /** Told of every inference, published or not. */
@@ -95,7 +98,8 @@ export class WindowFlow {
     const size = this.sizeOf(point, window)
     const quote = this.options.quote(size.packet)
     const context = { ...quote, point: point.point, at: window.at.getTime() }
-    const assessment = await assess(window.window, model, this.rules.policy, context)
+    const judge = this.options.commissioning?.judge(point.point)
+    const assessment = await assess(window.window, model, this.rules.policy, context, judge)
     const record = recordOf(window, point, assessment, model, quote)
     this.options.audits.decided(record)
     record.escalationBytes = size.content
@@ -165,7 +169,7 @@ export class WindowFlow {
     this.options.audits.answered(record, verdict)
     const { assessment, context } = record
     // An invalid answer was not the policy's decision, and its confidence is no number to learn from.
-    if (!assessment.valid) return
+    if (!assessment.valid || assessment.by) return
     const { local, decision } = assessment
     const { point } = record
     this.rules.policy.learn({ local, remote: verdict, ...context, token: decision.token, point })

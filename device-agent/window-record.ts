@@ -55,7 +55,7 @@ export function recordOf(
     machine,
     at,
     assessment,
-    model: referenceOf(model.model),
+    model: referenceOf(assessment.by ?? model.model),
     context: { price, ...(costs && { costs }) },
     ...(shaftHz !== undefined && { shaftHz }),
     ...(truth !== undefined && { truth }),

@@ -4,6 +4,10 @@
  */
 export const errorCodes = {
   // Messages
+  COMMAND_INVALID: {
+    title: 'A command cannot be carried out as it was given',
+    remedy: 'The message says what the command takes.',
+  },
   COMMAND_UNKNOWN: { title: 'A device does not know a command', remedy: 'Check its name, or update the device.' },
   MESSAGE_TOO_LARGE: {
     title: 'A payload exceeds the size limit',

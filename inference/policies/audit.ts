@@ -48,7 +48,11 @@ export class AuditedPolicy implements Policy {
   }
 
   decide(local: LocalResult, context: DecisionContext): Decision {
-    const decision = this.#inner.decide(local, context)
+    return this.audit(this.#inner.decide(local, context), context)
+  }
+
+  /** Turns a share of the decisions to accept, whoever made them, into audits. */
+  audit(decision: Decision, context: DecisionContext): Decision {
     if (decision.action === 'escalate') return decision
     const auditRate = this.#rate(context)
     const numbers = { ...decision.numbers, auditRate }

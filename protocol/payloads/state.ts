@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { identifier } from '../identifiers.ts'
-import { count, milliseconds, modelReference, timestamp } from './common.ts'
+import { count, milliseconds, modelReference, probability, timestamp } from './common.ts'
 
 export const loadedModel = modelReference.extend({
   task: identifier.describe('What the model decides'),
@@ -11,11 +11,39 @@ export const loadedModel = modelReference.extend({
     .describe('Engines tried before, and why each was passed over'),
 })
 
+const commissioning = z.strictObject({
+  phase: z.enum(['learning', 'ready']).describe('Nothing is judged while learning'),
+  since: timestamp.describe('When learning began'),
+  windows: count.describe('Windows learned from'),
+  wanted: z.int().positive().describe('Windows it takes at least'),
+  effectiveWindows: count.describe('What they are worth: those that resemble their neighbours count for less'),
+  waitingFor: z
+    .enum(['windows', 'independence', 'variation'])
+    .optional()
+    .describe('What learning lacks: windows; windows unlike each other; any difference between them'),
+  targetRate: z.number().positive().describe('Share of normal windows that may be above a limit'),
+  confidence: probability.describe('With which the rates hold'),
+  supportedRate: probability
+    .optional()
+    .describe('The rate that the learned windows prove, whatever their distribution'),
+  limits: z
+    .record(
+      z.string(),
+      z.strictObject({
+        centre: z.number().describe('Mean of what was learned'),
+        limit: z.number().describe('Largest value that is normal'),
+      }),
+    )
+    .describe('By feature; empty while learning'),
+  digest: modelReference.shape.digest.optional().describe('Names these limits; absent while learning'),
+})
+
 export const pointState = z.strictObject({
   point: identifier.describe('The measurement point'),
   machine: identifier.describe('What it measures'),
   rateHz: z.number().nonnegative().describe('Sampling rate in Hz; 0 for images'),
   windowSamples: z.int().positive().describe('Samples in a window; values in an image'),
+  commissioning: commissioning.optional().describe('What the point knows of its machine, where it learns it'),
 })
 
 const boot = count.describe('Grows by one with every start of the agent')

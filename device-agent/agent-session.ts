@@ -1,0 +1,22 @@
+import { encodePayload, identityOf, type Message, topicFilter } from '@faultline/protocol'
+import { MqttSession } from '@faultline/runtime'
+import type { DeviceAgentOptions } from './options.ts'
+import { willState } from './state.ts'
+
+/** The connection of a device agent: its name, its will, and what it listens to. */
+export function agentSession(
+  { site, device, broker, logger }: DeviceAgentOptions,
+  boot: number,
+  onMessage: (message: Message) => void | Promise<void>,
+): MqttSession {
+  const stem = { site, device }
+  return new MqttSession({
+    ...broker,
+    identity: identityOf('device', site, device),
+    clean: false,
+    will: { address: { kind: 'state', ...stem }, payload: encodePayload('state', willState(boot)) },
+    subscriptions: (['config-desired', 'command', 'verdict'] as const).map(kind => topicFilter(kind, stem)),
+    onMessage,
+    logger,
+  })
+}
