@@ -13,6 +13,7 @@ import { openUestc, uestcBearing } from './rigs.ts'
 import { type Row, rowsOf } from './rows.ts'
 import { acrossRigs, ShippedPair, shippedAnswers, shippedSplits } from './shipped.ts'
 import { type ExampleSpectra, exampleSpectra } from './spectra.ts'
+import { type StreamRow, streamRowsOf } from './streams.ts'
 
 export interface EvaluationOptions {
   /** Directory that holds `cwru`, and `uestc` where it is to be measured too. */
@@ -42,6 +43,7 @@ export interface Evaluation {
   aims: Aim[]
   rows: Row[]
   commissioning: CommissioningResult[]
+  streams: StreamRow[]
   curves: SplitCurves[]
   spectra: ExampleSpectra[]
 }
@@ -98,6 +100,7 @@ export async function evaluateEverySplit(options: EvaluationOptions): Promise<Ev
   const curves = bySplit
     .filter(([first]) => first!.split !== shippedSplits.noise)
     .map(group => curvesOf(group, classes.length))
+  const streams = bySplit.filter(([first]) => first!.split !== shippedSplits.noise).flatMap(streamRowsOf)
   const commissioning = uestcAsRecorded ? await commissioningResults(uestcAsRecorded) : []
   return {
     at: new Date(started).toISOString(),
@@ -111,6 +114,7 @@ export async function evaluateEverySplit(options: EvaluationOptions): Promise<Ev
     aims: aimsOf(rows, curves, commissioning),
     rows,
     commissioning,
+    streams,
     curves,
     spectra: await exampleSpectra(cwru),
   }
