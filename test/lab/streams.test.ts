@@ -32,7 +32,8 @@ function foldOf(windows: readonly (readonly [number, number, number, number])[],
 
 const times = <T>(count: number, window: T): T[] => Array.from({ length: count }, () => window)
 const rowOf = (folds: FoldAnswers[], method: StreamMethod) => streamRowsOf(folds).find(row => row.method === method)!
-const near = (actual: number | null, expected: number) => assert.ok(Math.abs(actual! - expected) <= 1e-6 * expected, String(actual))
+const near = (actual: number | null, expected: number) =>
+  assert.ok(Math.abs(actual! - expected) <= 1e-6 * expected, String(actual))
 
 test('delays count from the onset: to the first faulty answer, and to four of six', () => {
   const fold = foldOf([
