@@ -15,10 +15,12 @@ import { type Service, version } from '@faultline/runtime'
 import { agentSession } from './agent-session.ts'
 import { AuditKeeper } from './audit-keeper.ts'
 import { Battery } from './battery.ts'
+import { ByteBudget } from './byte-budget.ts'
 import { Commands } from './commands.ts'
 import { CommissioningKeeper } from './commissioning-keeper.ts'
 import { Configuration, type RuntimeSettings } from './configuration.ts'
 import { healthOf } from './health.ts'
+import { MeteredPublisher } from './metered-publisher.ts'
 import { type DeviceAgentEvents, type DeviceAgentOptions, type InferenceEvent, settingsOf } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { type MonitorHandlers, PointMonitor } from './point-monitor.ts'
@@ -60,9 +62,19 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   /** As published; the last one after a stop. Undefined before the start. */
   get health(): Health | undefined {
     if (!this.running) return this.finalHealth
-    const { startedAt, flow, audits, spool, pricing, session } = this.running
+    const { startedAt, flow, audits, spool, pricing, budget, session } = this.running
     const overruns = this.overruns - this.overrunsBefore
-    return healthOf({ startedAt, flow, audits, spool, pricing, overruns, bytes: session.bytes, errors: this.errors })
+    return healthOf({
+      startedAt,
+      flow,
+      audits,
+      spool,
+      pricing,
+      budget,
+      overruns,
+      bytes: session.bytes,
+      errors: this.errors,
+    })
   }
 
   /** What is in force and which revision set it; 0 is the file the agent started from. Undefined while stopped. */
@@ -105,7 +117,10 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       const pricing = new Pricing(configuration.current, new Battery(this.options.batteryFile), servers)
       const session = agentSession(this.options, boot, message => this.receive(message))
       const spool = new Spool(database, this.options.spoolLimit)
-      const outbox = new Outbox(spool, session, logger)
+      const budget = new ByteBudget({ settings, metered: () => pricing.metered, logger })
+      budget.use(configuration.current.budget)
+      const publisher = new MeteredPublisher(session, budget)
+      const outbox = new Outbox(spool, publisher, logger)
       const flow = new WindowFlow(
         {
           ...stem,
@@ -113,6 +128,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
           points,
           publisher: session,
           audits,
+          budget,
           quote: bytes => pricing.quote(bytes),
           answered: inferMs => pricing.answered(inferMs),
           commissioning,
@@ -143,6 +159,8 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
         flow,
         servers,
         pricing,
+        budget,
+        publisher,
         policy: keeper,
         audits,
         commissioning,
@@ -151,7 +169,11 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
         monitors,
       }
       session.on('online', () => this.connected())
-      session.on('offline', () => this.announce('offline'))
+      session.on('offline', () => {
+        // MQTT.js would send it again with the next connection, and nobody would have paid for it.
+        if (budget.applies) session.withdraw()
+        this.announce('offline')
+      })
       session.on('cleared', address => {
         if (address.kind === 'server-state') servers.forget(address.server)
       })
@@ -178,7 +200,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   private async end(): Promise<void> {
     const { running } = this
     if (!running) return
-    const { flow, policy, commissioning, outbox, session, configuration, monitors, database, boot } = running
+    const { flow, policy, commissioning, budget, outbox, session, configuration, monitors, database, boot } = running
     this.timers.stop()
     await Promise.all(monitors.map(monitor => monitor.stop()))
     await flow.finish(session.online ? Math.min(configuration.current.deadlineMs, farewellMs) : 0)
@@ -191,6 +213,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     outbox.close()
     policy.save()
     commissioning.save()
+    budget.close()
     this.finalHealth = this.health
     this.finalBytesAvoided = this.bytesAvoided
     database.close()
@@ -238,6 +261,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     policy.use(settings)
     if (!this.running) return
     this.running.pricing.use(settings)
+    this.running.budget.use(settings.budget)
     this.running.flow.setRules({ settings, policy })
     this.follow(settings)
     this.schedule(settings)
@@ -257,6 +281,8 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     this.timers.repeat('health', healthIntervalS, () => {
       const { health } = this
       if (health && this.online) this.publish('health', health)
+      // What waited for the budget may fit by now.
+      this.running?.outbox.pump()
     })
   }
 
@@ -278,7 +304,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     const { site, device, logger } = this.options
     if (!this.online) return
     try {
-      this.running?.session
+      this.running?.publisher
         .publishRaw({ kind, site, device }, encodePayload(kind, payload))
         .catch(error => logger.debug({ kind, error: toFaultlineError(error).message }, 'not published'))
     } catch (thrown) {

@@ -1,7 +1,7 @@
 import type { Counters, Outcome } from '@faultline/protocol'
 
 /** How a window can end that was not sent. */
-export type Unsent = Extract<Outcome, 'accepted' | 'offline' | 'rejected'>
+export type Unsent = Extract<Outcome, 'accepted' | 'offline' | 'rejected' | 'withheld'>
 
 /**
  * Where the windows are. Each is counted once, when its fate is first known, and moves at most once more, from `pending`
@@ -15,10 +15,11 @@ export class WindowCounters {
     late: 0,
     rejected: 0,
     offline: 0,
+    withheld: 0,
     pending: 0,
   }
 
-  /** A window that ended without being sent: accepted, no connection, or the server wants no more for now. */
+  /** A window that ended without being sent: accepted, no connection, the server wants no more for now, or no bytes are left. */
   conclude(outcome: Unsent): void {
     this.counts.windows++
     this.counts[outcome]++
@@ -31,7 +32,7 @@ export class WindowCounters {
   }
 
   /** A window that was sent has ended. */
-  settle(outcome: Exclude<Outcome, 'accepted'>): void {
+  settle(outcome: Exclude<Outcome, 'accepted' | 'withheld'>): void {
     this.counts.pending--
     this.counts[outcome]++
   }

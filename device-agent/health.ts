@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Health } from '@faultline/protocol'
 import type { AuditKeeper } from './audit-keeper.ts'
+import type { ByteBudget } from './byte-budget.ts'
 import type { Pricing } from './pricing.ts'
 import type { Spool } from './spool.ts'
 import type { WindowFlow } from './window-flow.ts'
@@ -11,6 +12,7 @@ export interface HealthParts {
   audits: AuditKeeper
   spool: Spool
   pricing: Pricing
+  budget: ByteBudget
   overruns: number
   bytes: { sent: number; received: number }
   errors: number
@@ -18,9 +20,10 @@ export interface HealthParts {
 
 /** How the agent is doing. Everything counts from the agent's start, except what audits found. */
 export function healthOf(parts: HealthParts): Health {
-  const { startedAt, flow, audits, spool, pricing, overruns, bytes, errors } = parts
+  const { startedAt, flow, audits, spool, pricing, budget, overruns, bytes, errors } = parts
   const roundTripMs = flow.roundTrips.summary
   const price = pricing.report
+  const spent = budget.report
   const temperatureC = processorTemperature()
   return {
     at: new Date().toISOString(),
@@ -35,6 +38,7 @@ export function healthOf(parts: HealthParts): Health {
     ...(roundTripMs && { roundTripMs }),
     bytes: { sent: bytes.sent, escalations: flow.bytes.escalated, received: bytes.received },
     ...(price && { price }),
+    ...(spent && { budget: spent }),
     memoryBytes: process.memoryUsage.rss(),
     ...(temperatureC !== undefined && { temperatureC }),
   }

@@ -34,9 +34,10 @@ export interface InferenceEvent {
 
 /** The settings an agent begins with, as its file has them. */
 export function settingsOf(options: DeviceAgentOptions): RuntimeSettings {
-  const { policy, price, prices, auditRate, episodes, deadlineMs, reporting, summaryIntervalS, healthIntervalS } =
-    options
-  return { policy, price, prices, auditRate, episodes, deadlineMs, reporting, summaryIntervalS, healthIntervalS }
+  const { policy, price, prices, budget, auditRate, episodes, deadlineMs } = options
+  const { reporting, summaryIntervalS, healthIntervalS } = options
+  const rates = { reporting, summaryIntervalS, healthIntervalS }
+  return { policy, price, prices, budget, auditRate, episodes, deadlineMs, ...rates }
 }
 
 export interface DeviceAgentEvents {

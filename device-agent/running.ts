@@ -1,8 +1,10 @@
 import type { DatabaseSync, MqttSession } from '@faultline/runtime'
 import type { AuditKeeper } from './audit-keeper.ts'
+import type { ByteBudget } from './byte-budget.ts'
 import type { Commands } from './commands.ts'
 import type { CommissioningKeeper } from './commissioning-keeper.ts'
 import type { Configuration } from './configuration.ts'
+import type { MeteredPublisher } from './metered-publisher.ts'
 import type { Outbox } from './outbox.ts'
 import type { PointMonitor } from './point-monitor.ts'
 import type { PolicyKeeper } from './policy-keeper.ts'
@@ -22,6 +24,8 @@ export interface Running {
   flow: WindowFlow
   servers: ServerLoads
   pricing: Pricing
+  budget: ByteBudget
+  publisher: MeteredPublisher
   policy: PolicyKeeper
   audits: AuditKeeper
   commissioning: CommissioningKeeper

@@ -29,10 +29,12 @@ export const openStorage = (directory: string): DatabaseSync => openDatabase(joi
 
 /** Small values by name, as JSON. */
 export class Settings {
+  private readonly database: DatabaseSync
   private readonly select: StatementSync
   private readonly upsert: StatementSync
 
   constructor(database: DatabaseSync) {
+    this.database = database
     this.select = database.prepare('SELECT value FROM settings WHERE name = ?')
     this.upsert = database.prepare('INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)')
   }
@@ -49,6 +51,16 @@ export class Settings {
 
   write(name: string, value: unknown): void {
     this.upsert.run(name, JSON.stringify(value))
+  }
+
+  /** As `write`, and it is on the disk when this returns: a power cut does not take it back. */
+  writeThrough(name: string, value: unknown): void {
+    this.database.exec('PRAGMA synchronous = FULL')
+    try {
+      this.write(name, value)
+    } finally {
+      this.database.exec('PRAGMA synchronous = NORMAL')
+    }
   }
 
   /** How often the agent has started, this start included. */

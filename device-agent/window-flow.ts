@@ -8,6 +8,7 @@ import {
 } from '@faultline/protocol'
 import { assess, type LocalModel } from './assessment.ts'
 import type { AuditKeeper } from './audit-keeper.ts'
+import type { ByteBudget } from './byte-budget.ts'
 import type { CommissioningKeeper } from './commissioning-keeper.ts'
 import type { RuntimeSettings } from './configuration.ts'
 import { type Unsent, WindowCounters } from './counters.ts'
@@ -30,6 +31,8 @@ export interface WindowFlowOptions {
   publisher: Publisher
   /** Told of every decision and of every verdict, once. */
   audits: Pick<AuditKeeper, 'decided' | 'answered'>
+  /** Takes the bytes of an escalation, or has none left. */
+  budget: Pick<ByteBudget, 'spend' | 'leftFor'>
   /** What escalating so many bytes would cost now. */
   quote: (bytes: number) => WindowQuote
   /** A server's model took so long over a window. */
@@ -143,12 +146,30 @@ export class WindowFlow {
     const { deadlineMs } = this.rules.settings
     const address = this.escalationAddress(record)
     const payload = encodePayload('escalation', escalationOf(record, window, model, deadlineMs))
+    const size = sizeOf(address, payload.byteLength)
+    record.escalationBytes = size.content
+    if (!this.afford(record, size)) return
     this.counters.escalate()
     if (record.assessment.decision.reason === 'audit') this.audits++
-    record.escalationBytes = sizeOf(address, payload.byteLength).content
-    this.bytes.escalated += record.escalationBytes
+    this.bytes.escalated += size.content
     this.escalations.add(record.id, record.point, record, deadlineMs)
     publisher.publishRaw(address, payload).catch(() => this.escalations.abandon(record.id))
+  }
+
+  /**
+   * Pays for an escalation; where the budget has no room, the local answer stands at once. One that was only to learn from
+   * is accepted, as it would have been otherwise; any other is withheld.
+   */
+  private afford(record: WindowRecord, { content, packet }: EscalationSize): boolean {
+    const { budget } = this.options
+    const { decision } = record.assessment
+    const purpose = decision.explores ? 'exploration' : 'escalation'
+    if (budget.spend(purpose, packet)) return true
+    decision.numbers = { ...decision.numbers, bytesNeeded: packet, bytesLeft: budget.leftFor(purpose) }
+    decision.reason = decision.explores ? 'exploration-over-budget' : 'over-budget'
+    this.bytes.avoided += content
+    this.conclude(record, decision.explores ? 'accepted' : 'withheld')
+    return false
   }
 
   private settled(record: WindowRecord, { outcome, verdict }: Settlement, afterMs: number): void {

@@ -216,6 +216,7 @@ export class Fleet implements Service {
       policy: { name: this.options.policy, parameters: {} },
       price: 0.2,
       prices: null,
+      budget: null,
       auditRate: 0.02,
       episodes: 'off',
       deadlineMs,

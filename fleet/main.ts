@@ -58,10 +58,10 @@ async function makePrivate(directory: string): Promise<void> {
 }
 
 function describe(summary: FleetSummary): string {
-  const { windows, accepted, answered, late, rejected, offline, pending, accuracy } = summary
+  const { windows, accepted, answered, late, rejected, offline, withheld, pending, accuracy } = summary
   const share = (value: number | null) => (value === null ? '–' : `${(100 * value).toFixed(1)} %`)
   return [
-    `${windows} windows = ${accepted} accepted + ${answered} answered + ${late} late + ${rejected} rejected + ${offline} offline + ${pending} pending`,
+    `${windows} windows = ${accepted} accepted + ${answered} answered + ${late} late + ${rejected} rejected + ${offline} offline + ${withheld} withheld + ${pending} pending`,
     `right: ${share(accuracy.local)} of the local answers, ${share(accuracy.final)} of the final ones`,
     `${formatBytes(summary.bytesSent)} sent; ${formatBytes(summary.bytesIfAllEscalated)} had every window been escalated (${percent(summary.bytesIfAllEscalated - summary.bytesSent, summary.bytesIfAllEscalated)} saved)`,
     `${summary.alarmsRaised} alarm${summary.alarmsRaised === 1 ? '' : 's'} raised, ${summary.falseAlarms} of them on a healthy machine`,

@@ -34,6 +34,7 @@ export const noWindows: Counters = {
   late: 0,
   rejected: 0,
   offline: 0,
+  withheld: 0,
   pending: 0,
 }
 

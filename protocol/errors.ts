@@ -53,6 +53,11 @@ export const errorCodes = {
     remedy: 'Check the path, its permissions and free space.',
   },
   ADDRESS_IN_USE: { title: 'A port is taken', remedy: 'Choose another port, or stop the program that holds it.' },
+  // Budgets
+  BUDGET_EXHAUSTED: {
+    title: 'The byte budget of a device has no room for a message',
+    remedy: 'Wait: bytes come back 24 hours after they were spent. Or raise `budget`, or report less often.',
+  },
   // Models
   AUDIT_STATE_INVALID: {
     title: 'The kept account of audits cannot be restored',

@@ -141,6 +141,12 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     })
   }
 
+  /** Gives up what the broker has not acknowledged: it is not sent again, and its publishers are told. */
+  withdraw(): void {
+    const client = this.client
+    for (const id of Object.keys(client?.outgoing ?? {})) client?.removeOutgoingMessage(Number(id))
+  }
+
   /** Waits until everything in flight is acknowledged or two seconds have passed, then says goodbye (no will). */
   async stop(): Promise<void> {
     const client = this.client

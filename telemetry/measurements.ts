@@ -169,6 +169,12 @@ function healthPoint({ site, device }: Place, payload: Health): TelemetryPoint {
       roundTripSamples: roundTripMs?.samples,
       bytesSent: bytes.sent,
       bytesEscalations: bytes.escalations,
+      budgetUsed: payload.budget?.total.used,
+      budgetLeft: payload.budget?.total.left,
+      escalationBudgetUsed: payload.budget?.escalations.used,
+      escalationBudgetLeft: payload.budget?.escalations.left,
+      explorationBudgetUsed: payload.budget?.exploration.used,
+      explorationBudgetLeft: payload.budget?.exploration.left,
       price: payload.price?.value,
       link: payload.price?.link,
       battery: payload.price?.battery,
@@ -228,7 +234,7 @@ function commandResultPoint({ site, device }: Place, payload: CommandResult): Te
 }
 
 function configReportedPoint({ site, device }: Place, payload: ConfigReported): TelemetryPoint {
-  const { policy, auditRate, episodes, prices, ...settings } = payload.config
+  const { policy, auditRate, episodes, prices, budget, ...settings } = payload.config
   return storablePoint({
     measurement: 'config_reported',
     tags: { site, device, status: payload.status },
@@ -240,6 +246,7 @@ function configReportedPoint({ site, device }: Place, payload: ConfigReported): 
       ...episodeFields(episodes),
       ...settings,
       ...priceFields(prices),
+      ...budget,
     },
     time: Date.parse(payload.at),
     offset: offsetOf(String(payload.revision)),

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { budget } from './budget.ts'
 import { count, refusal, timestamp } from './common.ts'
 import { priceList } from './prices.ts'
 
@@ -34,6 +35,10 @@ export const runtimeConfig = z.strictObject({
     .describe('Decides whether the local answer is accepted or the window escalated'),
   price: z.number().positive().max(1).optional().describe('Cost of one escalation, in wrong accepted answers (beta)'),
   prices: priceList.nullable().optional().describe('What things cost; takes the place of `price`. Null: `price` holds'),
+  budget: budget
+    .nullable()
+    .optional()
+    .describe('Bytes in any 24 hours that are never exceeded on a metered link. Null: none'),
   auditRate: auditRate.optional().describe('Share of accepted windows escalated anyway, or what it is to prove'),
   episodes: episodes.optional().describe('When to stop asking about what a server has just answered'),
   deadlineMs: z.int().positive().max(600_000).optional().describe('How long to wait for a verdict'),

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { identifier } from '../identifiers.ts'
 import { count, milliseconds, probability, timestamp } from './common.ts'
 
-/** Mutually exclusive since the agent's start: windows = accepted + answered + late + rejected + offline + pending. */
+/** Mutually exclusive since the agent's start: windows = accepted + answered + late + rejected + offline + withheld + pending. */
 export const counters = z
   .strictObject({
     windows: count.describe('All windows'),
@@ -11,11 +11,17 @@ export const counters = z
     late: count.describe('The deadline passed; the local answer stands'),
     rejected: count.describe('The server declined; the local answer stands'),
     offline: count.describe('No connection; the local answer stands'),
+    withheld: count.describe('No bytes left in the budget; the local answer stands'),
     pending: count.describe('Escalated, no verdict yet'),
   })
-  .refine(c => c.windows === c.accepted + c.answered + c.late + c.rejected + c.offline + c.pending, {
+  .refine(c => c.windows === c.accepted + c.answered + c.late + c.rejected + c.offline + c.withheld + c.pending, {
     message: 'counters must sum to windows',
   })
+
+const spent = z.strictObject({
+  used: z.number().nonnegative().describe('Bytes in the last 24 hours'),
+  left: z.number().nonnegative().describe('Bytes left'),
+})
 
 /** Sent every few seconds; not stored by the broker. */
 export const health = z.strictObject({
@@ -72,6 +78,14 @@ export const health = z.strictObject({
     })
     .optional()
     .describe('Price in force; all but `value` with a price list alone'),
+  budget: z
+    .strictObject({
+      total: spent.describe('Everything published'),
+      escalations: spent.describe('The part of it that was raw windows'),
+      exploration: spent.describe('The part of that for windows sent to learn from'),
+    })
+    .optional()
+    .describe('Of the budget in force, over metered links'),
   memoryBytes: count.describe('Resident memory of the process'),
   temperatureC: z.number().optional().describe('Of the processor, where it can be read'),
   energyJ: z.number().nonnegative().optional().describe('An estimate from configured constants'),

@@ -3,7 +3,7 @@ import { identifier, messageId } from '../identifiers.ts'
 import { count, label, milliseconds, modelReference, namesNoFault, probability, reason, timestamp } from './common.ts'
 
 /** How a window ended. Every window ends in exactly one of these; `pending` is the only state before. */
-export const outcomes = ['accepted', 'answered', 'late', 'rejected', 'offline'] as const
+export const outcomes = ['accepted', 'answered', 'late', 'rejected', 'offline', 'withheld'] as const
 export const outcome = z.enum(outcomes)
 export type Outcome = z.infer<typeof outcome>
 

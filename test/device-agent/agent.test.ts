@@ -105,6 +105,7 @@ test('windows that no server answers go on with local answers, and verdicts resu
     late: 1,
     rejected: 0,
     offline: 0,
+    withheld: 0,
     pending: 0,
   })
 })

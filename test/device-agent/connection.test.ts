@@ -51,6 +51,7 @@ test('when the broker returns, the agent reconnects, and every spooled inference
     late: 0,
     rejected: 0,
     offline: 1,
+    withheld: 0,
     pending: 0,
   })
 })

@@ -107,9 +107,9 @@ test('whatever happens in whatever order, the counters sum and each window ends 
         else escalations.abandon(`w${event.number}`)
         if (['accept', 'no-connection', 'escalate'].includes(event.what)) windows++
 
-        const { accepted, answered, late, rejected, offline, pending, windows: counted } = counters.snapshot()
+        const { accepted, answered, late, rejected, offline, withheld, pending, windows: counted } = counters.snapshot()
         assert.equal(counted, windows)
-        assert.equal(accepted + answered + late + rejected + offline + pending, windows)
+        assert.equal(accepted + answered + late + rejected + offline + withheld + pending, windows)
         assert.equal(pending, escalations.size)
       }
       escalations.abandonAll()

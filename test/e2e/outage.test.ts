@@ -5,8 +5,8 @@ import { Site } from '../support/site.ts'
 
 const devices = ['press-1', 'press-2']
 
-const sum = ({ accepted, answered, late, rejected, offline, pending }: Counters): number =>
-  accepted + answered + late + rejected + offline + pending
+const sum = ({ accepted, answered, late, rejected, offline, withheld, pending }: Counters): number =>
+  accepted + answered + late + rejected + offline + withheld + pending
 
 /** Every window is escalated, often and impatiently, so that an outage shows at once. */
 async function startSite(t: Parameters<typeof Site.create>[0]) {

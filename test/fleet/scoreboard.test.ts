@@ -82,7 +82,7 @@ test('an alarm before a simulated fault has begun is false', () => {
 })
 
 test('counters of several devices add up outcome by outcome', () => {
-  const one = { windows: 6, accepted: 1, answered: 1, late: 1, rejected: 1, offline: 1, pending: 1 }
+  const one = { windows: 6, accepted: 1, answered: 1, late: 1, rejected: 1, offline: 1, withheld: 0, pending: 1 }
   assert.deepEqual(
     addCounters([one, one]),
     Object.fromEntries(Object.entries(one).map(([key, value]) => [key, 2 * value])),

@@ -130,6 +130,7 @@ export const health = (windows: number, escalated: number): Health => ({
     late: 0,
     rejected: 0,
     offline: 0,
+    withheld: 0,
     pending: 0,
   },
   audits: 0,

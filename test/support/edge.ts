@@ -87,6 +87,7 @@ async function deviceOptions(
     policy: { name: 'threshold', parameters: { threshold: 0.8 } },
     price: 0.2,
     prices: null,
+    budget: null,
     auditRate: 0,
     episodes: 'off',
     deadlineMs: 5_000,

@@ -21,6 +21,7 @@ export interface Summary {
   late: number
   rejected: number
   offline: number
+  withheld: number
   pending: number
   audits: number
   alarmsRaised: number
@@ -52,4 +53,10 @@ export async function startFleet(t: TestContext, args: readonly string[]): Promi
 
 /** The sum that counters always keep. */
 export const sumOfOutcomes = (summary: Summary): number =>
-  summary.accepted + summary.answered + summary.late + summary.rejected + summary.offline + summary.pending
+  summary.accepted +
+  summary.answered +
+  summary.late +
+  summary.rejected +
+  summary.offline +
+  summary.withheld +
+  summary.pending

@@ -76,7 +76,7 @@ export const samples = {
   health: {
     at: iso(noon),
     uptimeS: 3_600,
-    counters: { windows: 10, accepted: 5, answered: 1, late: 1, rejected: 1, offline: 1, pending: 1 },
+    counters: { windows: 11, accepted: 5, answered: 1, late: 1, rejected: 1, offline: 1, withheld: 1, pending: 1 },
     audits: 1,
     revisions: 1,
     errors: 0,
@@ -84,6 +84,11 @@ export const samples = {
     queues: { spool: 2, pending: 1, dropped: 4 },
     roundTripMs: { median: 20, p95: 45, samples: 30 },
     bytes: { sent: 10_000, escalations: 9_000, received: 500 },
+    budget: {
+      total: { used: 30_000, left: 70_000 },
+      escalations: { used: 20_000, left: 30_000 },
+      exploration: { used: 5_000, left: 0 },
+    },
     price: { value: 0.08, link: 'lte', metered: true, battery: 0.7, serverLoad: 0.1 },
     memoryBytes: 90_000_000,
     temperatureC: 51.5,
