@@ -240,7 +240,9 @@ export class Authentication {
       throw new Refusal(notAuthorised, `the client id is in use by ${holder.name}`)
     }
     this.holders.set(client.id, { client, name, proof })
-    this.options.counts.connected++
+    const { counts } = this.options
+    counts.connected++
+    counts.connectedMaximum = Math.max(counts.connectedMaximum, counts.connected)
     client.conn.once('close', () => {
       this.options.counts.connected--
       if (this.holders.get(client.id)?.client === client) this.holders.delete(client.id)

@@ -1,8 +1,12 @@
+import { longestTimerMs, operationsConfig } from '@faultline/runtime'
 import { z } from 'zod'
-import { defaultLimits } from './broker.ts'
+import { type BrokerLimits, defaultLimits } from './limits.ts'
 
 const path = z.string().min(1)
 const port = z.int().min(0).max(65_535)
+
+const limit = (name: keyof BrokerLimits, minimum: number, meaning: string, maximum = Number.MAX_SAFE_INTEGER) =>
+  z.int().min(minimum).max(maximum).default(defaultLimits[name]).describe(meaning)
 
 /** The file of `npm run broker -- --config FILE`. */
 export const brokerConfig = z.strictObject({
@@ -33,41 +37,40 @@ export const brokerConfig = z.strictObject({
     .min(1)
     .default('.faultline/registry.db')
     .describe('The registry that `npm run provision` writes'),
+  store: path
+    .default('.faultline/broker.db')
+    .describe('File of the sessions, retained and queued messages; `:memory:` forgets them when the broker ends'),
+  operations: operationsConfig,
   limits: z
     .strictObject({
-      packetBytes: z
-        .int()
-        .min(128)
-        .max(268_435_455)
-        .default(defaultLimits.packetBytes)
-        .describe('Bytes of one packet: topic and payload'),
-      topicLevels: z.int().min(10).max(100).default(defaultLimits.topicLevels).describe('Levels of a topic'),
-      failedLogins: z
-        .int()
-        .min(1)
-        .default(defaultLimits.failedLogins)
-        .describe('Failed logins of one address in a minute, and at once'),
-      connectTimeoutMs: z.int().min(100).default(defaultLimits.connectTimeoutMs).describe('From connection to CONNECT'),
-      drainTimeoutMs: z
-        .int()
-        .min(100)
-        .default(defaultLimits.drainTimeoutMs)
-        .describe('For a client that does not read'),
-      queuedMessages: z
-        .int()
-        .min(1)
-        .default(defaultLimits.queuedMessages)
-        .describe('Waiting for one stored session; beyond it the oldest are dropped, commands and configuration last'),
-      queuedBytes: z
-        .int()
-        .min(1)
-        .default(defaultLimits.queuedBytes)
-        .describe('Topics and payloads waiting for one stored session'),
-      absentSessionMs: z
-        .int()
-        .min(100)
-        .default(defaultLimits.absentSessionMs)
-        .describe('How long a stored session outlives its connection'),
+      packetBytes: limit('packetBytes', 128, 'Bytes of one packet: topic and payload', 268_435_455),
+      topicLevels: limit('topicLevels', 10, 'Levels of a topic', 100),
+      connections: limit('connections', 1, 'Connections in all'),
+      connectionsPerAddress: limit('connectionsPerAddress', 1, 'Connections of one address, or /64 of IPv6'),
+      failedLogins: limit('failedLogins', 1, 'Failed logins of one address in a minute, and at once'),
+      connectTimeoutMs: limit('connectTimeoutMs', 100, 'From connection to CONNECT', longestTimerMs),
+      keepAliveS: limit('keepAliveS', 1, 'Longest keep-alive; who asks for a longer one or none gets this', 65_535),
+      messagesPerSecond: limit('messagesPerSecond', 1, 'Messages one client may publish; it is held back beyond'),
+      bytesPerSecond: limit('bytesPerSecond', 1_024, 'Bytes one client may send; it is held back beyond'),
+      heldBackMs: limit(
+        'heldBackMs',
+        0,
+        'How long a client may be held back without a pause before it is disconnected',
+      ),
+      subscriptionsPerClient: limit('subscriptionsPerClient', 1, 'Subscriptions of one client'),
+      outboundBytes: limit('outboundBytes', 1_024, 'Bytes that may wait for a client that reads slowly'),
+      drainTimeoutMs: limit('drainTimeoutMs', 100, 'For a client that does not read', longestTimerMs),
+      sessionsPerIdentity: limit('sessionsPerIdentity', 1, "Stored sessions of one identity's tools"),
+      absentSessionMs: limit('absentSessionMs', 100, 'How long a stored session outlives its connection'),
+      queuedMessages: limit(
+        'queuedMessages',
+        1,
+        'Waiting for one stored session or group; beyond it the oldest are dropped, commands and configuration last',
+      ),
+      queuedBytes: limit('queuedBytes', 1, 'Topics and payloads waiting for one stored session or group'),
+      queuedMs: limit('queuedMs', 1_000, 'How long telemetry may wait for a stored session or group'),
+      sharedInFlight: limit('sharedInFlight', 1, 'Unacknowledged messages of one member of a shared group', 65_000),
+      emptyGroupMs: limit('emptyGroupMs', 100, 'How long a shared group outlives the last connection', longestTimerMs),
     })
     .optional()
     .describe('On every client'),

@@ -1,34 +1,61 @@
+/** Why a message that was accepted did not go where it was meant to. */
+export const dropReasons = ['queue-full', 'queue-age', 'slow-consumer', 'no-member'] as const
+export type DropReason = (typeof dropReasons)[number]
+
+/** Why a client was disconnected, or not let in at all, for what it did to a limit. */
+export const limitReasons = [
+  'connections',
+  'handshake',
+  'packet-size',
+  'rate',
+  'slow-consumer',
+  'subscriptions',
+  'sessions',
+] as const
+export type LimitReason = (typeof limitReasons)[number]
+
 /** What a broker has seen since it was made. */
 export interface BrokerCounts {
-  /** Connections that have logged in and not yet ended. */
+  /** Connections that have logged in and not yet ended; and how many there were at most. */
   connected: number
-  /** PUBLISH packets taken from clients, and handed to them. */
+  connectedMaximum: number
+  /** PUBLISH packets taken from clients, and handed to them; and bytes of their topics and payloads. */
   received: number
   sent: number
+  receivedBytes: number
+  sentBytes: number
+  /** PUBLISH packets taken, by kind of topic. */
+  receivedByKind: Record<string, number>
   refusedLogins: number
   /** Connections that ended because the registry changed. */
   revokedConnections: number
   refusedPublishes: number
   refusedSubscriptions: number
-  /** Connections that ended before they could speak MQTT. */
-  failedHandshakes: number
-  oversizedPackets: number
-  /** Messages that stored sessions lost because their queues were full. */
-  droppedQueued: number
-  /** Stored sessions that ended because their clients stayed away. */
+  /** Times a client was held back for sending too fast. */
+  heldBack: number
+  /** Stored sessions that ended because their clients stayed away or were revoked. */
   expiredSessions: number
+  dropped: Record<DropReason, number>
+  limited: Record<LimitReason, number>
 }
 
 export const noCounts = (): BrokerCounts => ({
   connected: 0,
+  connectedMaximum: 0,
   received: 0,
   sent: 0,
+  receivedBytes: 0,
+  sentBytes: 0,
+  receivedByKind: {},
   refusedLogins: 0,
   revokedConnections: 0,
   refusedPublishes: 0,
   refusedSubscriptions: 0,
-  failedHandshakes: 0,
-  oversizedPackets: 0,
-  droppedQueued: 0,
+  heldBack: 0,
   expiredSessions: 0,
+  dropped: zeros(dropReasons),
+  limited: zeros(limitReasons),
 })
+
+const zeros = <K extends string>(names: readonly K[]): Record<K, number> =>
+  Object.fromEntries(names.map(name => [name, 0])) as Record<K, number>

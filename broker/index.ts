@@ -1,3 +1,5 @@
-export { Broker, type BrokerLimits, type BrokerOptions } from './broker.ts'
+export { Broker, type BrokerOptions, type BrokerTls } from './broker.ts'
 export { type BrokerConfig, brokerConfig } from './config.ts'
 export type { BrokerCounts } from './counts.ts'
+export { type BrokerLimits, defaultLimits } from './limits.ts'
+export { BrokerMetrics } from './metrics.ts'

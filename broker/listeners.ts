@@ -27,13 +27,16 @@ export interface ListenerOptions {
   webSocket?: { maximumMessageBytes: number } | undefined
   /** How long TLS and WebSocket may take, together, in ms. */
   handshakeTimeoutMs: number
-  /** Asked before anything is read; undefined takes the connection, a text says why it is ended at once. */
-  admit(socket: Socket): string | undefined
+  /** Asked before anything is read; a connection that is not admitted is ended at once. */
+  admit(socket: Socket): boolean
   accept(accepted: Accepted): void
   /** A connection that ended before it could speak MQTT. */
   failed(socket: Socket, reason: string): void
   logger: Logger
 }
+
+/** A peer that vanished without a word is found out in minutes, whatever its keep-alive. */
+const tcpOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }
 
 /**
  * A port that clients connect to: TCP, then TLS, then WebSocket, as far as they are wanted. Connections are taken by a
@@ -49,7 +52,7 @@ export class Listener {
 
   constructor(options: ListenerOptions) {
     this.options = options
-    this.server = createServer({ noDelay: true }, socket => this.take(socket))
+    this.server = createServer(tcpOptions, socket => this.take(socket))
     const rules = certificateRules(options.tls?.clientCertificates)
     if (options.webSocket) {
       this.upper = options.tls ? createHttpsServer(rules) : createHttpServer()
@@ -93,11 +96,9 @@ export class Listener {
 
   private take(socket: Socket): void {
     const { admit, accept, failed, handshakeTimeoutMs } = this.options
-    const refusal = admit(socket)
-    if (refusal !== undefined) {
+    if (!admit(socket)) {
       socket.on('error', () => {})
       socket.destroy()
-      failed(socket, refusal)
       return
     }
     if (!this.upper) {

@@ -1,5 +1,5 @@
-import type { Duplex } from 'node:stream'
-import { FaultlineError } from '@faultline/protocol'
+/** MQTT 3.1.1, 2.2.1: the upper four bits of the first byte. */
+const publish = 3
 
 /**
  * Reads only the fixed headers of a stream of MQTT packets (MQTT 3.1.1, 2.2): one byte of type, then the remaining
@@ -12,10 +12,16 @@ export class PacketCap {
   private lengthBytes = 0
   private length = 0
   private expectsType = true
+  private published = 0
 
   /** `maximumBytes` bounds the remaining length: variable header (the topic is in there) and payload. */
   constructor(maximumBytes: number) {
     this.maximumBytes = maximumBytes
+  }
+
+  /** How many PUBLISH packets have begun. */
+  get publishes(): number {
+    return this.published
   }
 
   /** False when the chunk announces a packet above the limit, or a length that is none; the stream is lost then. */
@@ -28,6 +34,7 @@ export class PacketCap {
         i += skipped
       } else if (this.expectsType) {
         this.expectsType = false
+        if (chunk[i]! >> 4 === publish) this.published++
         this.length = 0
         this.lengthBytes = 0
         i++
@@ -42,22 +49,5 @@ export class PacketCap {
       }
     }
     return true
-  }
-}
-
-/**
- * Puts a cap in front of whatever reads packets from a connection. The parser behind it keeps a packet's bytes until the
- * packet is complete, so a length it believes is memory it gives away, even to somebody who has not logged in. Taking the
- * place of `read` costs one look at each header; a stream in between would copy every byte.
- */
-export function capPackets(connection: Duplex, maximumBytes: number, exceeded: () => void): void {
-  const cap = new PacketCap(maximumBytes)
-  const read = connection.read.bind(connection)
-  connection.read = (size?: number) => {
-    const chunk: Buffer | null = read(size)
-    if (chunk === null || cap.accepts(chunk)) return chunk
-    exceeded()
-    connection.destroy(new FaultlineError('MESSAGE_TOO_LARGE', `a packet exceeds ${maximumBytes} bytes`))
-    return null
   }
 }

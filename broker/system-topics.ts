@@ -1,41 +1,74 @@
 import { version } from '@faultline/runtime'
-import type { Aedes } from 'aedes'
 import type { BrokerCounts } from './counts.ts'
+import type { Engine } from './engine.ts'
 
-/** The values under `$SYS/broker/` that tools know from other brokers; thin on purpose. */
-const values: Record<string, (counts: BrokerCounts, uptimeS: number) => string> = {
+interface Figures extends BrokerCounts {
+  uptimeS: number
+  /** Stored sessions without a client. */
+  sleeping: number
+  subscriptions: number
+  retained: number
+  queued: { messages: number; bytes: number }
+}
+
+/** The values under `$SYS/broker/` that tools know from other brokers, by the names Mosquitto made customary. */
+const values: Record<string, (figures: Figures) => string | number> = {
   version: () => `faultline ${version}`,
-  uptime: (_, uptimeS) => `${Math.floor(uptimeS)} seconds`,
-  'clients/connected': counts => String(counts.connected),
-  'publish/messages/received': counts => String(counts.received),
-  'publish/messages/sent': counts => String(counts.sent),
+  uptime: ({ uptimeS }) => `${Math.floor(uptimeS)} seconds`,
+  'clients/connected': ({ connected }) => connected,
+  'clients/disconnected': ({ sleeping }) => sleeping,
+  'clients/total': ({ connected, sleeping }) => connected + sleeping,
+  'clients/maximum': ({ connectedMaximum }) => connectedMaximum,
+  'clients/expired': ({ expiredSessions }) => expiredSessions,
+  'publish/messages/received': ({ received }) => received,
+  'publish/messages/sent': ({ sent }) => sent,
+  'publish/messages/dropped': ({ dropped }) => Object.values(dropped).reduce((sum, count) => sum + count, 0),
+  'publish/bytes/received': ({ receivedBytes }) => receivedBytes,
+  'publish/bytes/sent': ({ sentBytes }) => sentBytes,
+  'retained messages/count': ({ retained }) => retained,
+  'subscriptions/count': ({ subscriptions }) => subscriptions,
+  'store/messages/count': ({ queued }) => queued.messages,
+  'store/messages/bytes': ({ queued }) => queued.bytes,
 }
 
 /** Publishes retained figures about the broker every ten seconds. */
 export class SystemTopics {
+  private readonly engine: Engine
   private readonly counts: BrokerCounts
   private timer: NodeJS.Timeout | undefined
+  private startedAt = 0
 
-  constructor(counts: BrokerCounts) {
+  constructor(engine: Engine, counts: BrokerCounts) {
+    this.engine = engine
     this.counts = counts
   }
 
-  start(aedes: Aedes): void {
-    const startedAt = performance.now()
-    const publish = () => {
-      for (const [name, read] of Object.entries(values)) {
-        const payload = read(this.counts, (performance.now() - startedAt) / 1_000)
-        aedes.publish(
-          { cmd: 'publish', topic: `$SYS/broker/${name}`, payload, qos: 0, retain: true, dup: false },
-          () => {},
-        )
-      }
-    }
-    publish()
-    this.timer = setInterval(publish, 10_000)
+  start(): void {
+    this.startedAt = performance.now()
+    this.publish()
+    this.timer = setInterval(() => this.publish(), 10_000)
   }
 
   stop(): void {
     clearInterval(this.timer)
+  }
+
+  private publish(): void {
+    const { sessions, persistence, aedes } = this.engine
+    const figures: Figures = {
+      ...this.counts,
+      uptimeS: (performance.now() - this.startedAt) / 1_000,
+      sleeping: sessions.count().sleeping,
+      subscriptions: persistence.subscriptions,
+      retained: persistence.retainedMessages,
+      queued: persistence.queued,
+    }
+    for (const [name, read] of Object.entries(values)) {
+      const topic = `$SYS/broker/${name}`
+      aedes.publish(
+        { cmd: 'publish', topic, payload: String(read(figures)), qos: 0, retain: true, dup: false },
+        () => {},
+      )
+    }
   }
 }

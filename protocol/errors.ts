@@ -149,6 +149,14 @@ export const errorCodes = {
     remedy: 'The message names the file; check that certificate, key and authority belong together.',
   },
   // Services
+  CLIENT_TOO_FAST: {
+    title: 'A client sends more than its share, and being held back does not slow it down',
+    remedy: 'Let it send less, or raise limits.messagesPerSecond or limits.bytesPerSecond of the broker.',
+  },
+  CLIENT_TOO_SLOW: {
+    title: 'A client does not keep up with what it is sent',
+    remedy: 'Let it subscribe to less, look at its network, or raise limits.outboundBytes of the broker.',
+  },
   BROKER_UNREACHABLE: { title: 'The broker cannot be reached', remedy: 'Check its address, port and the network.' },
   STORE_FAILED: {
     title: 'The telemetry store cannot be reached or refused a request',

@@ -142,9 +142,11 @@ test('an operator reads about the broker itself below $SYS', async t => {
   const operator = await connect(anna)
   const received = collect(operator)
   await operator.subscribeAsync('$SYS/broker/#')
-  await received.until(5)
+  await received.until(16)
   const values = new Map(received.messages.map(({ topic, payload }) => [topic.replace('$SYS/broker/', ''), payload]))
   assert.equal(values.get('version'), `faultline ${version}`)
   assert.match(values.get('uptime') ?? '', /^\d+ seconds$/)
-  assert.equal(values.get('clients/connected'), '0')
+  for (const name of ['clients/connected', 'clients/maximum', 'publish/messages/dropped', 'store/messages/count']) {
+    assert.equal(values.get(name), '0', name)
+  }
 })

@@ -55,7 +55,7 @@ test('a packet announced above the limit ends the connection before its body is 
   assert.equal((await known.next('connack')).returnCode, 0)
   known.socket.write(header(1_001))
   await known.closed()
-  assert.equal(broker.counts.oversizedPackets, 2)
+  assert.equal(broker.counts.limited['packet-size'], 2)
 })
 
 test('a packet of just the limit arrives, over TCP and over WebSocket; others do not notice one above it', async t => {

@@ -1,9 +1,5 @@
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
-import { silentLogger } from '@faultline/runtime'
-import type { AedesPublishPacket, Client } from 'aedes'
-import { noCounts } from '../../broker/counts.ts'
-import { type Persistence, SessionQueues } from '../../broker/session-queues.ts'
+import { test } from 'node:test'
 import { anna, collect, flows, press, pump, startBroker, type TestBroker } from './harness.ts'
 import { connectRaw } from './raw-client.ts'
 
@@ -43,12 +39,12 @@ test('a full queue drops its oldest messages and counts them', async t => {
   await leaveSession(broker)
   const device = await broker.connect(press)
   for (let i = 0; i < 12; i++) await device.publishAsync(inference, String(i), { qos: 1 })
-  assert.equal(broker.broker.counts.droppedQueued, 7)
+  assert.equal(broker.broker.counts.dropped['queue-full'], 7)
   assert.deepEqual(await waiting(broker, 5), ['7', '8', '9', '10', '11'])
   // What was delivered and acknowledged makes room again.
   for (let i = 0; i < 5; i++) await device.publishAsync(inference, `new ${i}`, { qos: 1 })
   assert.equal((await waiting(broker, 5))[0], 'new 0')
-  assert.equal(broker.broker.counts.droppedQueued, 7)
+  assert.equal(broker.broker.counts.dropped['queue-full'], 7)
 })
 
 test('a queue is bounded in bytes too, and one message beyond it costs no other', async t => {
@@ -57,9 +53,9 @@ test('a queue is bounded in bytes too, and one message beyond it costs no other'
   const device = await broker.connect(press)
   const payload = (name: string, bytes: number) => name.padEnd(bytes - inference.length, '.')
   for (const name of ['a', 'b', 'c']) await device.publishAsync(inference, payload(name, 400), { qos: 1 })
-  assert.equal(broker.broker.counts.droppedQueued, 1)
+  assert.equal(broker.broker.counts.dropped['queue-full'], 1)
   await device.publishAsync(inference, payload('too long', 1_001), { qos: 1 })
-  assert.equal(broker.broker.counts.droppedQueued, 2)
+  assert.equal(broker.broker.counts.dropped['queue-full'], 2)
   assert.deepEqual(
     (await waiting(broker, 2)).map(text => text[0]),
     ['b', 'c'],
@@ -95,7 +91,7 @@ test('a connected session that acknowledges nothing is bounded too, and stays co
     await device.publishAsync(inference, String(i), { qos: 1 })
     assert.equal((await deaf.next('publish')).payload.toString(), String(i))
   }
-  assert.equal(broker.broker.counts.droppedQueued, 5)
+  assert.equal(broker.broker.counts.dropped['queue-full'], 5)
   // The message it acknowledges now is dropped already; the handshake goes on all the same (MQTT 3.1.1, 4.3.3).
   deaf.send({ cmd: 'pubrec', messageId: publish.messageId! })
   assert.equal((await deaf.next('pubrel')).messageId, publish.messageId)
@@ -175,77 +171,4 @@ test('a clean session leaves nothing of the stored one before it', async t => {
   await again.next('suback')
   await device.publishAsync(inference, 'new', { qos: 1 })
   assert.equal((await again.next('publish')).payload.toString(), 'new')
-})
-
-/** The queues before a persistence that only notes what it is asked for; `pass` lets seconds go by. */
-function isolated(t: TestContext) {
-  const calls: string[] = []
-  const note = (name: string) => async (client: { id: string }) => {
-    calls.push(`${name} ${client.id}`)
-  }
-  const persistence = {
-    addSubscriptions: note('addSubscriptions'),
-    cleanSubscriptions: note('cleanSubscriptions'),
-    incomingStorePacket: note('incomingStorePacket'),
-    cleanIncoming: note('cleanIncoming'),
-  } as unknown as Persistence
-  let now = 0
-  t.mock.timers.enable({ apis: ['setInterval'] })
-  t.mock.method(performance, 'now', () => now)
-  const connected = new Set<string>()
-  const counts = noCounts()
-  const queues = new SessionQueues(persistence, {
-    limits: { queuedMessages: 10, queuedBytes: 1_000, absentSessionMs: 8_000 },
-    isConnected: id => connected.has(id),
-    maySubscribe: () => true,
-    counts,
-    logger: silentLogger,
-  })
-  queues.start()
-  t.after(() => queues.stop())
-  const pass = (seconds: number) => {
-    for (let i = 0; i < seconds; i++) {
-      now += 1_000
-      t.mock.timers.tick(1_000)
-    }
-  }
-  return { persistence, calls, connected, counts, pass }
-}
-
-const packetOf = (brokerCounter: number) =>
-  ({ cmd: 'publish', brokerId: 'b', brokerCounter, topic: inference, payload: 'x', qos: 1 }) as AedesPublishPacket
-const session = { id: 'a', clean: false } as Client
-
-test('only the time since its client was last there counts for a session', async t => {
-  const { persistence, calls, connected, counts, pass } = isolated(t)
-  await persistence.addSubscriptions(session, [])
-  pass(8)
-  connected.add('a')
-  pass(4)
-  connected.delete('a')
-  pass(8)
-  assert.equal(counts.expiredSessions, 0)
-  pass(4)
-  assert.equal(counts.expiredSessions, 1)
-  assert.deepEqual(calls, ['addSubscriptions a', 'cleanSubscriptions a', 'cleanIncoming a'])
-  pass(100)
-  assert.equal(counts.expiredSessions, 1)
-})
-
-test('a session that holds only messages awaiting their release expires too', async t => {
-  const { persistence, counts, pass } = isolated(t)
-  await persistence.incomingStorePacket(session, packetOf(1))
-  await persistence.incomingStorePacket({ id: 'b', clean: true } as Client, packetOf(2))
-  pass(12)
-  assert.equal(counts.expiredSessions, 1)
-})
-
-test('a message without an identifier is not acknowledged, and a clean session empties the queue', async t => {
-  const { persistence } = isolated(t)
-  await persistence.outgoingEnqueueCombi([{ clientId: 'a' }], packetOf(1))
-  await persistence.outgoingEnqueue({ clientId: 'a' }, packetOf(2))
-  assert.equal(await persistence.outgoingClearMessageId(session, {}), undefined)
-  assert.equal((await persistence.outgoingStream(session).toArray()).length, 2)
-  await persistence.cleanSubscriptions(session)
-  assert.equal((await persistence.outgoingStream(session).toArray()).length, 0)
 })

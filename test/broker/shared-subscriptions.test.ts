@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { identityOf } from '@faultline/protocol'
 import { Registry } from '@faultline/provisioning'
 import type { MqttClient } from 'mqtt'
+import type { IConnectPacket } from 'mqtt-packet'
 import { readFilter } from '../../broker/shared-subscriptions.ts'
 import { anna, collect, escalationOf, escalations, press, server, startBroker, type TestBroker } from './harness.ts'
 import { connectRaw } from './raw-client.ts'
@@ -245,4 +246,96 @@ test('many members and many publishers lose nothing', async t => {
   )
   await Promise.all(members.map(member => member.until(125)))
   assert.deepEqual(members.flatMap(member => member.payloads()).sort(), expected.sort())
+})
+
+/** A member that acknowledges nothing. */
+async function joinDeaf(t: TestContext, broker: TestBroker, options: Partial<IConnectPacket> = {}, qos: 1 | 2 = 1) {
+  const password = Buffer.from(broker.secrets.get(anna.name)!)
+  const deaf = await connectRaw(t, broker.broker.port, { username: anna.name, password, ...options })
+  await deaf.next('connack')
+  deaf.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: group, qos }] })
+  await deaf.next('suback')
+  return deaf
+}
+
+test('what a member that dies has not acknowledged goes to another, once and before what is newer', async t => {
+  const broker = await startBroker(t)
+  const deaf = await joinDeaf(t, broker)
+  await escalate(broker, 5)
+  for (let i = 0; i < 5; i++) assert.equal((await deaf.next('publish')).payload.toString(), String(i))
+  const other = await joinGroup(broker, 'other')
+  deaf.socket.destroy()
+  await other.until(5)
+  await escalate(broker, 1, 5)
+  await other.until(6)
+  assert.deepEqual(other.payloads(), numbers(6))
+})
+
+test('a member has only so much in flight: the others get what is more, and the rest waits', async t => {
+  const broker = await startBroker(t, { limits: { sharedInFlight: 3 } })
+  const deaf = await joinDeaf(t, broker)
+  await escalate(broker, 10)
+  for (let i = 0; i < 3; i++) await deaf.next('publish')
+  // The other seven wait for somebody who has time.
+  const works = await joinGroup(broker, 'works')
+  await works.until(7)
+  await escalate(broker, 10, 10)
+  await works.until(17)
+  assert.deepEqual(works.payloads(), numbers(17, 3))
+  // Room again for one: the next message is its turn's.
+  deaf.send({ cmd: 'puback', messageId: 0 }) // Of nothing: no harm.
+  deaf.socket.destroy()
+  await works.until(20)
+  assert.deepEqual(sorted(works.payloads()), numbers(20))
+})
+
+test('a group that lost its members keeps what comes, within bounds, for those who come back', async t => {
+  const broker = await startBroker(t, { limits: { queuedMessages: 4 } })
+  const member = await joinGroup(broker, 'a')
+  await escalate(broker, 1)
+  await member.until(1)
+  await member.client.endAsync()
+  await escalate(broker, 10, 1)
+  assert.equal(broker.broker.counts.dropped['queue-full'], 6)
+  const next = await joinGroup(broker, 'b')
+  await next.until(4)
+  await escalate(broker, 1, 11)
+  await next.until(5)
+  assert.deepEqual(next.payloads(), numbers(5, 7))
+})
+
+test('a group that nobody comes back to ends', async t => {
+  const broker = await startBroker(t, { limits: { emptyGroupMs: 200 } })
+  const member = await joinGroup(broker, 'a')
+  await member.client.endAsync()
+  await escalate(broker, 3)
+  const { persistence } = broker.broker.engine!
+  const signal = AbortSignal.timeout(10_000)
+  while (persistence.queued.messages > 0) {
+    signal.throwIfAborted()
+    await new Promise(setImmediate)
+  }
+  const late = await joinGroup(broker, 'b')
+  await escalate(broker, 1, 3)
+  await late.until(1)
+  assert.deepEqual(late.payloads(), ['3'])
+})
+
+test('a message of QoS 2 is completed to the member it was sent to, and given to nobody else', async t => {
+  // MQTT 5, 4.8.2-4 and 4.8.2-5.
+  const broker = await startBroker(t)
+  const login = { clientId: `${anna.name}/stored`, clean: false }
+  const stored = await joinDeaf(t, broker, login, 2)
+  const device = await broker.connect(press)
+  await device.publishAsync(escalationOf('press-1'), 'exactly once', { qos: 2 })
+  const { messageId } = await stored.next('publish')
+  const other = await joinGroup(broker, 'other')
+  stored.socket.destroy()
+  await escalate(broker, 1)
+  await other.until(1)
+  assert.deepEqual(other.payloads(), ['0'])
+  const password = Buffer.from(broker.secrets.get(anna.name)!)
+  const again = await connectRaw(t, broker.broker.port, { username: anna.name, password, ...login })
+  const repeated = await again.next('publish')
+  assert.deepEqual([repeated.messageId, repeated.qos, repeated.payload.toString()], [messageId, 2, 'exactly once'])
 })

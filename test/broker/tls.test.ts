@@ -137,7 +137,7 @@ test('without a certificate nobody gets as far as MQTT where one is required', a
   })
   await assert.rejects(connected(client))
   assert.equal(broker.counts.refusedLogins, 0)
-  assert.equal(broker.counts.failedHandshakes, 1)
+  assert.equal(broker.counts.limited.handshake, 1)
 })
 
 test('what is older than TLS 1.2, or no TLS at all, is turned away, and so is who says nothing', async t => {

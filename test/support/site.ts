@@ -42,7 +42,8 @@ export class Site {
 
   async startBroker(): Promise<RunningProgram> {
     const file = join(this.directory, 'broker.yaml')
-    await writeFile(file, stringify({ port: this.port, registry: this.registry }))
+    const store = join(this.directory, 'broker.db')
+    await writeFile(file, stringify({ port: this.port, registry: this.registry, store }))
     const program = startScript(this.t, 'broker/main.ts', ['--config', file])
     await program.said(/broker listens/)
     return program

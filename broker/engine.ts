@@ -1,0 +1,236 @@
+import { FaultlineError, type Identity, parseTopic, type RegistryReader } from '@faultline/protocol'
+import type { Logger } from '@faultline/runtime'
+import { Aedes, type AedesPublishPacket, type Client, type PublishPacket } from 'aedes'
+import { Authentication, Refusal } from './authentication.ts'
+import { mayPublish, maySubscribe } from './authorisation.ts'
+import type { BrokerCounts } from './counts.ts'
+import { governDelivery } from './delivery.ts'
+import type { BrokerLimits } from './limits.ts'
+import { SqlitePersistence } from './persistence/sqlite.ts'
+import { Revocations } from './revocations.ts'
+import { isGroup, readFilter, SharedSubscriptions } from './shared-subscriptions.ts'
+import { ownerOf, StoredSessions } from './stored-sessions.ts'
+
+export interface EngineOptions {
+  registry: RegistryReader
+  limits: BrokerLimits
+  /** File of the sessions and messages, or `:memory:`. */
+  store: string
+  counts: BrokerCounts
+  logger: Logger
+}
+
+/** Aedes, made into a broker of identities with rights, limits and a memory. */
+export class Engine {
+  readonly aedes: Aedes
+  readonly persistence: SqlitePersistence
+  readonly sessions: StoredSessions
+  private readonly options: EngineOptions
+  private readonly authentication: Authentication
+  private readonly shared: SharedSubscriptions
+  private readonly revocations: Revocations
+  /** The filters a client was granted, those it restored included. */
+  private readonly granted = new WeakMap<Pick<Client, 'id'>, Set<string>>()
+
+  constructor(options: EngineOptions) {
+    this.options = options
+    const { registry, limits, counts, logger } = options
+    this.authentication = new Authentication({ registry, logger, counts, failedLogins: limits.failedLogins })
+    this.persistence = new SqlitePersistence({
+      path: options.store,
+      limits,
+      isGranted: (client, filter) => isGroup(client.id) || (this.granted.get(client)?.has(filter) ?? false),
+      dropped: (session, reason, messages) => {
+        // The first of many: a queue that is full stays so for a while.
+        if (counts.dropped[reason] === 0) logger.warn({ session, reason }, 'messages for a stored session are dropped')
+        counts.dropped[reason] += messages
+      },
+    })
+    this.sessions = new StoredSessions({
+      absentMs: limits.absentSessionMs,
+      persistence: this.persistence,
+      isConnected: id => this.authentication.isConnected(id),
+      ended: () => counts.expiredSessions++,
+      logger,
+    })
+    this.aedes = this.createAedes()
+    this.shared = new SharedSubscriptions({
+      aedes: this.aedes,
+      persistence: this.persistence,
+      limits,
+      dropped: () => counts.dropped['no-member']++,
+    })
+    this.acknowledgeGroups()
+    this.revocations = new Revocations({ registry, logger, changed: () => this.applyRevocations() })
+  }
+
+  /** Throws `DATABASE_FAILED`. */
+  async start(): Promise<void> {
+    this.persistence.open()
+    await this.aedes.listen()
+    this.shared.start()
+    this.sessions.start()
+    this.revocations.start()
+  }
+
+  /** Ends the connections of those who have logged in, publishing their wills, and closes the store. */
+  async stop(): Promise<void> {
+    this.revocations.stop()
+    this.sessions.stop()
+    await new Promise<void>(resolve => this.aedes.close(resolve))
+    this.shared.stop()
+    await this.persistence.destroy()
+  }
+
+  private createAedes(): Aedes {
+    const { limits, counts, logger } = this.options
+    const aedes = new Aedes({
+      connectTimeout: limits.connectTimeoutMs,
+      drainTimeout: limits.drainTimeoutMs,
+      maxTopicLevels: limits.topicLevels,
+      // MQTT 3.1 asks for no more than 23 characters; identities are longer.
+      maxClientsIdLength: 65_535,
+      persistence: this.persistence,
+      preConnect: (client, packet, done) => {
+        // MQTT 3.1.1, 3.1.2.10: a server may end a connection that it thinks dead, whatever was agreed. A client that asks
+        // for no keep-alive, or a very long one, is thought dead after this one.
+        packet.keepalive = Math.min(packet.keepalive || limits.keepAliveS, limits.keepAliveS)
+        this.authentication.connecting(client, packet)
+        governDelivery(client, {
+          outboundBytes: limits.outboundBytes,
+          dropped: () => counts.dropped['slow-consumer']++,
+          tooSlow: () => counts.limited['slow-consumer']++,
+        })
+        done(null, true)
+      },
+      authenticate: (client, name, secret, done) => {
+        this.login(client, name, secret).then(
+          () => done(null, true),
+          thrown => done(thrown instanceof Refusal ? thrown : new Refusal(3, String(thrown)), false),
+        )
+      },
+      authorizePublish: (client, packet, done) => done(this.takePublish(client, packet)),
+      authorizeSubscribe: (client, subscription, done) => {
+        const { topic, qos } = subscription
+        if (!this.grant(client, topic)) return done(null, null) // SUBACK 0x80 (MQTT 3.1.1, 3.9.3)
+        // Also on the way of a stored session's subscriptions, so that its return makes the client a member again.
+        if (readFilter(topic)?.group !== undefined) this.shared.add(client, topic, qos)
+        done(null, subscription)
+      },
+      // Nothing to decide: nobody has a subscription, stored or not, that goes beyond its rights.
+      authorizeForward: (_, packet): AedesPublishPacket => {
+        counts.sent++
+        counts.sentBytes += sizeOf(packet)
+        return packet
+      },
+    })
+    aedes.on('clientReady', client => this.shared.ready(client))
+    aedes.on('unsubscribe', (filters, client) => {
+      for (const filter of filters) {
+        this.granted.get(client)?.delete(filter)
+        this.shared.remove(client, filter)
+      }
+    })
+    aedes.on('clientError', (client, error) => this.logBreak(client, error))
+    aedes.on('connectionError', (client, error) => this.logBreak(client, error))
+    // Without a listener a failure inside Aedes would end the process.
+    aedes.addListener('error', (error: Error) => logger.error({ error: error.message }, 'broker failure'))
+    return aedes
+  }
+
+  private async login(client: Client, name: string | undefined, secret: Buffer | undefined): Promise<void> {
+    const identity = await this.authentication.login(client, name, secret)
+    const { limits, counts, logger } = this.options
+    if (client.clean || this.sessions.countOf(identity.name, client.id) < limits.sessionsPerIdentity) return
+    counts.limited.sessions++
+    logger.warn({ user: identity.name, clientId: client.id }, 'login refused: too many stored sessions')
+    throw new Refusal(3, 'too many stored sessions')
+  }
+
+  /** Whether a client may have a subscription, which is counted as its own then. */
+  private grant(client: Client, filter: string): boolean {
+    const { limits, counts, logger } = this.options
+    const identity = this.authentication.identityOf(client)
+    let granted = this.granted.get(client)
+    if (!granted) {
+      granted = new Set()
+      this.granted.set(client, granted)
+    }
+    const refuse = (reason: string) => {
+      counts.refusedSubscriptions++
+      logger.warn({ user: identity?.name, filter: filter.slice(0, 200), reason }, 'subscription refused')
+      return false
+    }
+    if (!identity || !maySubscribe(identity, filter)) return refuse('no right to it')
+    if (!granted.has(filter) && granted.size >= limits.subscriptionsPerClient) {
+      counts.limited.subscriptions++
+      return refuse('too many subscriptions')
+    }
+    granted.add(filter)
+    return true
+  }
+
+  /**
+   * Why a message is not taken, or null. MQTT 3.1.1, 3.3.5-2: a server cannot say so; it acknowledges and drops the
+   * message, or closes the connection. Closing is noticed, so that is what Aedes is told to do.
+   *
+   * Aedes acknowledges QoS 1 before it stores anything, so what is acknowledged could be lost. Here it is stored first.
+   */
+  private takePublish(client: Client | null, packet: PublishPacket): Error | null {
+    const { counts } = this.options
+    const identity = client ? this.authentication.identityOf(client) : this.absentAuthor(packet)
+    if (!identity || !mayPublish(identity, packet.topic)) {
+      counts.refusedPublishes++
+      return new Error(`may not publish to ${packet.topic.slice(0, 200)}`)
+    }
+    try {
+      if (packet.qos === 1) this.persistence.store(packet as AedesPublishPacket)
+    } catch (thrown) {
+      return new FaultlineError('DATABASE_FAILED', `message not stored: ${(thrown as Error).message}`, {
+        cause: thrown,
+      })
+    }
+    const kind = parseTopic(packet.topic)!.kind
+    counts.received++
+    counts.receivedBytes += sizeOf(packet)
+    counts.receivedByKind[kind] = (counts.receivedByKind[kind] ?? 0) + 1
+    return null
+  }
+
+  /** Whose will it is that a broker which was killed has left behind. */
+  private absentAuthor(will: PublishPacket & { clientId?: string }): Identity | undefined {
+    const name = will.clientId === undefined ? undefined : ownerOf(will.clientId)
+    return name === undefined ? undefined : this.options.registry.credential(name)?.identity
+  }
+
+  /** An acknowledgement may be for a message of a group, which is in no queue of the client's own. */
+  private acknowledgeGroups(): void {
+    const { persistence, shared } = this
+    const acknowledge = persistence.outgoingClearMessageId.bind(persistence)
+    persistence.outgoingClearMessageId = async (client, packet) =>
+      shared.acknowledge(client as Client, packet.messageId) ? undefined : acknowledge(client, packet)
+  }
+
+  private applyRevocations(): void {
+    const { registry, counts, logger } = this.options
+    for (const client of this.authentication.revoked()) {
+      counts.revokedConnections++
+      logger.warn({ clientId: client.id }, 'its identity was revoked: connection ended')
+      client.conn.destroy()
+    }
+    this.sessions.endRevoked(name => registry.credential(name) === undefined)
+  }
+
+  private logBreak(client: Client, error: Error): void {
+    const code = (error as NodeJS.ErrnoException).code
+    const level = code === 'ECONNRESET' || code === 'EPIPE' ? 'debug' : 'warn'
+    const coded = error instanceof FaultlineError && { code: error.code }
+    this.options.logger[level](
+      { ...coded, clientId: client.id?.slice(0, 200), error: error.message },
+      'connection broken',
+    )
+  }
+}
+
+const sizeOf = ({ topic, payload }: { topic: string; payload: string | Buffer }): number =>
+  topic.length + (payload?.length ?? 0)

@@ -1,0 +1,97 @@
+import { metrics } from '@faultline/runtime'
+import type { Broker } from './broker.ts'
+
+/** What a broker counts, for Prometheus. Every series is there from the start, at zero until something happens. */
+export class BrokerMetrics {
+  readonly registry = new metrics.Registry()
+
+  constructor(broker: Broker) {
+    const { counts } = broker
+    const add = (
+      Kind: typeof metrics.Gauge | typeof metrics.Counter,
+      name: string,
+      help: string,
+      read: () => number | Record<string, number>,
+      label?: string,
+    ) => {
+      const metric = new Kind({
+        name: `faultline_broker_${name}`,
+        help,
+        labelNames: label === undefined ? [] : [label],
+        registers: [this.registry],
+        // Counted where it happens; here it is only read.
+        collect() {
+          const value = read()
+          this.reset()
+          if (typeof value === 'number') this.inc(value)
+          else for (const [key, count] of Object.entries(value)) this.inc({ [label!]: key }, count)
+        },
+      })
+      return metric
+    }
+    const gauge = (name: string, help: string, read: () => number | Record<string, number>, label?: string) =>
+      add(metrics.Gauge, name, help, read, label)
+    const counter = (name: string, help: string, read: () => number | Record<string, number>, label?: string) =>
+      add(metrics.Counter, name, help, read, label)
+
+    gauge('connections', 'Connections that have logged in', () => counts.connected)
+    gauge(
+      'sessions',
+      'Stored sessions, by whether their client is connected',
+      () => {
+        const { stored, sleeping } = broker.engine?.sessions.count() ?? { stored: 0, sleeping: 0 }
+        return { connected: stored - sleeping, sleeping }
+      },
+      'client',
+    )
+    counter(
+      'messages_total',
+      'PUBLISH packets, by direction',
+      () => ({ in: counts.received, out: counts.sent }),
+      'direction',
+    )
+    counter(
+      'message_bytes_total',
+      'Bytes of topics and payloads, by direction',
+      () => ({ in: counts.receivedBytes, out: counts.sentBytes }),
+      'direction',
+    )
+    counter('received_total', 'PUBLISH packets taken, by kind of topic', () => counts.receivedByKind, 'kind')
+    counter(
+      'dropped_total',
+      'Messages that did not go where they were meant to, by reason',
+      () => counts.dropped,
+      'reason',
+    )
+    counter('limited_total', 'Connections or requests that ended at a limit, by limit', () => counts.limited, 'limit')
+    counter('held_back_total', 'Times a client was held back for sending too fast', () => counts.heldBack)
+    counter(
+      'refused_total',
+      'Logins, publishes and subscriptions that were refused',
+      () => ({
+        login: counts.refusedLogins,
+        publish: counts.refusedPublishes,
+        subscription: counts.refusedSubscriptions,
+      }),
+      'what',
+    )
+    counter(
+      'revoked_connections_total',
+      'Connections ended because an identity was revoked',
+      () => counts.revokedConnections,
+    )
+    counter('ended_sessions_total', 'Stored sessions that were ended', () => counts.expiredSessions)
+    gauge(
+      'queued_messages',
+      'Messages waiting in the queues of sessions and groups',
+      () => broker.engine?.persistence.queued.messages ?? 0,
+    )
+    gauge('queued_bytes', 'Bytes of these', () => broker.engine?.persistence.queued.bytes ?? 0)
+    gauge(
+      'deepest_queue_messages',
+      'Messages in the longest of these queues',
+      () => broker.engine?.persistence.deepestQueue ?? 0,
+    )
+    gauge('retained_messages', 'Retained messages', () => broker.engine?.persistence.retainedMessages ?? 0)
+  }
+}

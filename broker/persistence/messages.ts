@@ -1,0 +1,140 @@
+import { covers } from '@faultline/protocol'
+import type { DatabaseSync, StatementSync } from '@faultline/runtime'
+import type { AedesPublishPacket } from 'aedes'
+import { payloadOf } from './queues.ts'
+
+type Message = Pick<AedesPublishPacket, 'topic' | 'payload' | 'qos' | 'retain'>
+
+interface Row {
+  topic: string
+  payload: string | Uint8Array
+  qos: number
+  retain: number
+}
+
+const messageOf = ({ topic, payload, qos, retain }: Row): Message => ({
+  topic,
+  payload: payloadOf(payload),
+  qos: qos as 0 | 1 | 2,
+  retain: retain === 1,
+})
+
+/** The last retained message of each topic (MQTT 3.1.1, 3.3.1.3). */
+export class RetainedTable {
+  private readonly put: StatementSync
+  private readonly remove: StatementSync
+  private readonly range: StatementSync
+  private readonly counts: StatementSync
+
+  constructor(database: DatabaseSync) {
+    this.put = database.prepare('INSERT OR REPLACE INTO retained (topic, payload, qos) VALUES (?, ?, ?)')
+    this.remove = database.prepare('DELETE FROM retained WHERE topic = ?')
+    this.range = database.prepare(
+      'SELECT topic, payload, qos, 1 AS retain FROM retained WHERE topic >= ? AND topic < ? ORDER BY topic',
+    )
+    this.counts = database.prepare('SELECT count(*) AS topics FROM retained')
+  }
+
+  get size(): number {
+    return (this.counts.get() as { topics: number }).topics
+  }
+
+  /** An empty payload clears the topic. */
+  store({ topic, payload, qos }: Message): void {
+    if (payload.length === 0) this.remove.run(topic)
+    else this.put.run(topic, payload, qos)
+  }
+
+  /** Those whose topics a filter matches; only topics that begin as it does are looked at. */
+  *matching(filter: string): Generator<AedesPublishPacket> {
+    const prefix = filter.slice(0, /[+#]/.exec(filter)?.index ?? filter.length)
+    // "a/#" matches "a" too (MQTT 3.1.1, 4.7.1.2).
+    const from = filter.endsWith('/#') ? prefix.slice(0, -1) : prefix
+    for (const row of this.range.all(from, `${from}\u{10ffff}`) as unknown as Row[]) {
+      if (covers(filter, row.topic)) yield { cmd: 'publish', ...messageOf(row) } as AedesPublishPacket
+    }
+  }
+}
+
+/** Messages of QoS 2 that were taken and not yet released (MQTT 3.1.1, 4.3.3), so that none is taken twice. */
+export class IncomingTable {
+  private readonly put: StatementSync
+  private readonly find: StatementSync
+  private readonly remove: StatementSync
+  private readonly removeAll: StatementSync
+  private readonly all: StatementSync
+
+  constructor(database: DatabaseSync) {
+    this.put = database.prepare(
+      'INSERT OR REPLACE INTO incoming (client, message_id, topic, payload, qos, retain) VALUES (?, ?, ?, ?, ?, ?)',
+    )
+    this.find = database.prepare('SELECT topic, payload, qos, retain FROM incoming WHERE client = ? AND message_id = ?')
+    this.remove = database.prepare('DELETE FROM incoming WHERE client = ? AND message_id = ?')
+    this.removeAll = database.prepare('DELETE FROM incoming WHERE client = ?')
+    this.all = database.prepare('SELECT DISTINCT client FROM incoming')
+  }
+
+  store(client: string, messageId: number, { topic, payload, qos, retain }: Message): void {
+    this.put.run(client, messageId, topic, payload, qos, Number(retain))
+  }
+
+  get(client: string, messageId: number): AedesPublishPacket | undefined {
+    const row = this.find.get(client, messageId) as unknown as Row | undefined
+    return row && ({ cmd: 'publish', ...messageOf(row), dup: false, messageId } as AedesPublishPacket)
+  }
+
+  delete(client: string, messageId: number): void {
+    this.remove.run(client, messageId)
+  }
+
+  clear(client: string): void {
+    this.removeAll.run(client)
+  }
+
+  clients(): string[] {
+    return (this.all.all() as { client: string }[]).map(({ client }) => client)
+  }
+}
+
+export type Will = Message & { brokerId?: string | undefined; clientId: string }
+
+/** Wills of those who are connected: a broker that takes over from one that was killed publishes them. */
+export class WillTable {
+  private readonly store: StatementSync
+  private readonly find: StatementSync
+  private readonly remove: StatementSync
+  private readonly all: StatementSync
+
+  constructor(database: DatabaseSync) {
+    const columns = 'client, broker_id, topic, payload, qos, retain'
+    this.store = database.prepare(`INSERT OR REPLACE INTO wills (${columns}) VALUES (?, ?, ?, ?, ?, ?)`)
+    this.find = database.prepare(`SELECT ${columns} FROM wills WHERE client = ?`)
+    this.remove = database.prepare('DELETE FROM wills WHERE client = ?')
+    this.all = database.prepare(`SELECT ${columns} FROM wills`)
+  }
+
+  put({ clientId, brokerId, topic, payload, qos, retain }: Will): void {
+    this.store.run(clientId, brokerId ?? null, topic, payload, qos, Number(retain))
+  }
+
+  get(client: string): Will | undefined {
+    const row = this.find.get(client) as unknown as WillRow | undefined
+    return row && willOf(row)
+  }
+
+  delete(client: string): void {
+    this.remove.run(client)
+  }
+
+  list(): Will[] {
+    return (this.all.all() as unknown as WillRow[]).map(willOf)
+  }
+}
+
+type WillRow = Row & { client: string; broker_id: string | null }
+
+const willOf = (row: WillRow): Will => ({
+  ...messageOf(row),
+  clientId: row.client,
+  ...(row.broker_id !== null && { brokerId: row.broker_id }),
+})

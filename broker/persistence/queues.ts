@@ -1,0 +1,225 @@
+import { parseTopic } from '@faultline/protocol'
+import type { DatabaseSync, StatementSync } from '@faultline/runtime'
+import type { AedesPublishPacket } from 'aedes'
+
+/** A message on its way, or the PUBREL (MQTT 3.1.1, 3.6) that takes its place once the client has it. */
+export type Outgoing = AedesPublishPacket | { cmd: 'pubrel'; messageId: number }
+
+export interface QueueLimits {
+  /** Messages that one session may have waiting, and bytes of their topics and payloads. */
+  queuedMessages: number
+  queuedBytes: number
+  /** How long one may wait, in ms. */
+  queuedMs: number
+}
+
+/** Why a message that was to be kept is not. */
+export type DropReason = 'queue-full' | 'queue-age'
+
+interface Row {
+  client: string
+  sequence: number
+  broker_id: string
+  counter: number
+  message_id: number | null
+  released: number
+  topic: string
+  payload: string | Uint8Array
+  qos: number
+  retain: number
+  bytes: number
+}
+
+interface Size {
+  messages: number
+  bytes: number
+}
+
+const columns = 'sequence, client, broker_id, counter, message_id, released, topic, payload, qos, retain, bytes'
+
+/**
+ * What sessions have still to get or to acknowledge, oldest first, within limits. What has to go is the oldest telemetry:
+ * there is always more of it, while nothing says again what a device was told to do. Orders give way to newer orders alone.
+ */
+export class QueueTable {
+  private readonly limits: QueueLimits
+  private readonly dropped: (client: string, reason: DropReason, messages: number) => void
+  private readonly sizes = new Map<string, Size>()
+  private readonly statements: Record<
+    'add' | 'setId' | 'release' | 'find' | 'remove' | 'removeStamp' | 'page' | 'victim' | 'clear' | 'expire',
+    StatementSync
+  >
+  private lastSequence = 0
+
+  constructor(
+    database: DatabaseSync,
+    limits: QueueLimits,
+    dropped: (client: string, reason: DropReason, messages: number) => void,
+  ) {
+    this.limits = limits
+    this.dropped = dropped
+    this.statements = {
+      add: database.prepare(
+        `INSERT INTO queue (sequence, client, broker_id, counter, is_order, topic, payload, qos, retain, bytes)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (client, broker_id, counter) DO NOTHING`,
+      ),
+      setId: database.prepare('UPDATE queue SET message_id = ? WHERE client = ? AND broker_id = ? AND counter = ?'),
+      release: database.prepare("UPDATE queue SET released = 1, payload = '' WHERE client = ? AND message_id = ?"),
+      find: database.prepare(
+        `SELECT ${columns} FROM queue WHERE client = ? AND message_id = ? ORDER BY sequence LIMIT 1`,
+      ),
+      remove: database.prepare('DELETE FROM queue WHERE sequence = ?'),
+      removeStamp: database.prepare(
+        'DELETE FROM queue WHERE client = ? AND broker_id = ? AND counter = ? RETURNING bytes',
+      ),
+      page: database.prepare(
+        `SELECT ${columns} FROM queue WHERE client = ? AND sequence > ? ORDER BY sequence LIMIT 100`,
+      ),
+      victim: database.prepare(
+        'SELECT sequence, bytes FROM queue WHERE client = ? ORDER BY is_order, sequence LIMIT 1',
+      ),
+      clear: database.prepare('DELETE FROM queue WHERE client = ?'),
+      expire: database.prepare('DELETE FROM queue WHERE sequence < ? AND is_order = 0 RETURNING client, bytes'),
+    }
+    const sizes = database.prepare(
+      'SELECT client, count(*) AS messages, sum(bytes) AS bytes FROM queue GROUP BY client',
+    )
+    for (const { client, ...size } of sizes.all() as unknown as (Size & { client: string })[]) {
+      this.sizes.set(client, size)
+    }
+    const last = database.prepare('SELECT max(sequence) AS last FROM queue').get() as { last: number | null }
+    this.lastSequence = last.last ?? 0
+  }
+
+  /** Sessions that have something waiting, and how much. */
+  get waiting(): ReadonlyMap<string, Readonly<Size>> {
+    return this.sizes
+  }
+
+  sizeOf(client: string): Readonly<Size> {
+    return this.sizes.get(client) ?? { messages: 0, bytes: 0 }
+  }
+
+  /** Does nothing for a message the session has already. */
+  add(client: string, packet: AedesPublishPacket): void {
+    const { topic, payload, qos, retain, brokerId, brokerCounter } = packet
+    const bytes = Buffer.byteLength(topic) + Buffer.byteLength(payload)
+    if (bytes > this.limits.queuedBytes) {
+      this.dropped(client, 'queue-full', 1)
+      return
+    }
+    this.lastSequence = Math.max(this.lastSequence + 1, Date.now() * 1_000)
+    const { changes } = this.statements.add.run(
+      this.lastSequence,
+      client,
+      brokerId ?? '',
+      brokerCounter ?? 0,
+      Number(isOrder(topic)),
+      topic,
+      payload,
+      qos,
+      Number(retain),
+      bytes,
+    )
+    if (changes === 0) return
+    this.grow(client, 1, bytes)
+    this.shrink(client)
+  }
+
+  /** Notes the identifier a message was sent with, or that the client has it and waits for its release. */
+  update(client: string, packet: Outgoing): void {
+    if (packet.cmd === 'pubrel') this.statements.release.run(client, packet.messageId)
+    else {
+      const { brokerId = '', brokerCounter = 0, messageId } = packet as AedesPublishPacket & { messageId?: number }
+      this.statements.setId.run(messageId ?? null, client, brokerId, brokerCounter)
+    }
+  }
+
+  /** Takes what an acknowledgement was for out of the queue. Undefined when it is not there (any more). */
+  acknowledge(client: string, messageId: number | undefined): Outgoing | undefined {
+    // Aedes asks without one when it passes over a copy of what it has just sent: that is still to be acknowledged.
+    if (messageId === undefined) return undefined
+    const row = this.statements.find.get(client, messageId) as unknown as Row | undefined
+    if (!row) return undefined
+    this.statements.remove.run(row.sequence)
+    this.grow(client, -1, -row.bytes)
+    return outgoingOf(row)
+  }
+
+  /** Takes a message out of the queue that was acknowledged by way of somebody else. */
+  remove(client: string, { brokerId = '', brokerCounter = 0 }: AedesPublishPacket): void {
+    const row = this.statements.removeStamp.get(client, brokerId, brokerCounter) as { bytes: number } | undefined
+    if (row) this.grow(client, -1, -row.bytes)
+  }
+
+  /** In the order of queueing, after a place in it. What is queued or acknowledged meanwhile does no harm. */
+  *read(client: string, from = 0): Generator<{ sequence: number; packet: Outgoing }> {
+    let after = from
+    for (;;) {
+      const page = this.statements.page.all(client, after) as unknown as Row[]
+      for (const row of page) yield { sequence: row.sequence, packet: outgoingOf(row) }
+      const last = page.at(-1)
+      if (!last) return
+      after = last.sequence
+    }
+  }
+
+  clear(client: string): void {
+    this.statements.clear.run(client)
+    this.sizes.delete(client)
+  }
+
+  /** Drops telemetry that has waited too long. */
+  expire(): void {
+    const before = (Date.now() - this.limits.queuedMs) * 1_000
+    for (const row of this.statements.expire.all(before) as unknown as { client: string; bytes: number }[]) {
+      this.grow(row.client, -1, -row.bytes)
+      this.dropped(row.client, 'queue-age', 1)
+    }
+  }
+
+  private shrink(client: string): void {
+    const { queuedMessages, queuedBytes } = this.limits
+    for (;;) {
+      const { messages, bytes } = this.sizeOf(client)
+      if (messages <= queuedMessages && bytes <= queuedBytes) return
+      const victim = this.statements.victim.get(client) as { sequence: number; bytes: number }
+      this.statements.remove.run(victim.sequence)
+      this.grow(client, -1, -victim.bytes)
+      this.dropped(client, 'queue-full', 1)
+    }
+  }
+
+  private grow(client: string, messages: number, bytes: number): void {
+    const size = this.sizeOf(client)
+    const next = { messages: size.messages + messages, bytes: size.bytes + bytes }
+    if (next.messages > 0) this.sizes.set(client, next)
+    else this.sizes.delete(client)
+  }
+}
+
+function outgoingOf(row: Row): Outgoing {
+  if (row.released) return { cmd: 'pubrel', messageId: row.message_id! }
+  const { broker_id: brokerId, counter: brokerCounter, topic, qos, retain, message_id: messageId } = row
+  return {
+    cmd: 'publish',
+    brokerId,
+    brokerCounter,
+    topic,
+    payload: payloadOf(row.payload),
+    qos: qos as 1 | 2,
+    retain: retain === 1,
+    dup: false,
+    messageId: messageId ?? undefined,
+  } as AedesPublishPacket
+}
+
+/** Text stays text; SQLite's bytes become a Buffer without a copy. */
+export const payloadOf = (payload: string | Uint8Array): string | Buffer =>
+  typeof payload === 'string' ? payload : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
+
+/** It tells a device what to do. */
+function isOrder(topic: string): boolean {
+  const kind = parseTopic(topic)?.kind
+  return kind === 'command' || kind === 'config-desired'
+}

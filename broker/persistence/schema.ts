@@ -1,0 +1,53 @@
+/**
+ * What has to outlive a broker that is killed. Each script runs once, in order; what was released is never edited.
+ * `queue.sequence` is the time of queueing in microseconds, made unique: it gives order and age in one.
+ */
+export const migrations: readonly string[] = [
+  `
+CREATE TABLE subscriptions (
+  client TEXT NOT NULL,
+  topic TEXT NOT NULL,
+  qos INTEGER NOT NULL,
+  options TEXT NOT NULL,
+  PRIMARY KEY (client, topic)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE queue (
+  sequence INTEGER PRIMARY KEY,
+  client TEXT NOT NULL,
+  broker_id TEXT NOT NULL,
+  counter INTEGER NOT NULL,
+  message_id INTEGER,
+  released INTEGER NOT NULL DEFAULT 0,
+  is_order INTEGER NOT NULL,
+  topic TEXT NOT NULL,
+  payload ANY NOT NULL,
+  qos INTEGER NOT NULL,
+  retain INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  UNIQUE (client, broker_id, counter)
+) STRICT;
+CREATE INDEX queue_by_client ON queue (client, is_order, sequence);
+CREATE INDEX queue_by_message_id ON queue (client, message_id) WHERE message_id IS NOT NULL;
+CREATE TABLE retained (
+  topic TEXT PRIMARY KEY,
+  payload ANY NOT NULL,
+  qos INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE incoming (
+  client TEXT NOT NULL,
+  message_id INTEGER NOT NULL,
+  topic TEXT NOT NULL,
+  payload ANY NOT NULL,
+  qos INTEGER NOT NULL,
+  retain INTEGER NOT NULL,
+  PRIMARY KEY (client, message_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE wills (
+  client TEXT PRIMARY KEY,
+  broker_id TEXT,
+  topic TEXT NOT NULL,
+  payload ANY NOT NULL,
+  qos INTEGER NOT NULL,
+  retain INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;`,
+]

@@ -1,0 +1,302 @@
+import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { Readable } from 'node:stream'
+import { toFaultlineError } from '@faultline/protocol'
+import { type DatabaseSync, inTransaction, openDatabase } from '@faultline/runtime'
+import type { Aedes, AedesPublishPacket, Client, Subscription } from 'aedes'
+import { IncomingTable, RetainedTable, type Will, WillTable } from './messages.ts'
+import { type DropReason, type Outgoing, type QueueLimits, QueueTable } from './queues.ts'
+import { migrations } from './schema.ts'
+import { type StoredSubscription, SubscriptionTable } from './subscriptions.ts'
+
+type Session = Pick<Client, 'id'>
+
+export interface SqlitePersistenceOptions {
+  /** `:memory:` forgets everything when the broker ends. */
+  path: string
+  limits: QueueLimits
+  /** Whether a subscription was granted. Aedes stores all of a packet when one of them is. */
+  isGranted(client: Session, filter: string): boolean
+  dropped(client: string, reason: DropReason, messages: number): void
+}
+
+/** Only its owner may read what devices say and are told. SQLite gives the files beside it the same mode. */
+function restrict(path: string): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+    closeSync(openSync(path, 'a', 0o600))
+    chmodSync(path, 0o600)
+  } catch (thrown) {
+    throw toFaultlineError(thrown, 'DATABASE_FAILED', path)
+  }
+}
+
+/** Far more than are on their way at a time. */
+const maximumRemembered = 10_000
+
+interface Tables {
+  database: DatabaseSync
+  subscriptions: SubscriptionTable
+  queues: QueueTable
+  retained: RetainedTable
+  incoming: IncomingTable
+  wills: WillTable
+}
+
+/**
+ * What Aedes keeps of sessions and messages, in a SQLite file. Every method has done its work when it returns, in a
+ * transaction that a killed process cannot lose (a power cut may take the last moments), so that an acknowledgement can
+ * wait for it. The methods have the names and promises Aedes asks for; its own suite of tests for persistences passes.
+ */
+export class SqlitePersistence {
+  private readonly options: SqlitePersistenceOptions
+  private opened: Tables | undefined
+  private aedes: Pick<Aedes, 'id'> & { counter: number } = { id: '', counter: 0 }
+  /** Messages that are stored already while Aedes still thinks they have to be, by their stamp. */
+  private readonly durable = new Set<number>()
+
+  constructor(options: SqlitePersistenceOptions) {
+    this.options = options
+  }
+
+  /** Throws `DATABASE_FAILED`. */
+  open(): void {
+    const { path, limits, dropped } = this.options
+    if (path !== ':memory:') restrict(path)
+    const database = openDatabase(path, migrations)
+    this.opened = {
+      database,
+      subscriptions: new SubscriptionTable(database),
+      queues: new QueueTable(database, limits, dropped),
+      retained: new RetainedTable(database),
+      incoming: new IncomingTable(database),
+      wills: new WillTable(database),
+    }
+  }
+
+  get broker(): Pick<Aedes, 'id'> {
+    return this.aedes
+  }
+
+  /** Messages that wait in all queues together, and bytes of their topics and payloads. */
+  get queued(): { messages: number; bytes: number } {
+    const total = { messages: 0, bytes: 0 }
+    for (const { messages, bytes } of this.tables.queues.waiting.values()) {
+      total.messages += messages
+      total.bytes += bytes
+    }
+    return total
+  }
+
+  /** The session with the longest queue, in messages. */
+  get deepestQueue(): number {
+    return Math.max(0, ...[...this.tables.queues.waiting.values()].map(({ messages }) => messages))
+  }
+
+  /** Subscriptions of stored sessions above QoS 0. */
+  get subscriptions(): number {
+    return this.tables.subscriptions.count().subsCount
+  }
+
+  get retainedMessages(): number {
+    return this.tables.retained.size
+  }
+
+  /** Ids of the sessions there are. */
+  sessions(): Set<string> {
+    const { subscriptions, incoming, queues } = this.tables
+    return new Set([...subscriptions.clients(), ...incoming.clients(), ...queues.waiting.keys()])
+  }
+
+  /** What waits in a session after a place in its queue, with the place of each. */
+  readQueue(id: string, after: number): Iterable<{ sequence: number; packet: Outgoing }> {
+    return this.tables.queues.read(id, after)
+  }
+
+  /** Drops telemetry that has waited too long. */
+  expireQueued(): void {
+    this.tables.queues.expire()
+  }
+
+  removeQueued(id: string, packet: AedesPublishPacket): void {
+    this.tables.queues.remove(id, packet)
+  }
+
+  /** Ends a session. */
+  end(id: string): void {
+    const { database, subscriptions, queues, incoming } = this.tables
+    inTransaction(database, () => {
+      for (const { topic } of subscriptions.ofClient(id)) subscriptions.remove(id, topic)
+      queues.clear(id)
+      incoming.clear(id)
+    })
+  }
+
+  /**
+   * Stores what a message is for: as the retained one of its topic, and for every session that is to have it, all or
+   * nothing. Aedes does the same after it has acknowledged; by then it is done.
+   */
+  store(packet: AedesPublishPacket): void {
+    this.stamp(packet)
+    inTransaction(this.tables.database, () => this.keep(packet))
+    this.remember(packet)
+  }
+
+  async setup(aedes: Pick<Aedes, 'id'> & { counter: number }): Promise<void> {
+    this.aedes = aedes
+    if (!this.opened) this.open()
+  }
+
+  async destroy(): Promise<void> {
+    this.opened?.database.close()
+    this.opened = undefined
+  }
+
+  async storeRetained(packet: AedesPublishPacket): Promise<void> {
+    if (!this.isStored(packet)) this.tables.retained.store(packet)
+  }
+
+  createRetainedStream(filter: string): Readable {
+    return this.createRetainedStreamCombi([filter])
+  }
+
+  createRetainedStreamCombi(filters: readonly string[]): Readable {
+    const { retained } = this.tables
+    return Readable.from(filters.flatMap(filter => [...retained.matching(filter)]))
+  }
+
+  async addSubscriptions(client: Session, subscriptions: readonly Subscription[]): Promise<void> {
+    const granted = subscriptions.filter(({ topic }) => this.options.isGranted(client, topic))
+    inTransaction(this.tables.database, () => {
+      for (const subscription of granted) this.tables.subscriptions.add(client.id, subscription)
+    })
+  }
+
+  async removeSubscriptions(client: Session, topics: readonly string[]): Promise<void> {
+    for (const topic of topics) this.tables.subscriptions.remove(client.id, topic)
+  }
+
+  async subscriptionsByClient(client: Session): Promise<Subscription[]> {
+    return this.tables.subscriptions.ofClient(client.id)
+  }
+
+  async subscriptionsByTopic(topic: string): Promise<StoredSubscription[]> {
+    return this.tables.subscriptions.matching(topic)
+  }
+
+  async countOffline(): Promise<{ subsCount: number; clientsCount: number }> {
+    return this.tables.subscriptions.count()
+  }
+
+  getClientList(topic: string): Readable {
+    return Readable.from(this.tables.subscriptions.clientsOf(topic))
+  }
+
+  async cleanSubscriptions(client: Session): Promise<void> {
+    this.end(client.id)
+  }
+
+  async outgoingEnqueue({ clientId }: { clientId: string }, packet: AedesPublishPacket): Promise<void> {
+    this.tables.queues.add(clientId, packet)
+  }
+
+  async outgoingEnqueueCombi(
+    subscriptions: readonly { clientId: string }[],
+    packet: AedesPublishPacket,
+  ): Promise<void> {
+    if (this.isStored(packet)) {
+      this.durable.delete(packet.brokerCounter!)
+      return
+    }
+    if (subscriptions.length === 0) return
+    inTransaction(this.tables.database, () => {
+      for (const { clientId } of subscriptions) this.tables.queues.add(clientId, packet)
+    })
+  }
+
+  async outgoingUpdate(client: Session, packet: Outgoing): Promise<void> {
+    this.tables.queues.update(client.id, packet)
+  }
+
+  async outgoingClearMessageId(client: Session, packet: { messageId?: number }): Promise<Outgoing | undefined> {
+    return this.tables.queues.acknowledge(client.id, packet.messageId)
+  }
+
+  outgoingStream(client: Session): Readable {
+    return Readable.from(this.readPackets(client.id))
+  }
+
+  /** MQTT 3.1.1, 4.3.3: from here on the message is ours, so what it is for is stored in the same transaction. */
+  async incomingStorePacket(client: Session, packet: AedesPublishPacket & { messageId?: number }): Promise<void> {
+    const { database, incoming } = this.tables
+    this.stamp(packet)
+    inTransaction(database, () => {
+      incoming.store(client.id, packet.messageId!, packet)
+      this.keep(packet)
+    })
+    this.remember(packet)
+  }
+
+  async incomingGetPacket(client: Session, { messageId }: { messageId: number }): Promise<AedesPublishPacket> {
+    const packet = this.tables.incoming.get(client.id, messageId)
+    if (packet) return packet
+    throw new Error('no such packet')
+  }
+
+  async incomingDelPacket(client: Session, { messageId }: { messageId: number }): Promise<void> {
+    this.tables.incoming.delete(client.id, messageId)
+  }
+
+  async cleanIncoming(client: Session): Promise<void> {
+    this.tables.incoming.clear(client.id)
+  }
+
+  async putWill(client: Session, will: Omit<Will, 'clientId'>): Promise<void> {
+    this.tables.wills.put(Object.assign(will, { clientId: client.id, brokerId: this.aedes.id }))
+  }
+
+  async getWill(client: Session): Promise<Will | undefined> {
+    return this.tables.wills.get(client.id)
+  }
+
+  async delWill(client: Session): Promise<Will | undefined> {
+    const will = this.tables.wills.get(client.id)
+    this.tables.wills.delete(client.id)
+    return will
+  }
+
+  /** Wills of brokers that are not alive. */
+  streamWill(alive: Readonly<Record<string, unknown>> = {}): Readable {
+    return Readable.from(this.tables.wills.list().filter(({ brokerId = '' }) => !alive[brokerId]))
+  }
+
+  private *readPackets(id: string): Generator<Outgoing> {
+    for (const { packet } of this.tables.queues.read(id)) yield packet
+  }
+
+  private keep(packet: AedesPublishPacket): void {
+    const { retained, subscriptions, queues } = this.tables
+    if (packet.retain) retained.store(packet)
+    for (const { clientId } of subscriptions.matching(packet.topic)) queues.add(clientId, packet)
+  }
+
+  private stamp(packet: AedesPublishPacket): void {
+    packet.brokerId = this.aedes.id
+    packet.brokerCounter = ++this.aedes.counter
+  }
+
+  private remember({ brokerCounter }: AedesPublishPacket): void {
+    this.durable.add(brokerCounter!)
+    // Of a publisher whose connection breaks at that moment Aedes asks no more.
+    if (this.durable.size > maximumRemembered) this.durable.delete(this.durable.values().next().value!)
+  }
+
+  private isStored({ brokerId, brokerCounter }: AedesPublishPacket): boolean {
+    return brokerId === this.aedes.id && this.durable.has(brokerCounter ?? 0)
+  }
+
+  private get tables(): Tables {
+    if (!this.opened) throw new Error('the persistence is closed')
+    return this.opened
+  }
+}

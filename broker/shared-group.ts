@@ -1,0 +1,207 @@
+import type { Aedes, AedesPublishPacket, Client } from 'aedes'
+import type { GroupPersistence } from './shared-subscriptions.ts'
+
+/** The parts of Aedes' client that its types leave out. */
+type MemberClient = Client & {
+  /** CONNACK was written, so that PUBLISH may follow. */
+  readonly connackSent: boolean
+  deliverQoS(packet: AedesPublishPacket, done: () => void): void
+  _nextId: number
+}
+
+interface Member {
+  client: MemberClient
+  qos: 0 | 1 | 2
+  /** What it has to acknowledge, by packet identifier. */
+  readonly inFlight: Map<number, AedesPublishPacket>
+}
+
+export interface GroupOptions {
+  /** The shared filter, which names its session. */
+  id: string
+  filter: string
+  inFlight: number
+  emptyMs: number
+  aedes: Pick<Aedes, 'subscribe' | 'unsubscribe'>
+  persistence: GroupPersistence
+  stamp(): { brokerId: string; brokerCounter: number }
+  dropped(): void
+  /** It has had no member for `emptyMs`. */
+  abandoned(): void
+}
+
+/**
+ * One shared subscription and the members among which its messages are divided. The queue of its session holds what
+ * no member has acknowledged, in flight or not.
+ */
+export class Group {
+  private readonly options: GroupOptions
+  private readonly members: Member[] = []
+  /** Index of the member whose turn it was. */
+  private last = -1
+  /** Stamps of what is in flight. */
+  private readonly inFlight = new Set<string>()
+  /** Whether the queue holds what is not in flight, and from where on. */
+  private backlog = true
+  private readTo = 0
+  private draining: NodeJS.Immediate | undefined
+  private timer: NodeJS.Timeout | undefined
+
+  constructor(options: GroupOptions) {
+    this.options = options
+  }
+
+  get size(): number {
+    return this.members.length
+  }
+
+  open(): void {
+    const { aedes, persistence, id, filter } = this.options
+    void persistence.addSubscriptions({ id }, [{ topic: filter, qos: 2 }])
+    aedes.subscribe(filter, this.deliver, () => {})
+    this.awaitMembers()
+  }
+
+  close(): void {
+    clearTimeout(this.timer)
+    clearImmediate(this.draining)
+    this.options.aedes.unsubscribe(this.options.filter, this.deliver, () => {})
+  }
+
+  add(client: Client, qos: 0 | 1 | 2): void {
+    clearTimeout(this.timer)
+    const member = this.members.find(candidate => candidate.client === client)
+    if (member) member.qos = qos
+    else this.members.push({ client: client as MemberClient, qos, inFlight: new Map() })
+    this.drain()
+  }
+
+  /**
+   * MQTT 5, 4.8.2: what was sent at QoS 1 and is not acknowledged may go to another member as soon as its client has lost
+   * the connection, and so it does.
+   */
+  remove(client: Client): void {
+    const index = this.members.findIndex(member => member.client === client)
+    if (index < 0) return
+    const [gone] = this.members.splice(index, 1)
+    // The turn stays with whoever had it.
+    if (index <= this.last) this.last--
+    for (const packet of gone!.inFlight.values()) this.inFlight.delete(stampOf(packet))
+    if (gone!.inFlight.size > 0) {
+      this.readTo = 0
+      this.backlog = true
+    }
+    if (this.size > 0) this.drain()
+    else this.awaitMembers()
+  }
+
+  acknowledge(client: Client, messageId: number): boolean {
+    const member = this.members.find(candidate => candidate.client === client)
+    const packet = member?.inFlight.get(messageId)
+    if (!member || !packet) return false
+    member.inFlight.delete(messageId)
+    this.inFlight.delete(stampOf(packet))
+    this.options.persistence.removeQueued(this.options.id, packet)
+    if (this.backlog) this.drain()
+    return true
+  }
+
+  /** Sends what waits, once the present turn of the event loop is over. */
+  drain(): void {
+    this.draining ??= setImmediate(() => {
+      this.draining = undefined
+      this.sendBacklog()
+    })
+  }
+
+  /** A message was published. Aedes has put it into the queue already when it is of QoS 1 or 2. */
+  private readonly deliver = (packet: AedesPublishPacket, done: () => void): void => {
+    setImmediate(done) // Publishers do not wait for members.
+    // What waits already comes first (MQTT 5, 4.6 asks for no order here, but members expect one).
+    if (packet.qos > 0 && this.backlog) {
+      this.drain()
+      return
+    }
+    const member = this.choose(packet.qos)
+    if (member) this.send(member, packet)
+    else if (packet.qos > 0) this.backlog = true
+    else this.options.dropped()
+  }
+
+  private sendBacklog(): void {
+    // Not even a look at the queue for every message that comes for members who are busy.
+    if (!this.backlog || !this.members.some(member => this.hasRoom(member, 1))) return
+    const { persistence, id } = this.options
+    for (const { sequence, packet } of persistence.readQueue(id, this.readTo)) {
+      if (packet.cmd === 'publish' && !this.inFlight.has(stampOf(packet))) {
+        const member = this.choose(packet.qos)
+        if (!member) return
+        this.send(member, packet)
+      }
+      this.readTo = sequence
+    }
+    this.backlog = false
+  }
+
+  private send(member: Member, packet: AedesPublishPacket): void {
+    const { id, persistence, stamp } = this.options
+    const { client } = member
+    // MQTT 5, 4.8.2-3: the QoS granted to that member; MQTT 3.1.1, 3.8.4-6: the lower of it and the message's.
+    const qos = Math.min(packet.qos, member.qos) as 0 | 1 | 2
+    const { topic, payload } = packet
+    const copy: AedesPublishPacket = { cmd: 'publish', topic, payload, qos, retain: false, dup: false, ...stamp() }
+    if (qos === 1) {
+      const messageId = nextId(client)
+      member.inFlight.set(messageId, packet)
+      this.inFlight.add(stampOf(packet))
+      client.deliverQoS(Object.assign(copy, { messageId }), () => {})
+      return
+    }
+    // MQTT 5, 4.8.2-4 and 4.8.2-5: of QoS 2 the delivery is completed to that client, over a new connection if need be,
+    // or to nobody. So it is the business of the client's own session from here on, as is QoS 0 of nobody's.
+    client.publish(copy, () => {
+      if (packet.qos > 0) persistence.removeQueued(id, packet)
+    })
+  }
+
+  /**
+   * The next in turn whose connection takes data and that has room for one more in flight. When all that have room are
+   * behind, the next of them; when none has room, nobody: the message waits.
+   */
+  private choose(qos: number): Member | undefined {
+    let behind: number | undefined
+    for (let step = 1; step <= this.members.length; step++) {
+      const index = (this.last + step) % this.members.length
+      const member = this.members[index]!
+      if (!this.hasRoom(member, qos)) continue
+      if (!member.client.conn.writableNeedDrain) {
+        this.last = index
+        return member
+      }
+      behind ??= index
+    }
+    if (behind === undefined) return undefined
+    this.last = behind
+    return this.members[behind]
+  }
+
+  private hasRoom({ client, inFlight }: Member, qos: number): boolean {
+    return !client.closed && client.connackSent && (qos === 0 || inFlight.size < this.options.inFlight)
+  }
+
+  /** A server agent that restarts finds what came meanwhile; a group that nobody comes back to ends. */
+  private awaitMembers(): void {
+    clearTimeout(this.timer)
+    this.timer = setTimeout(this.options.abandoned, this.options.emptyMs)
+    this.timer.unref()
+  }
+}
+
+const stampOf = ({ brokerId, brokerCounter }: AedesPublishPacket): string => `${brokerId}:${brokerCounter}`
+
+/** As Aedes counts the identifiers of what it sends to a client. */
+function nextId(client: MemberClient): number {
+  const id = client._nextId
+  client._nextId = id >= 65_535 ? 1 : id + 1
+  return id
+}
