@@ -19,9 +19,9 @@ export const serverPlan: ImagePlan = {
  */
 export const localPlan: ImagePlan = {
   network: { name: 'image-local', widths: [28, 56, 80] },
-  epochs: 20,
+  epochs: 16,
   ...common,
-  smallEpochs: 8,
+  smallEpochs: 6,
   teacherShare: 0.5,
   mirrored: false,
 }
