@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { type Bundle, type BundleDescription, writeBundle } from '@faultline/inference'
 import * as tf from '@tensorflow/tfjs'
 import { hierarchicalMetrics, outcomesOf, type PairAnswers, SHIPPED_PRICE } from '../../evaluation/pair.ts'
+import { goldenInputs, goldenOf } from '../../import/golden.ts'
 import { exportOnnx } from '../../onnx/export.ts'
 import { halfArtifacts, roundToHalf } from '../../onnx/half-precision.ts'
 import { Progress } from '../../progress.ts'
@@ -28,9 +29,6 @@ export interface ImageTrainingOptions {
 const VALIDATION_IMAGES = 2_000
 /** Smoothed labels make a network less sure than it should be, so temperatures below 1 are looked at too. */
 const LOWEST_TEMPERATURE = 0.25
-const GOLDEN_IMAGES = 4
-/** Of logits, which reach about ten. */
-const GOLDEN_TOLERANCE = 1e-3
 
 const classes: readonly string[] = cifarClasses
 
@@ -57,7 +55,7 @@ export async function trainImages(options: ImageTrainingOptions): Promise<{ loca
   const [train, validation] = [images.slice(0, split), images.slice(split, images.count)]
 
   const server = await fit(plans.server, train, validation, options, undefined)
-  const local = await fit(plans.local, train, validation, options, probabilitiesOf(server, train))
+  const local = await fit(plans.local, train, validation, options, () => probabilitiesOf(server, train))
 
   const answers = (set: ImageSet): PairAnswers => ({
     labels: set.labels,
@@ -79,7 +77,7 @@ export async function trainImages(options: ImageTrainingOptions): Promise<{ loca
   const write = (role: 'local' | 'server') => {
     const trained = { local, server }[role]
     const { temperature, plan, seconds } = trained
-    return writeNetwork(join(options.out, plan.network.name), trained, train, {
+    return writeNetwork(join(options.out, plan.network.name), trained, {
       role,
       calibration: {
         temperature,
@@ -155,9 +153,15 @@ function measured(labels: Uint8Array, probabilities: Float32Array, given?: Retur
 async function writeNetwork(
   directory: string,
   { model, plan }: Trained,
-  train: ImageSet,
   about: Pick<BundleDescription, 'role' | 'calibration' | 'training'>,
 ): Promise<Bundle> {
+  const input = { ...cifarInput, mean: [...cifarInput.mean], std: [...cifarInput.std] }
+  // Made-up images: those of the data set are not ours to hand on.
+  const inputs = goldenInputs(input)
+  const outputs = tf.tidy(() => {
+    const x = tf.tensor4d(inputs.flat(), [inputs.length, ...input.shape])
+    return Float32Array.from((model.predict(x) as tf.Tensor).dataSync())
+  })
   return writeBundle(
     directory,
     {
@@ -166,28 +170,11 @@ async function writeNetwork(
       version: '1.0.0',
       task: 'image-class',
       classes: [...classes],
-      input: { ...cifarInput, mean: [...cifarInput.mean], std: [...cifarInput.std] },
+      input,
       output: 'logits',
-      golden: goldenOf(model, train),
+      golden: goldenOf(inputs, outputs, classes.length),
       ...about,
     },
     { onnx: exportOnnx(model, { half: true }), tfjs: halfArtifacts(await artifactsOf(model)) },
   )
-}
-
-/** The first images; inputs are rounded so that the description holds exactly what was run. */
-function goldenOf(model: tf.LayersModel, images: ImageSet): BundleDescription['golden'] {
-  const rows = Uint32Array.from({ length: GOLDEN_IMAGES }, (_, i) => i)
-  const values = Float32Array.from(images.prepared(rows), value => Number(value.toFixed(3)))
-  const outputs = tf.tidy(() => {
-    const x = tf.tensor4d(values, [GOLDEN_IMAGES, images.height, images.width, images.channels])
-    return Float32Array.from((model.predict(x) as tf.Tensor).dataSync())
-  })
-  const row = (all: Float32Array, width: number, i: number) =>
-    Array.from(all.subarray(i * width, (i + 1) * width), value => Number(value.toPrecision(7)))
-  return {
-    tolerance: GOLDEN_TOLERANCE,
-    inputs: Array.from(rows, i => row(values, images.size, i)),
-    outputs: Array.from(rows, i => row(outputs, classes.length, i)),
-  }
 }

@@ -29,8 +29,8 @@ export interface TrainingRun {
   classes: number
   /** Where the run keeps what it needs to go on. */
   checkpoint: string
-  /** A teacher's probabilities of every training image, row after row. */
-  teacher?: Float32Array
+  /** A teacher's probabilities of every training image, row after row; asked when there is something left to train. */
+  teacher?: () => Float32Array
   /** Called after every epoch with its mean loss. */
   onEpoch?: (epoch: number, loss: number, seconds: number) => void
   onStep?: (step: number, loss: number) => void
@@ -59,8 +59,10 @@ export async function trainImageNetwork(
   let order = random
   if (stored) order = restore(stored, variables)
   let seconds = stored?.seconds ?? 0
+  const begin = stored?.epoch ?? 0
+  const teacher = begin < plan.epochs ? run.teacher?.() : undefined
 
-  for (let epoch = stored?.epoch ?? 0; epoch < plan.epochs; epoch++) {
+  for (let epoch = begin; epoch < plan.epochs; epoch++) {
     const begun = performance.now()
     const rows = shuffled(images.count, order)
     let sum = 0
@@ -98,7 +100,7 @@ export async function trainImageNetwork(
 
   /** Labels, smoothed, and mixed with the teacher's answers. */
   function targetsOf(rows: Uint32Array): Float32Array {
-    const { classes, teacher } = run
+    const { classes } = run
     const out = new Float32Array(rows.length * classes)
     const taught = teacher ? plan.teacherShare : 0
     for (const [row, image] of rows.entries()) {
