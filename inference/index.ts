@@ -63,6 +63,8 @@ export type {
   Policy,
   PolicyState,
 } from './policies/policy.ts'
+export { checkEvidence } from './pooling/check.ts'
+export { capped, type Evidence, MOST_VERDICTS, type Poolable, pooled } from './pooling/evidence.ts'
 export { type Circumstances, checkPriceList, leastPrice, type Quote, quote } from './prices/price.ts'
 export { Random, type RandomState } from './random.ts'
 export * from './recordings/index.ts'

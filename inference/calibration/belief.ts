@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Prior } from './features.ts'
 import { dot, type Posterior, sigmoid } from './logistic.ts'
+import { cholesky, inverse } from './matrix.ts'
 
 /** How sure one answer is, as far as the weights are known. */
 export interface Estimate {
@@ -9,6 +10,12 @@ export interface Estimate {
   /** Logit of the most probable weights, and its variance. */
   logit: number
   variance: number
+}
+
+/** What one outcome adds to the natural parameters of the weights, along its row: to precision, and to precision times mean. */
+export interface Site {
+  curvature: number
+  shift: number
 }
 
 /** Weights and the lower triangle of their covariance, row by row. */
@@ -71,15 +78,16 @@ export class Belief {
     return { right: sigmoid(logit / Math.sqrt(1 + (Math.PI * variance) / 8)), logit, variance }
   }
 
-  learn(row: readonly number[], right: boolean): void {
+  learn(row: readonly number[], right: boolean): Site {
     const { size } = this
     const spread = this.#spread(row)
     const variance = dot(spread, row)
-    if (!(variance > 0)) return
-    const before = dot(this.#mean, row)
-    const p = sigmoid(mostProbableLogit(before, variance, right))
+    if (!(variance > 0)) return { curvature: 0, shift: 0 }
+    const logit = mostProbableLogit(dot(this.#mean, row), variance, right)
+    const p = sigmoid(logit)
     const pull = (right ? 1 : 0) - p
-    const shrink = (p * (1 - p)) / (1 + p * (1 - p) * variance)
+    const curvature = p * (1 - p)
+    const shrink = curvature / (1 + curvature * variance)
     for (let i = 0; i < size; i++) {
       this.#mean[i]! += spread[i]! * pull
       for (let j = 0; j <= i; j++) {
@@ -88,6 +96,35 @@ export class Belief {
         this.#covariance[j * size + i] = value
       }
     }
+    return { curvature, shift: curvature * logit + pull }
+  }
+
+  /**
+   * Multiplies in what other outcomes say of the weights: a precision (lower triangle, row by row) and a precision times
+   * mean. False, and nothing has changed, where no outcomes can have said that.
+   */
+  absorb(precision: readonly number[], shift: readonly number[]): boolean {
+    const { size } = this
+    const factor = cholesky(this.#covariance, size)
+    if (!factor) return false
+    const total = inverse(factor, size)
+    const natural = Float64Array.from({ length: size }, (_, i) => {
+      let sum = shift[i]!
+      for (let j = 0; j < size; j++) sum += total[i * size + j]! * this.#mean[j]!
+      return sum
+    })
+    for (let i = 0; i < size; i++)
+      for (let j = 0; j < size; j++) total[i * size + j]! += precision[triangle(Math.max(i, j), Math.min(i, j))]!
+    const updated = cholesky(total, size)
+    if (!updated) return false
+    const covariance = inverse(updated, size)
+    // Rounding parts the halves, and only one of them is kept in a state.
+    for (let i = 0; i < size; i++) for (let j = 0; j < i; j++) covariance[j * size + i] = covariance[i * size + j]!
+    const mean = natural.map((_, i) => natural.reduce((sum, value, j) => sum + covariance[i * size + j]! * value, 0))
+    if (!covariance.every(Number.isFinite) || !mean.every(Number.isFinite)) return false
+    this.#covariance.set(covariance)
+    this.#mean.set(mean)
+    return true
   }
 
   /** Keeps the weights and forgets why: their covariance is the prior's again, so new outcomes count as much as they did at first. */

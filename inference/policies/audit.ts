@@ -1,5 +1,6 @@
 import { FaultlineError } from '@faultline/protocol'
 import { z } from 'zod'
+import type { Evidence } from '../pooling/evidence.ts'
 import { Random } from '../random.ts'
 import type { Decision, DecisionContext, Feedback, LocalResult, Policy, PolicyState } from './policy.ts'
 import { checkState, randomState } from './state.ts'
@@ -62,6 +63,20 @@ export class AuditedPolicy implements Policy {
 
   learn(feedback: Feedback): void {
     this.#inner.learn(feedback)
+  }
+
+  get evidenceKind(): string | undefined {
+    return this.#inner.evidenceKind
+  }
+
+  evidence(): Evidence | undefined {
+    return this.#inner.evidence?.()
+  }
+
+  /** Throws `POLICY_STATE_INVALID` where the inner policy takes no evidence, too. */
+  adopt(evidence: Evidence): void {
+    if (!this.#inner.adopt) throw new FaultlineError('POLICY_STATE_INVALID', `${this.name} takes no evidence of others`)
+    this.#inner.adopt(evidence)
   }
 
   snapshot(): PolicyState {

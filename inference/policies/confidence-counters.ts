@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { type CellState, ConfidenceCells, sumOf } from '../pooling/confidence-cells.ts'
+import type { Evidence } from '../pooling/evidence.ts'
 import { AccuracyBounds } from './accuracy-bounds.ts'
 import { Bins } from './bins.ts'
 
@@ -18,6 +20,10 @@ export interface CounterState {
   /** Confidences so far, and verdicts as [confidence, right]; empty once the edges are known. */
   seen: number[]
   verdicts: [number, number][]
+  /** Own answers and verdicts, for others. */
+  own: CellState
+  /** Answers of others behind the prior. */
+  seenElsewhere: number
 }
 
 /**
@@ -29,11 +35,13 @@ export interface CounterState {
  */
 export class ConfidenceCounters {
   bounds: AccuracyBounds
+  seenElsewhere = 0
   readonly #options: CounterOptions
   #bins: Bins
   #learning: boolean
   #seen: number[] = []
   #verdicts: [number, number][] = []
+  readonly #own = new ConfidenceCells()
 
   constructor(options: CounterOptions) {
     const { edges, bins, warmUp } = options
@@ -45,9 +53,11 @@ export class ConfidenceCounters {
 
   /** The bin of an answer that is decided on now. */
   see(confidence: number): number {
+    this.#own.see(confidence)
     if (this.#learning) {
       this.#seen.push(confidence)
-      if (this.#seen.length >= this.#options.warmUp) this.#settle()
+      if (this.#seen.length >= this.#options.warmUp)
+        this.#settle(Bins.quantiles(this.#seen, this.#options.bins, confidence => 1 - confidence))
     }
     return this.#bins.indexOf(confidence)
   }
@@ -57,6 +67,22 @@ export class ConfidenceCounters {
     if (this.#learning && this.#verdicts.length < this.#options.warmUp)
       this.#verdicts.push([confidence, isRight ? 1 : 0])
     this.bounds.add(this.#bins.indexOf(confidence), isRight)
+    this.#own.add(confidence, isRight)
+  }
+
+  get evidence(): Evidence | undefined {
+    return this.#own.evidence
+  }
+
+  /** Adds what others counted. Edges that are still to be learned are laid where the others' answers are. */
+  adopt({ seen, asked, right }: CellState): void {
+    if (this.#learning && sumOf(seen) > 0) this.#settle(edgesOf(seen, this.#options.bins))
+    for (let cell = 0; cell < ConfidenceCells.count; cell++) {
+      const bin = this.#bins.indexOf(ConfidenceCells.within(cell))
+      this.bounds.asked[bin]! += asked[cell]!
+      this.bounds.right[bin]! += right[cell]!
+    }
+    this.seenElsewhere += sumOf(seen)
   }
 
   get state(): CounterState {
@@ -66,10 +92,12 @@ export class ConfidenceCounters {
       right: [...this.bounds.right],
       seen: [...this.#seen],
       verdicts: this.#verdicts.map(([confidence, right]) => [confidence, right]),
+      own: structuredClone(this.#own.state),
+      seenElsewhere: this.seenElsewhere,
     }
   }
 
-  set state({ edges, asked, right, seen, verdicts }: CounterState) {
+  set state({ edges, asked, right, seen, verdicts, own, seenElsewhere }: CounterState) {
     this.#learning = edges === null
     this.#bins = edges ? new Bins(edges) : Bins.equalWidth(this.#options.bins)
     this.bounds = new AccuracyBounds(this.#bins.count)
@@ -77,10 +105,12 @@ export class ConfidenceCounters {
     this.bounds.right = right
     this.#seen = seen
     this.#verdicts = verdicts
+    this.#own.state = own
+    this.seenElsewhere = seenElsewhere
   }
 
-  #settle(): void {
-    this.#bins = Bins.quantiles(this.#seen, this.#options.bins, confidence => 1 - confidence)
+  #settle(bins: Bins): void {
+    this.#bins = bins
     this.bounds = new AccuracyBounds(this.#bins.count)
     for (const [confidence, right] of this.#verdicts) this.bounds.add(this.#bins.indexOf(confidence), right === 1)
     this.#learning = false
@@ -89,8 +119,18 @@ export class ConfidenceCounters {
   }
 }
 
+/** Quantiles of doubt, as `Bins.quantiles` would find them among answers of which only the cell is known. */
+function edgesOf(seen: readonly number[], count: number): Bins {
+  const weights = new Map(
+    seen.map((number, cell) => [ConfidenceCells.from(cell), number * (1 - ConfidenceCells.within(cell))]),
+  )
+  return Bins.quantiles([...weights.keys()], count, from => weights.get(from)!)
+}
+
 const share = z.number().min(0).max(1)
-const counts = (bins: number) => z.array(z.int().nonnegative()).min(1).max(bins)
+const count = z.number().nonnegative()
+const counts = (bins: number) => z.array(count).min(1).max(bins)
+const cells = z.array(count).length(ConfidenceCells.count)
 
 /** Checks a state for counters of at most so many bins. */
 export const counterState = ({ bins, edges, warmUp }: CounterOptions): z.ZodType<CounterState> => {
@@ -105,6 +145,8 @@ export const counterState = ({ bins, edges, warmUp }: CounterOptions): z.ZodType
       right: counts(most),
       seen: z.array(share).max(warmUp),
       verdicts: z.array(z.tuple([share, z.union([z.literal(0), z.literal(1)])])).max(warmUp),
+      own: z.strictObject({ seen: cells, asked: cells, right: cells }),
+      seenElsewhere: count,
     })
     .refine(state => {
       const count = state.edges === null ? bins : state.edges.length + 1

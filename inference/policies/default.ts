@@ -1,3 +1,4 @@
+import { FaultlineError } from '@faultline/protocol'
 import { z } from 'zod'
 import { Belief, type BeliefState, beliefState, type Estimate } from '../calibration/belief.ts'
 import type { CalibrationModel } from '../calibration/calibration.ts'
@@ -5,6 +6,8 @@ import { ChangeDetector, type ChangeState, changeState } from '../calibration/ch
 import { featuresOf, MOST_OFFSETS, offsetsFor, priorOf, shapeNames } from '../calibration/features.ts'
 import { dot, sigmoid } from '../calibration/logistic.ts'
 import { ResidualCounters, type ResidualState, residualStateFor } from '../calibration/residual-counters.ts'
+import { capped, type Evidence, type Poolable } from '../pooling/evidence.ts'
+import { LogisticEvidence, type LogisticEvidenceState, logisticEvidenceState } from '../pooling/logistic-evidence.ts'
 import { Random, type RandomState } from '../random.ts'
 import { factory } from './factory.ts'
 import type { Decision, DecisionContext, Feedback, LocalResult } from './policy.ts'
@@ -26,6 +29,8 @@ interface Memory {
   random: RandomState
   /** Null before the first answer shows how many classes there are. */
   belief: BeliefState | null
+  /** Of own outcomes since the last change. */
+  evidence: LogisticEvidenceState
   counters: ResidualState
   change: ChangeState
   /** Checks run at the higher rate up to this round. */
@@ -62,13 +67,14 @@ const UNSURE = 1
  * uneven classes, noisy labels and shifts). `checkBudget`, `SUSPICION` and `CAUTION` were settled with the public traces in
  * view as well, which `docs/reference/what-if.md` says beside the figures.
  */
-export class DefaultPolicy extends StatefulPolicy<Memory> {
+export class DefaultPolicy extends StatefulPolicy<Memory> implements Poolable {
   readonly name = 'default'
   protected readonly memorySchema: z.ZodType<Memory>
   readonly #checkBudget: number
   /** Weights of a score that never moves, so that bins keep their meaning. */
   readonly #fixed: readonly number[] | undefined
   #belief: Belief | undefined
+  readonly #evidence = new LogisticEvidence()
   readonly #counters: ResidualCounters
   readonly #change = new ChangeDetector({ suspicion: SUSPICION, alarm: ALARM })
   #watchUntil = 0
@@ -86,6 +92,7 @@ export class DefaultPolicy extends StatefulPolicy<Memory> {
     this.memorySchema = z.strictObject({
       random: randomState,
       belief: beliefState.refine(({ mean }) => sizes.includes(mean.length)).nullable(),
+      evidence: logisticEvidenceState,
       counters: residualStateFor(counters),
       change: changeState,
       watchUntil: z.int().nonnegative(),
@@ -121,25 +128,46 @@ export class DefaultPolicy extends StatefulPolicy<Memory> {
     if (estimate.variance < UNSURE && this.#change.add(estimate.right, right)) {
       belief.widen(priorOf(belief.size - shapeNames.length))
       this.#counters.clear()
+      this.#evidence.clear()
       this.#watchUntil = this.rounds + WATCH
     }
     this.#counters.add(score, estimate.right, right)
-    belief.learn(row, right)
+    this.#evidence.add(row, belief.learn(row, right))
+  }
+
+  get evidenceKind(): string {
+    return LogisticEvidence.kind
+  }
+
+  /** The counters stay here: they compare outcomes with what this device predicted of them. */
+  evidence(): Evidence | undefined {
+    return this.#evidence.evidence
+  }
+
+  adopt(given: Evidence): void {
+    const { size, precision, shift } = LogisticEvidence.read(capped(given))
+    const known = this.#belief ? [this.#belief.size] : possibleSizes
+    const belief = this.#belief ?? (known.includes(size) && Belief.ofPrior(priorOf(size - shapeNames.length)))
+    if (!belief || belief.size !== size || !belief.absorb(precision, shift))
+      throw new FaultlineError('POLICY_STATE_INVALID', 'the evidence does not fit the weights')
+    this.#belief = belief
   }
 
   protected memory(): Memory {
     return {
       random: this.#random.state,
       belief: this.#belief?.state ?? null,
+      evidence: this.#evidence.state,
       counters: this.#counters.state,
       change: { ...this.#change.state },
       watchUntil: this.#watchUntil,
     }
   }
 
-  protected recall({ random, belief, counters, change, watchUntil }: Memory): void {
+  protected recall({ random, belief, evidence, counters, change, watchUntil }: Memory): void {
     this.#random = new Random(random)
     this.#belief = belief ? Belief.of(belief) : undefined
+    this.#evidence.state = evidence
     this.#counters.state = counters
     this.#change.state = change
     this.#watchUntil = watchUntil

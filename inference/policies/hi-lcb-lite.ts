@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { ConfidenceCells } from '../pooling/confidence-cells.ts'
+import { capped, type Evidence, type Poolable } from '../pooling/evidence.ts'
 import { ConfidenceCounters, type CounterOptions, type CounterState, counterState } from './confidence-counters.ts'
 import { factory, type PolicyModel, risingShares } from './factory.ts'
 import type { Decision, DecisionContext, Feedback, LocalResult } from './policy.ts'
@@ -16,7 +18,7 @@ export interface HiLcbOptions {
  * 1 - L >= price, L being the lower confidence bound C / N - sqrt(alpha ln t / N) of the accuracy in the answer's
  * confidence bin. Doubt escalates, escalation brings data, and data ends the doubt. O(1) per window, without chance.
  */
-export class HiLcbLitePolicy extends StatefulPolicy<CounterState> {
+export class HiLcbLitePolicy extends StatefulPolicy<CounterState> implements Poolable {
   readonly name: string = 'hi-lcb-lite'
   protected readonly memorySchema: z.ZodType<CounterState>
   readonly #alpha: number
@@ -31,7 +33,8 @@ export class HiLcbLitePolicy extends StatefulPolicy<CounterState> {
 
   protected judge({ confidence }: LocalResult, { price }: DecisionContext): Decision {
     const bin = this.#counters.see(confidence)
-    const bound = this.lowerBound(this.#counters, bin, this.#alpha * Math.log(this.rounds))
+    const rounds = this.rounds + this.#counters.seenElsewhere
+    const bound = this.lowerBound(this.#counters, bin, this.#alpha * Math.log(rounds))
     // An accuracy is no less than 0, and JSON has no infinity.
     const numbers = { score: confidence, bound: Math.max(0, bound), asked: this.#counters.bounds.asked[bin]!, price }
     const token = this.token()
@@ -43,6 +46,18 @@ export class HiLcbLitePolicy extends StatefulPolicy<CounterState> {
   /** Learns from audits as from escalations: they are as fair a sample of their bin. */
   protected study(feedback: Feedback): void {
     this.#counters.add(feedback.local.confidence, !isWrong(feedback))
+  }
+
+  get evidenceKind(): string {
+    return ConfidenceCells.kind
+  }
+
+  evidence(): Evidence | undefined {
+    return this.#counters.evidence
+  }
+
+  adopt(evidence: Evidence): void {
+    this.#counters.adopt(ConfidenceCells.read(capped(evidence)))
   }
 
   protected lowerBound({ bounds }: ConfidenceCounters, bin: number, spread: number): number {

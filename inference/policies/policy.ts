@@ -1,4 +1,5 @@
 import type { Classification } from '../classification.ts'
+import type { Poolable } from '../pooling/evidence.ts'
 
 /** A local model's answer, with what a policy needs to judge it. */
 export interface LocalResult extends Classification {
@@ -74,7 +75,7 @@ export interface PolicyState {
  * Decides per window whether the local answer is accepted or the window is escalated. Plain, synchronous and
  * deterministic given its seed. Invalid model output is always escalated: it is never "fine".
  */
-export interface Policy {
+export interface Policy extends Partial<Poolable> {
   readonly name: string
   /**
    * True of a policy whose theory wants the truth of every window. On a device there is none for accepted windows; a
