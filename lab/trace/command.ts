@@ -4,8 +4,9 @@ import { type Command, checkOutput, InvalidArgumentError, parseInteger, writeJso
 import { Progress } from '../progress.ts'
 import { evaluateTrace, policiesOf, type TraceOptions } from './evaluation.ts'
 import { rowsOf, traceTable } from './figures.ts'
+import { evaluatePool, poolTable } from './pool.ts'
 import { traceReport } from './report.ts'
-import { readTrace } from './trace.ts'
+import { readTrace, type Trace } from './trace.ts'
 
 /** Beside every policy, so that its figures can be read: what we ship, and the two that never look. */
 const references = ['default', 'never', 'always']
@@ -17,6 +18,7 @@ interface Flags {
   calibrate: number
   normal: string
   inOrder?: boolean
+  pool?: number[]
   json?: string
   html?: string
 }
@@ -38,12 +40,17 @@ export function addTraceCommand(program: Command): void {
     )
     .option('--normal <class>', 'number of the class that means nothing is wrong', '0')
     .option('--in-order', 'keep the order of the windows; seeds then change the lots alone')
+    .option(
+      '--pool <numbers>',
+      'in place of all that: how a device begins after so many others have learned',
+      parseCounts,
+    )
     .option('--json <file>', 'write every figure there too')
     .option('--html <file>', 'write a report with plots there, one file')
     .action(run)
 }
 
-async function run(file: string, { policy, price, json, html, ...flags }: Flags): Promise<void> {
+async function run(file: string, { policy, price, json, html, pool, ...flags }: Flags): Promise<void> {
   const policies = policiesOf(policy)
   const unknown = policies.find(name => !policyNames.includes(name))
   if (unknown !== undefined)
@@ -62,6 +69,7 @@ async function run(file: string, { policy, price, json, html, ...flags }: Flags)
     )
   await checkOutput(json)
   await checkOutput(html)
+  if (pool) return beginnings(trace, pool, { prices: price, json, ...flags })
   const options: TraceOptions = { ...flags, policies: [...new Set([...policies, ...references])], prices: price }
   let progress: Progress | undefined
   options.onProgress = (done, total, detail) => {
@@ -77,6 +85,35 @@ async function run(file: string, { policy, price, json, html, ...flags }: Flags)
   } finally {
     progress?.stop()
   }
+}
+
+/** With `--pool`: cold starts and warm ones. */
+async function beginnings(
+  trace: Trace,
+  devices: readonly number[],
+  { json, ...options }: { prices: number[]; seeds: number; calibrate: number; json?: string },
+): Promise<void> {
+  let progress: Progress | undefined
+  const onProgress = (done: number, total: number) => {
+    progress ??= new Progress(`replaying ${trace.name}`, total)
+    progress.update(done)
+  }
+  try {
+    const figures = await evaluatePool(trace, { ...options, devices, onProgress })
+    progress?.stop()
+    if (!figures)
+      throw new FaultlineError('TRACE_INVALID', `${trace.name}: too few windows for so many devices (--pool)`)
+    process.stdout.write(poolTable(trace.name, figures))
+    await writeJson(json, figures)
+  } finally {
+    progress?.stop()
+  }
+}
+
+function parseCounts(text: string): number[] {
+  const counts = text.split(',').map(part => (part.trim() === '' ? Number.NaN : Number(part)))
+  if (counts.every(count => Number.isInteger(count) && count >= 0 && count <= 1_000)) return [...new Set(counts)]
+  throw new InvalidArgumentError('Give numbers of devices with commas between; 0 is a cold start.')
 }
 
 export function parsePrices(text: string): number[] {
