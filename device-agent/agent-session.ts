@@ -3,10 +3,14 @@ import { MqttSession } from '@faultline/runtime'
 import type { DeviceAgentOptions } from './options.ts'
 import { willState } from './state.ts'
 
-/** The connection of a device agent: its name, its will, and what it listens to. */
+/**
+ * The connection of a device agent: its name, its will, and what it listens to.
+ * @param more Topic filters besides those of every device.
+ */
 export function agentSession(
   { site, device, broker, logger }: DeviceAgentOptions,
   boot: number,
+  more: readonly string[],
   onMessage: (message: Message) => void | Promise<void>,
 ): MqttSession {
   const stem = { site, device }
@@ -15,7 +19,10 @@ export function agentSession(
     identity: identityOf('device', site, device),
     clean: false,
     will: { address: { kind: 'state', ...stem }, payload: encodePayload('state', willState(boot)) },
-    subscriptions: (['config-desired', 'command', 'verdict'] as const).map(kind => topicFilter(kind, stem)),
+    subscriptions: [
+      ...(['config-desired', 'command', 'verdict'] as const).map(kind => topicFilter(kind, stem)),
+      ...more,
+    ],
     onMessage,
     logger,
   })

@@ -19,12 +19,13 @@ import { ByteBudget } from './byte-budget.ts'
 import { Commands } from './commands.ts'
 import { CommissioningKeeper } from './commissioning-keeper.ts'
 import { Configuration, type RuntimeSettings } from './configuration.ts'
+import { EvidenceExchange } from './evidence-exchange.ts'
 import { healthOf } from './health.ts'
 import { MeteredPublisher } from './metered-publisher.ts'
 import { type DeviceAgentEvents, type DeviceAgentOptions, type InferenceEvent, settingsOf } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { type MonitorHandlers, PointMonitor } from './point-monitor.ts'
-import { PolicyKeeper } from './policy-keeper.ts'
+import { Policies } from './policies.ts'
 import { PolicyStates } from './policy-states.ts'
 import { Pricing } from './pricing.ts'
 import type { Running } from './running.ts'
@@ -43,7 +44,9 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   private readonly options: DeviceAgentOptions
   private running: Running | undefined
   private stopping: Promise<void> | undefined
-  private readonly timers = new Timers<'summary' | 'health'>((thrown, name) => this.failed(thrown, `no ${name}`))
+  private readonly timers = new Timers<'summary' | 'health' | 'evidence'>((thrown, name) =>
+    this.failed(thrown, `no ${name}`),
+  )
   private errors = 0
   /** Of the sources, which may be older than this start. */
   private overrunsBefore = 0
@@ -102,20 +105,22 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       const settings = new Settings(database)
       const boot = settings.nextBoot()
       const audits = new AuditKeeper({ settings, model: classifier, points, logger })
-      const keeper = new PolicyKeeper({ states: new PolicyStates(database), model: classifier, audits, seed, logger })
+      const states = new PolicyStates(database)
+      const policies = new Policies(points, { states, model: classifier, audits, seed, logger })
       const changed = () => this.publishState()
       const commissioning = new CommissioningKeeper({ settings, points, model: classifier, changed, logger })
       const configuration = new Configuration({
         initial: settingsOf(this.options),
         settings,
-        apply: changed => this.apply(changed, keeper),
+        apply: changed => this.apply(changed, policies),
         logger,
       })
       configuration.restore()
       const stem = { site, device }
       const servers = new ServerLoads(classifier.task)
       const pricing = new Pricing(configuration.current, new Battery(this.options.batteryFile), servers)
-      const session = agentSession(this.options, boot, message => this.receive(message))
+      const evidence = new EvidenceExchange({ ...stem, model: classifier.model, policies, logger })
+      const session = agentSession(this.options, boot, evidence.filters, message => this.receive(message))
       const spool = new Spool(database, this.options.spoolLimit)
       const budget = new ByteBudget({ settings, metered: () => pricing.metered, logger })
       budget.use(configuration.current.budget)
@@ -137,7 +142,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
             this.announce('inference', { address: { kind: 'inference', ...stem, point }, inference, truth }),
           failed: thrown => this.failed(thrown, 'not published'),
         },
-        { settings: configuration.current, policy: keeper },
+        { settings: configuration.current, policies },
       )
       const commands = new Commands(database, {
         ping: () => ({ agentVersion: version, boot }),
@@ -161,7 +166,8 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
         pricing,
         budget,
         publisher,
-        policy: keeper,
+        policies,
+        evidence,
         audits,
         commissioning,
         configuration,
@@ -200,18 +206,19 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   private async end(): Promise<void> {
     const { running } = this
     if (!running) return
-    const { flow, policy, commissioning, budget, outbox, session, configuration, monitors, database, boot } = running
+    const { flow, policies, commissioning, budget, outbox, session, configuration, monitors, database, boot } = running
     this.timers.stop()
     await Promise.all(monitors.map(monitor => monitor.stop()))
     await flow.finish(session.online ? Math.min(configuration.current.deadlineMs, farewellMs) : 0)
     if (session.online) {
       await outbox.drained(farewellMs)
+      running.evidence.tell(running.publisher)
       this.publish('state', offlineState(boot))
     }
     outbox.stop()
     await session.stop()
     outbox.close()
-    policy.save()
+    policies.save()
     commissioning.save()
     budget.close()
     this.finalHealth = this.health
@@ -234,7 +241,12 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     if (message.kind === 'verdict') this.running?.flow.receive(message.address.point, message.payload)
     else if (message.kind === 'config-desired') this.configured(this.running?.configuration.receive(message.payload))
     else if (message.kind === 'server-state') this.running?.servers.heard(message.address.server, message.payload)
+    else if (message.kind === 'pool') this.pooled(message)
     else if (message.kind === 'command') await this.execute(message.payload)
+  }
+
+  private pooled(message: Extract<Message, { kind: 'pool' }>): void {
+    if (this.running?.evidence.heard(message)) this.announce('adopted', message.address.machineType)
   }
 
   private async execute(command: Command): Promise<void> {
@@ -257,12 +269,12 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   }
 
   /** Puts settings in force; throws before anything has changed. */
-  private apply(settings: RuntimeSettings, policy: PolicyKeeper): void {
-    policy.use(settings)
+  private apply(settings: RuntimeSettings, policies: Policies): void {
+    policies.use(settings)
     if (!this.running) return
     this.running.pricing.use(settings)
     this.running.budget.use(settings.budget)
-    this.running.flow.setRules({ settings, policy })
+    this.running.flow.setRules({ settings, policies })
     this.follow(settings)
     this.schedule(settings)
     this.publishState(settings)
@@ -277,6 +289,9 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   }
 
   private schedule({ summaryIntervalS, healthIntervalS }: RuntimeSettings): void {
+    this.timers.repeat('evidence', this.options.evidenceIntervalS ?? 600, () =>
+      this.running?.evidence.tell(this.running.publisher),
+    )
     this.timers.repeat('summary', summaryIntervalS, () => this.running?.flow.flushSummaries())
     this.timers.repeat('health', healthIntervalS, () => {
       const { health } = this

@@ -96,6 +96,9 @@ export const deviceAgentConfig = z
         z.strictObject({
           point: identifier.describe('The measurement point; once in the list'),
           machine: identifier.describe('What it measures; a machine may have several points'),
+          machineType: identifier
+            .optional()
+            .describe('What other machines it is like; devices share what policies learn about machines of one type'),
           source: sourceConfig.describe('Where its windows come from'),
           bearing: bearingDescription
             .optional()

@@ -21,6 +21,8 @@ export interface DeviceAgentOptions extends RuntimeSettings {
   spoolLimit?: number
   /** Of the audits; random when absent. */
   seed?: number
+  /** How often what policies have learned is told to others; ten minutes when absent. */
+  evidenceIntervalS?: number
   logger: Logger
 }
 
@@ -47,4 +49,6 @@ export interface DeviceAgentEvents {
   offline: []
   /** An operator's configuration was applied or refused. */
   configured: [report: ConfigReported]
+  /** A policy begins with what devices with machines of this type have learned. */
+  adopted: [machineType: string]
 }

@@ -9,6 +9,8 @@ import type { Source, SourceWindow } from './source.ts'
 export interface AgentPoint {
   point: string
   machine: string
+  /** What other machines it is like: they share what policies learn. */
+  machineType?: string
   source: Source
   /** The bearing there, for order features; models assume one of their own when absent. */
   bearing?: Bearing

@@ -1,5 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
-import { AuditedPolicy, createPolicy, EpisodicPolicy, type Feedback, type Policy } from '@faultline/inference'
+import {
+  AuditedPolicy,
+  createPolicy,
+  EpisodicPolicy,
+  type Evidence,
+  type Feedback,
+  type Policy,
+} from '@faultline/inference'
 import { toFaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import type { LocalModel } from './assessment.ts'
@@ -12,6 +19,8 @@ export type PolicyChoice = Pick<RuntimeSettings, 'policy' | 'auditRate' | 'episo
 export interface PolicyKeeperOptions {
   states: PolicyStates
   model: LocalModel
+  /** Of the machines it decides about. Like machines share evidence; without a type nothing is shared. */
+  machineType?: string
   /** Turns the audit rate of settings into that of a policy. */
   audits: Pick<AuditKeeper, 'rate'>
   seed: number
@@ -20,12 +29,15 @@ export interface PolicyKeeperOptions {
   saveAfterMs?: number
 }
 
+/** Fewer say too little to be worth a message. */
+const fewestVerdicts = 20
+
 /** What decides about windows. */
 export type Decider = Pick<Policy, 'decide' | 'learn'> & Partial<Pick<AuditedPolicy, 'audit'>>
 
 /**
  * Makes the policy that settings name, audits included, and keeps what it learns. A state belongs to the digest of the
- * local model, and to the policy's name and parameters: with another of these the policy begins anew, and with
+ * local model, to the policy's name and parameters, and to the type of machine: with another of these the policy begins anew, and with
  * the old ones again (a rollback) it goes on where it was. Saved soon after something was learned, when the policy
  * changes and at the stop, so that a crash costs a minute of learning and a card is not worn out.
  */
@@ -33,6 +45,10 @@ export class PolicyKeeper implements Decider {
   private readonly options: PolicyKeeperOptions
   private current: { policy: AuditedPolicy; choice: PolicyChoice } | undefined
   private saving: NodeJS.Timeout | undefined
+  /** True while the evidence of others is welcome: nothing was kept here, and nothing told. */
+  private isNew = false
+  /** Verdicts behind the evidence that others know. */
+  private told = 0
 
   constructor(options: PolicyKeeperOptions) {
     this.options = options
@@ -46,7 +62,8 @@ export class PolicyKeeper implements Decider {
     if (current && isDeepStrictEqual(choice.policy, current.choice.policy)) policy.restore(current.policy.snapshot())
     else {
       this.save()
-      this.restore(policy, this.keyOf(choice))
+      this.isNew = !this.restore(policy, this.keyOf(choice))
+      this.told = 0
     }
     this.current = { policy, choice }
   }
@@ -71,10 +88,39 @@ export class PolicyKeeper implements Decider {
     this.saving = undefined
     if (!this.current) return
     const { policy, choice } = this.current
+    // Without a verdict there is nothing to keep, and the next start may still begin with what others learned.
+    if (this.isNew && policy.evidenceKind && !policy.evidence()) return
     try {
       this.options.states.write(this.keyOf(choice), policy.snapshot())
     } catch (thrown) {
       this.options.logger.error({ error: toFaultlineError(thrown).message }, 'policy state not saved')
+    }
+  }
+
+  /** Evidence from the verdicts here, once there is more than others know of; they know it then. */
+  untold(): Evidence | undefined {
+    const evidence = this.policy.evidence()
+    if (!evidence || evidence.verdicts < fewestVerdicts || evidence.verdicts === this.told) return undefined
+    this.told = evidence.verdicts
+    // From now on the pool may hold what was learned here, which must not be counted twice.
+    this.isNew = false
+    return evidence
+  }
+
+  /** Begins with the evidence of others, once, where there is none of its own; true then. Never throws. */
+  adopt(evidence: Evidence): boolean {
+    const { policy } = this
+    if (!this.isNew || evidence.kind !== policy.evidenceKind) return false
+    const { logger, machineType } = this.options
+    try {
+      policy.adopt(evidence)
+      this.isNew = false
+      this.save()
+      logger.info({ policy: policy.name, machineType, verdicts: evidence.verdicts }, 'begins with what others learned')
+      return true
+    } catch (thrown) {
+      logger.warn({ policy: policy.name, error: toFaultlineError(thrown).message }, 'pool not used')
+      return false
     }
   }
 
@@ -99,18 +145,22 @@ export class PolicyKeeper implements Decider {
   }
 
   /** Damaged or of another version of the software: learned anew, which costs escalations and nothing else. */
-  private restore(policy: AuditedPolicy, key: PolicyStateKey): void {
+  private restore(policy: AuditedPolicy, key: PolicyStateKey): boolean {
     const { states, logger } = this.options
     try {
       const state = states.read(key)
-      if (state !== undefined) policy.restore(state)
+      if (state === undefined) return false
+      policy.restore(state)
+      return true
     } catch (thrown) {
       logger.warn({ policy: policy.name, error: toFaultlineError(thrown).message }, 'kept policy state discarded')
+      return false
     }
   }
 
   private keyOf({ policy: { name, parameters } }: PolicyChoice): PolicyStateKey {
-    return { model: this.options.model.model.digest, policy: `${name} ${canonical(parameters)}` }
+    const { model, machineType } = this.options
+    return { model: model.model.digest, policy: [name, canonical(parameters), machineType].join(' ').trim() }
   }
 }
 

@@ -5,7 +5,7 @@ import type { DatabaseSync, StatementSync } from '@faultline/runtime'
 export interface PolicyStateKey {
   /** Digest of the local model. */
   model: string
-  /** The policy's name and parameters, as one text that is the same for the same settings. */
+  /** The policy's name and parameters, and the type of machine it decides about, as one text that is the same for the same settings. */
   policy: string
 }
 

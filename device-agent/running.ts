@@ -4,10 +4,11 @@ import type { ByteBudget } from './byte-budget.ts'
 import type { Commands } from './commands.ts'
 import type { CommissioningKeeper } from './commissioning-keeper.ts'
 import type { Configuration } from './configuration.ts'
+import type { EvidenceExchange } from './evidence-exchange.ts'
 import type { MeteredPublisher } from './metered-publisher.ts'
 import type { Outbox } from './outbox.ts'
 import type { PointMonitor } from './point-monitor.ts'
-import type { PolicyKeeper } from './policy-keeper.ts'
+import type { Policies } from './policies.ts'
 import type { Pricing } from './pricing.ts'
 import type { ServerLoads } from './server-loads.ts'
 import type { Spool } from './spool.ts'
@@ -26,7 +27,8 @@ export interface Running {
   pricing: Pricing
   budget: ByteBudget
   publisher: MeteredPublisher
-  policy: PolicyKeeper
+  policies: Policies
+  evidence: EvidenceExchange
   audits: AuditKeeper
   commissioning: CommissioningKeeper
   configuration: Configuration

@@ -36,11 +36,12 @@ export const willState = (boot: number): DeviceState => ({ online: false, boot }
 export const offlineState = (boot: number): DeviceState => ({ online: false, boot, at: new Date().toISOString() })
 
 const pointState = (
-  { point, machine, source }: AgentPoint,
+  { point, machine, machineType, source }: AgentPoint,
   commissioning: PointState['commissioning'],
 ): PointState => ({
   point,
   machine,
+  ...(machineType !== undefined && { machineType }),
   rateHz: source.rateHz,
   windowSamples: source.windowSamples,
   ...(commissioning && { commissioning }),

@@ -53,7 +53,8 @@ const longestPauseMs = 600_000
 /** What decides at this moment. */
 export interface Rules {
   settings: RuntimeSettings
-  policy: Decider
+  /** The policy of a point. */
+  policies: { of(point: string): Decider }
 }
 
 /** The life of a window: assessed, then accepted or escalated, and in the end exactly one inference. */
@@ -102,7 +103,7 @@ export class WindowFlow {
     const quote = this.options.quote(size.packet)
     const context = { ...quote, point: point.point, at: window.at.getTime() }
     const judge = this.options.commissioning?.judge(point.point)
-    const assessment = await assess(window.window, model, this.rules.policy, context, judge)
+    const assessment = await assess(window.window, model, this.rules.policies.of(point.point), context, judge)
     const record = recordOf(window, point, assessment, model, quote)
     this.options.audits.decided(record)
     record.escalationBytes = size.content
@@ -193,7 +194,7 @@ export class WindowFlow {
     if (!assessment.valid || assessment.by) return
     const { local, decision } = assessment
     const { point } = record
-    this.rules.policy.learn({ local, remote: verdict, ...context, token: decision.token, point })
+    this.rules.policies.of(point).learn({ local, remote: verdict, ...context, token: decision.token, point })
   }
 
   private publish(record: WindowRecord, inference: Inference): void {

@@ -21,13 +21,20 @@ export const accessRules: Record<Role, AccessRules> = {
       `${own}/points/+/inference`,
       `${own}/points/+/summary`,
       `${own}/points/+/escalation`,
+      `${own}/evidence/+`,
     ],
-    // The servers' announced load is part of what an escalation costs.
-    subscribe: [`${own}/config/desired`, `${own}/command`, `${own}/points/+/verdict`, `${topicRoot}/servers/+/state`],
+    // The servers' announced load is part of what an escalation costs, and pools are what a new device begins with.
+    subscribe: [
+      `${own}/config/desired`,
+      `${own}/command`,
+      `${own}/points/+/verdict`,
+      `${topicRoot}/servers/+/state`,
+      `${topicRoot}/pools/+/+/+`,
+    ],
   },
   server: {
-    publish: [`${own}/state`, `${anyDevice}/points/+/verdict`],
-    subscribe: [`${anyDevice}/points/+/escalation`],
+    publish: [`${own}/state`, `${anyDevice}/points/+/verdict`, `${topicRoot}/pools/+/+/+`],
+    subscribe: [`${anyDevice}/points/+/escalation`, `${anyDevice}/evidence/+`, `${topicRoot}/pools/+/+/+`],
   },
   recorder: {
     publish: [],

@@ -17,6 +17,8 @@ export const meanings: Record<TopicKind, string> = {
   summary: 'What happened at a point over an interval, in place of the inferences that were not published.',
   escalation: 'A raw window the device is not sure of, on its way to a server agent.',
   verdict: "The server agent's answer to one escalation: a classification, or why there is none.",
+  evidence: 'What verdicts taught a device about its local model on machines of one type, in sums that add up.',
+  pool: 'The same of all devices with machines of that type: what a new device begins with.',
   'server-state': 'What a server agent is, runs and carries. Retained; the offline form is also its will.',
   alarm: 'One alarm per machine and fault, as it stands now.',
 }
@@ -25,6 +27,9 @@ const parameterMeanings: Record<string, string> = {
   site: 'A plant; owns devices and machines',
   device: 'One device agent',
   point: 'A measurement point: one sensor on one machine',
+  machineType: 'What machines are alike, in the words of the configuration',
+  model: 'A local model, by the first 12 digits of its digest',
+  evidence: 'A kind of evidence',
   server: 'One server agent',
   machine: 'What breaks; alarms belong to a machine',
   fault: 'A class of the task that is not normal',

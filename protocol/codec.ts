@@ -7,6 +7,7 @@ import { alarm } from './payloads/alarm.ts'
 import { command, commandResult } from './payloads/command.ts'
 import { configDesired, configReported } from './payloads/config.ts'
 import { escalation, escalationVersion } from './payloads/escalation.ts'
+import { evidence, pool } from './payloads/evidence.ts'
 import { health } from './payloads/health.ts'
 import { inference } from './payloads/inference.ts'
 import { deviceState, serverState } from './payloads/state.ts'
@@ -26,6 +27,8 @@ export const payloadSchemas = {
   summary,
   escalation,
   verdict,
+  evidence,
+  pool,
   'server-state': serverState,
   alarm,
 } as const satisfies Record<TopicKind, z.ZodType>

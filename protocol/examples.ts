@@ -171,6 +171,28 @@ export const examples: {
       inferMs: 1.9,
     },
   },
+  evidence: {
+    address: { kind: 'evidence', site, device, machineType: 'fan-15kw' },
+    // Two weights instead of ten, to stay readable: three numbers of a triangle and two of a row.
+    payload: {
+      at: '2026-03-02T08:10:00.000Z',
+      model: localModel.digest,
+      kind: 'logistic',
+      verdicts: 210,
+      sums: [31.2, 58.4, 162.7, 12.9, 61.3],
+    },
+  },
+  pool: {
+    address: { kind: 'pool', model: '4f1a2b3c4d5e', machineType: 'fan-15kw', evidence: 'logistic' },
+    payload: {
+      at: '2026-03-02T08:10:00.000Z',
+      model: localModel.digest,
+      devices: 6,
+      kind: 'logistic',
+      verdicts: 1_340,
+      sums: [197.4, 371.1, 1_041, 80.2, 388.6],
+    },
+  },
   'server-state': {
     address: { kind: 'server-state', server: 'hall-1' },
     payload: {

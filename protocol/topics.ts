@@ -10,10 +10,14 @@ type PointTopic = 'inference' | 'summary' | 'escalation' | 'verdict'
 export type TopicAddress =
   | { [K in DeviceTopic]: { kind: K; site: string; device: string } }[DeviceTopic]
   | { [K in PointTopic]: { kind: K; site: string; device: string; point: string } }[PointTopic]
+  | { kind: 'evidence'; site: string; device: string; machineType: string }
+  | { kind: 'pool'; model: string; machineType: string; evidence: string }
   | { kind: 'server-state'; server: string }
   | { kind: 'alarm'; site: string; machine: string; fault: string }
 
-export type TopicNames = Partial<Record<'site' | 'device' | 'point' | 'server' | 'machine' | 'fault', string>>
+export type TopicNames = Partial<
+  Record<'site' | 'device' | 'point' | 'machineType' | 'model' | 'evidence' | 'server' | 'machine' | 'fault', string>
+>
 
 export type TopicKind = TopicAddress['kind']
 
@@ -29,6 +33,8 @@ export const topicTemplates: Record<TopicKind, string> = {
   summary: `${topicRoot}/devices/{site}/{device}/points/{point}/summary`,
   escalation: `${topicRoot}/devices/{site}/{device}/points/{point}/escalation`,
   verdict: `${topicRoot}/devices/{site}/{device}/points/{point}/verdict`,
+  evidence: `${topicRoot}/devices/{site}/{device}/evidence/{machineType}`,
+  pool: `${topicRoot}/pools/{model}/{machineType}/{evidence}`,
   'server-state': `${topicRoot}/servers/{server}/state`,
   alarm: `${topicRoot}/alarms/{site}/{machine}/{fault}`,
 }
@@ -95,6 +101,8 @@ export const delivery: Record<TopicKind, { qos: 0 | 1; retain: boolean }> = {
   summary: { qos: 1, retain: false },
   escalation: { qos: 1, retain: false },
   verdict: { qos: 1, retain: false },
+  evidence: { qos: 1, retain: true },
+  pool: { qos: 1, retain: true },
   'server-state': { qos: 1, retain: true },
   alarm: { qos: 1, retain: true },
 }

@@ -5,6 +5,7 @@ import {
   isRejected,
   type LoadedModel,
   type Message,
+  parseTopic,
   type ServerState,
   sharedFilter,
   toFaultlineError,
@@ -14,6 +15,7 @@ import {
 import { type BrokerAccess, type Logger, MqttSession, type Service, version } from '@faultline/runtime'
 import { Batcher } from './batcher.ts'
 import type { ServerModel } from './model.ts'
+import { Pools } from './pools.ts'
 import { EscalationQueue, type QueuedEscalation } from './queue.ts'
 import { StatePublisher } from './state-publisher.ts'
 import { Throughput } from './throughput.ts'
@@ -29,6 +31,8 @@ export interface ServerAgentOptions {
   maxQueue?: number
   /** The state message follows the load, at most this often. */
   stateIntervalMs?: number
+  /** How long evidence gathers before pools are published. */
+  poolIntervalMs?: number
   logger: Logger
 }
 
@@ -53,6 +57,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
   private readonly throughput = new Throughput()
   private readonly batcher: Batcher
   private readonly state: StatePublisher
+  private readonly pools: Pools
   /** Grows with every start without anything on disk, as long as the clock does. */
   private readonly boot = Math.floor(Date.now() / 1_000)
   private session: MqttSession | undefined
@@ -60,7 +65,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
 
   constructor(options: ServerAgentOptions) {
     super()
-    const { server, classifiers, maxBatch = 32, maxQueue = 256, stateIntervalMs = 3_000 } = options
+    const { server, classifiers, maxBatch = 32, maxQueue = 256, stateIntervalMs = 3_000, poolIntervalMs } = options
     this.options = options
     this.maxBatch = maxBatch
     this.maxQueue = maxQueue
@@ -73,6 +78,12 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
       throughput: this.throughput,
       answer: (item, verdict) => this.answer(item, verdict),
       logger: options.logger,
+    })
+    this.pools = new Pools({
+      publish: async (address, payload) =>
+        payload ? this.session?.publish(address, payload) : this.session?.publishRaw(address, Buffer.alloc(0)),
+      logger: options.logger,
+      intervalMs: poolIntervalMs,
     })
     this.state = new StatePublisher(() => this.publishState(this.onlineState()), stateIntervalMs)
   }
@@ -93,7 +104,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
         address: { kind: 'server-state', server },
         payload: encodePayload('server-state', { online: false, boot: this.boot }),
       },
-      subscriptions: [sharedFilter(group, topicFilter('escalation'))],
+      subscriptions: [sharedFilter(group, topicFilter('escalation')), topicFilter('evidence'), topicFilter('pool')],
       onMessage: message => this.receive(message),
       logger,
     })
@@ -103,8 +114,9 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
       this.announce('online')
     })
     session.on('offline', () => this.announce('offline'))
-    session.on('refused', () => {
-      this.counts.refused++
+    session.on('cleared', address => this.pools.cleared(address))
+    session.on('refused', (_, topic) => {
+      if (parseTopic(topic)?.kind === 'escalation') this.counts.refused++
     })
     await session.start()
   }
@@ -123,13 +135,19 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     await session.unsubscribe()
     await this.batcher.drained()
     this.state.stop()
+    this.pools.stop()
     this.publishState({ online: false, boot: this.boot, at: new Date().toISOString() })
     await session.stop()
     this.session = undefined
   }
 
   private receive(message: Message): void {
-    if (message.kind !== 'escalation') return
+    if (message.kind === 'evidence') this.pools.receive(message)
+    else if (message.kind === 'pool') this.pools.heard(message)
+    else if (message.kind === 'escalation') this.take(message)
+  }
+
+  private take(message: Extract<Message, { kind: 'escalation' }>): void {
     const { site, device, point } = message.address
     const item: QueuedEscalation = {
       escalation: message.payload,

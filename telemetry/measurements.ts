@@ -22,7 +22,7 @@ type Place = { site: string; device: string }
 type MeasurementPoint = Place & { point: string }
 
 /**
- * The record of a message; undefined for a kind that is not recorded (escalations, and what is asked of devices).
+ * The record of a message; undefined for a kind that is not recorded (escalations, what is asked of devices, and what they learn).
  * `receivedAt` (ms) dates the messages that carry no time of their own: verdicts, and a device's will.
  * Throws `MESSAGE_INVALID` for a time outside 1970 to 2199.
  */
@@ -78,6 +78,8 @@ function convert(message: Message, receivedAt: number): TelemetryPoint | undefin
     case 'alarm':
       return alarmPoint(message.payload)
     case 'escalation':
+    case 'evidence':
+    case 'pool':
     case 'command':
     case 'config-desired':
       return undefined

@@ -39,6 +39,7 @@ reporting: exception
 points:
   - point: motor-de
     machine: press-3-motor
+    machineType: motor-15kw
     source: { kind: simulated, fault: outer-race, faultAfterS: 60, growthS: 300 }
   - point: fan-de
     machine: press-3-fan

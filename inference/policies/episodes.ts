@@ -1,6 +1,7 @@
 import { FaultlineError } from '@faultline/protocol'
 import { z } from 'zod'
 import { isValid } from '../classification.ts'
+import type { Evidence } from '../pooling/evidence.ts'
 import type { Decision, DecisionContext, Feedback, LocalResult, Policy, PolicyState } from './policy.ts'
 import { RecentRounds } from './recent-rounds.ts'
 import { checkState } from './state.ts'
@@ -103,6 +104,20 @@ export class EpisodicPolicy implements Policy {
     found.answer = { label, confidence }
     found.range = [Math.min(low, local.confidence), Math.max(high, local.confidence)]
     found.confirmedAt = agrees ? Math.max(found.confirmedAt, at ?? 0) : (at ?? 0)
+  }
+
+  get evidenceKind(): string | undefined {
+    return this.#inner.evidenceKind
+  }
+
+  evidence(): Evidence | undefined {
+    return this.#inner.evidence?.()
+  }
+
+  /** Throws `POLICY_STATE_INVALID` where the inner policy takes no evidence, too. */
+  adopt(evidence: Evidence): void {
+    if (!this.#inner.adopt) throw new FaultlineError('POLICY_STATE_INVALID', `${this.name} takes no evidence of others`)
+    this.#inner.adopt(evidence)
   }
 
   snapshot(): PolicyState {

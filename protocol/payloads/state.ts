@@ -41,6 +41,7 @@ const commissioning = z.strictObject({
 export const pointState = z.strictObject({
   point: identifier.describe('The measurement point'),
   machine: identifier.describe('What it measures'),
+  machineType: identifier.optional().describe('What other machines it is like'),
   rateHz: z.number().nonnegative().describe('Sampling rate in Hz; 0 for images'),
   windowSamples: z.int().positive().describe('Samples in a window; values in an image'),
   commissioning: commissioning.optional().describe('What the point knows of its machine, where it learns it'),

@@ -38,7 +38,9 @@ test('mosquitto_sub of an operator sees every topic of the contract', { skip }, 
   await subscriber.said(/got .*config\/desired/)
   const publishers = [press, server, flows]
   const expected = topicKinds.map(kind => {
-    const names = { site: 'plant-a', device: 'press-1', point: 'de', server: 'gpu-1', machine: 'press', fault: 'ball' }
+    const pool = { machineType: 'fan', model: '4f1a2b3c4d5e', evidence: 'logistic' }
+    const alarm = { machine: 'press', fault: 'ball' }
+    const names = { site: 'plant-a', device: 'press-1', point: 'de', server: 'gpu-1', ...alarm, ...pool }
     return topicOf({ kind, ...names } as Parameters<typeof topicOf>[0])
   })
   for (const topic of expected) {

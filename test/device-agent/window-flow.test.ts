@@ -71,7 +71,7 @@ function startFlow(
       announce: inference => inferences.push(inference),
       failed: error => failures.push(error),
     },
-    { settings, policy },
+    { settings, policies: { of: () => policy } },
   )
   const handle = (first: number) => flow.handle(point, { window: tinyWindow(first), at: new Date() })
   return { flow, policy, inferences, sent, failures, handle }

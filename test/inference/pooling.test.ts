@@ -7,6 +7,7 @@ import {
   checkEvidence,
   classificationOf,
   createPolicy,
+  EpisodicPolicy,
   type Evidence,
   type LocalResult,
   MOST_VERDICTS,
@@ -139,6 +140,20 @@ test('no device counts for more than so many verdicts, nor does a pool', () => {
     sums: [4, 6],
   })
   assert.equal(pooled([]), undefined)
+})
+
+test('audits and episodes pass evidence on, and do not add to it', () => {
+  const wrap = (policy: Policy) =>
+    new AuditedPolicy(new EpisodicPolicy(policy, { agreeing: 5, holdS: 60 }), { rate: 0, seed: 1 })
+  const inner = make({ name: 'hi-lcb' })
+  const outer = wrap(inner)
+  live(outer, 200, 41)
+  assert.equal(outer.evidenceKind, inner.evidenceKind)
+  assert.deepEqual(outer.evidence(), inner.evidence!())
+  const warm = make({ name: 'hi-lcb' })
+  wrap(warm).adopt(outer.evidence()!)
+  const cold = make({ name: 'hi-lcb' })
+  assert.notDeepEqual(warm.snapshot(), cold.snapshot())
 })
 
 test('a policy that learns nothing shares nothing, also under audits', () => {

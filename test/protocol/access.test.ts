@@ -27,14 +27,33 @@ const maySubscribe = (identity: Identity, filter: string): boolean => isAllowed(
 
 test('a device speaks and listens under its own name only', () => {
   const own = topicKinds.filter(kind => mayPublish(device, topicOf(examples[kind].address)))
-  assert.deepEqual(own, ['state', 'health', 'config-reported', 'command-result', 'inference', 'summary', 'escalation'])
+  assert.deepEqual(own, [
+    'state',
+    'health',
+    'config-reported',
+    'command-result',
+    'inference',
+    'summary',
+    'escalation',
+    'evidence',
+  ])
   for (const kind of topicKinds) {
     const topic = topicOf(examples[kind].address)
     for (const other of [identityOf('device', 'plant-a', 'press-4'), identityOf('device', 'plant-b', 'press-3')]) {
       assert.ok(!mayPublish(other, topic), `${other.name} publishes ${topic}`)
-      if (kind !== 'server-state') assert.ok(!maySubscribe(other, topic), `${other.name} reads ${topic}`)
+      // What servers carry, and what all like machines have taught, is for every device.
+      assert.equal(maySubscribe(other, topic), ['server-state', 'pool'].includes(kind), `${other.name} reads ${topic}`)
     }
   }
+})
+
+test('only servers add evidence up, and no device reads what another has learned', () => {
+  for (const [role, identity] of Object.entries(identities)) {
+    assert.equal(mayPublish(identity, topicOf(examples.pool.address)), role === 'server', role)
+    assert.equal(mayPublish(identity, topicOf(examples.evidence.address)), role === 'device', role)
+  }
+  assert.ok(maySubscribe(identities.server, topicFilter('evidence')))
+  assert.ok(!maySubscribe(device, topicFilter('evidence')))
 })
 
 test("a device whose name begins like another's has none of its rights", () => {

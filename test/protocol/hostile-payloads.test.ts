@@ -92,6 +92,27 @@ test('a megabyte of empty objects is refused at once', () => {
   assert.ok(ms < 2_000, `took ${ms} ms; every mistake of every object was collected`)
 })
 
+test('evidence without bounds is refused', () => {
+  for (const kind of ['evidence', 'pool'] as const) {
+    const { payload } = examples[kind]
+    const hostile = [
+      { sums: [] },
+      { sums: Array.from({ length: 1_025 }, () => 0) },
+      { sums: [1e300] },
+      { sums: [null] },
+      { verdicts: 0 },
+      { verdicts: 1e12 },
+      { verdicts: 1.5 },
+      { kind: '../../alarms' },
+      { kind: '' },
+      { model: 'sha256:' },
+    ]
+    for (const part of hostile)
+      assert.equal(refusal(kind, json({ ...payload, ...part })), 'MESSAGE_INVALID', JSON.stringify(part).slice(0, 80))
+  }
+  assert.equal(refusal('pool', json({ ...examples.pool.payload, devices: 0 })), 'MESSAGE_INVALID')
+})
+
 test('an unknown version is named as such', () => {
   for (const v of [0, 2, 99]) {
     assert.equal(refusal('escalation', cbor({ ...escalation, v })), 'MESSAGE_VERSION_UNSUPPORTED', String(v))
