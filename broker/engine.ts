@@ -78,6 +78,8 @@ export class Engine {
     this.revocations.stop()
     this.sessions.stop()
     await new Promise<void>(resolve => this.aedes.close(resolve))
+    // The wills of those who were connected are on their way into the store.
+    await new Promise(setImmediate)
     this.shared.stop()
     await this.persistence.destroy()
   }
@@ -109,7 +111,7 @@ export class Engine {
           thrown => done(thrown instanceof Refusal ? thrown : new Refusal(3, String(thrown)), false),
         )
       },
-      authorizePublish: (client, packet, done) => done(this.takePublish(client, packet)),
+      authorizePublish: (client, packet, done) => this.takePublish(client, packet, done),
       authorizeSubscribe: (client, subscription, done) => {
         const { topic, qos } = subscription
         if (!this.grant(client, topic)) return done(null, null) // SUBACK 0x80 (MQTT 3.1.1, 3.9.3)
@@ -171,30 +173,25 @@ export class Engine {
   }
 
   /**
-   * Why a message is not taken, or null. MQTT 3.1.1, 3.3.5-2: a server cannot say so; it acknowledges and drops the
+   * Takes a message, or says why not. MQTT 3.1.1, 3.3.5-2: a server cannot tell a client so; it acknowledges and drops the
    * message, or closes the connection. Closing is noticed, so that is what Aedes is told to do.
    *
    * Aedes acknowledges QoS 1 before it stores anything, so what is acknowledged could be lost. Here it is stored first.
    */
-  private takePublish(client: Client | null, packet: PublishPacket): Error | null {
+  private takePublish(client: Client | null, packet: PublishPacket, done: (error: Error | null) => void): void {
     const { counts } = this.options
     const identity = client ? this.authentication.identityOf(client) : this.absentAuthor(packet)
     if (!identity || !mayPublish(identity, packet.topic)) {
       counts.refusedPublishes++
-      return new Error(`may not publish to ${packet.topic.slice(0, 200)}`)
-    }
-    try {
-      if (packet.qos === 1) this.persistence.store(packet as AedesPublishPacket)
-    } catch (thrown) {
-      return new FaultlineError('DATABASE_FAILED', `message not stored: ${(thrown as Error).message}`, {
-        cause: thrown,
-      })
+      done(new Error(`may not publish to ${packet.topic.slice(0, 200)}`))
+      return
     }
     const kind = parseTopic(packet.topic)!.kind
     counts.received++
     counts.receivedBytes += sizeOf(packet)
     counts.receivedByKind[kind] = (counts.receivedByKind[kind] ?? 0) + 1
-    return null
+    if (packet.qos === 1) this.persistence.store(packet as AedesPublishPacket, done)
+    else done(null)
   }
 
   /** Whose will it is that a broker which was killed has left behind. */

@@ -46,7 +46,18 @@ export class QueueTable {
   private readonly dropped: (client: string, reason: DropReason, messages: number) => void
   private readonly sizes = new Map<string, Size>()
   private readonly statements: Record<
-    'add' | 'setId' | 'release' | 'find' | 'remove' | 'removeStamp' | 'page' | 'victim' | 'clear' | 'expire',
+    | 'add'
+    | 'setId'
+    | 'release'
+    | 'find'
+    | 'remove'
+    | 'removeStamp'
+    | 'page'
+    | 'victim'
+    | 'oldest'
+    | 'clear'
+    | 'expire'
+    | 'sizes',
     StatementSync
   >
   private lastSequence = 0
@@ -76,19 +87,24 @@ export class QueueTable {
         `SELECT ${columns} FROM queue WHERE client = ? AND sequence > ? ORDER BY sequence LIMIT 100`,
       ),
       victim: database.prepare(
-        'SELECT sequence, bytes FROM queue WHERE client = ? ORDER BY is_order, sequence LIMIT 1',
+        'SELECT sequence, bytes FROM queue WHERE client = ? AND is_order = 0 ORDER BY sequence LIMIT 1',
       ),
+      oldest: database.prepare('SELECT sequence, bytes FROM queue WHERE client = ? ORDER BY sequence LIMIT 1'),
       clear: database.prepare('DELETE FROM queue WHERE client = ?'),
       expire: database.prepare('DELETE FROM queue WHERE sequence < ? AND is_order = 0 RETURNING client, bytes'),
+      sizes: database.prepare('SELECT client, count(*) AS messages, sum(bytes) AS bytes FROM queue GROUP BY client'),
     }
-    const sizes = database.prepare(
-      'SELECT client, count(*) AS messages, sum(bytes) AS bytes FROM queue GROUP BY client',
-    )
-    for (const { client, ...size } of sizes.all() as unknown as (Size & { client: string })[]) {
-      this.sizes.set(client, size)
-    }
+    this.recount()
     const last = database.prepare('SELECT max(sequence) AS last FROM queue').get() as { last: number | null }
     this.lastSequence = last.last ?? 0
+  }
+
+  /** Takes the sizes from the table, at the start and after a transaction that came to nothing. */
+  recount(): void {
+    this.sizes.clear()
+    for (const { client, ...size } of this.statements.sizes.all() as unknown as (Size & { client: string })[]) {
+      this.sizes.set(client, size)
+    }
   }
 
   /** Sessions that have something waiting, and how much. */
@@ -183,7 +199,8 @@ export class QueueTable {
     for (;;) {
       const { messages, bytes } = this.sizeOf(client)
       if (messages <= queuedMessages && bytes <= queuedBytes) return
-      const victim = this.statements.victim.get(client) as { sequence: number; bytes: number }
+      const { victim: telemetry, oldest } = this.statements
+      const victim = (telemetry.get(client) ?? oldest.get(client)) as { sequence: number; bytes: number }
       this.statements.remove.run(victim.sequence)
       this.grow(client, -1, -victim.bytes)
       this.dropped(client, 'queue-full', 1)

@@ -26,7 +26,7 @@ CREATE TABLE queue (
   bytes INTEGER NOT NULL,
   UNIQUE (client, broker_id, counter)
 ) STRICT;
-CREATE INDEX queue_by_client ON queue (client, is_order, sequence);
+CREATE INDEX queue_by_client ON queue (client, sequence, is_order);
 CREATE INDEX queue_by_message_id ON queue (client, message_id) WHERE message_id IS NOT NULL;
 CREATE TABLE retained (
   topic TEXT PRIMARY KEY,

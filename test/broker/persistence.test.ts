@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
+import type { DatabaseSync } from '@faultline/runtime'
 import type { AedesPublishPacket } from 'aedes'
 import { noCounts } from '../../broker/counts.ts'
 import { defaultLimits } from '../../broker/limits.ts'
@@ -79,6 +80,10 @@ const packetOf = (
 
 const session = { id: 'a' }
 
+/** Resolves once a message is safe. */
+const store = (persistence: SqlitePersistence, packet: AedesPublishPacket): Promise<void> =>
+  new Promise((resolve, reject) => persistence.store(packet, error => (error ? reject(error) : resolve())))
+
 async function waiting(persistence: SqlitePersistence): Promise<string[]> {
   const packets: AedesPublishPacket[] = await persistence.outgoingStream(session).toArray()
   return packets.map(({ payload }) => String(payload))
@@ -89,15 +94,18 @@ test('everything is there again for the next process, in order', async t => {
   const first = create(file).persistence
   await first.setup({ id: 'broker-1', counter: 0 })
   await first.addSubscriptions(session, [{ topic: 'faultline/#', qos: 1 }])
-  for (let i = 1; i <= 250; i++) first.store(packetOf(inference, 0, { payload: Buffer.from(String(i)) }))
-  first.store(packetOf('faultline/v1/state', 0, { retain: true, payload: Buffer.from('kept') }))
+  const messages = Array.from({ length: 250 }, (_, i) =>
+    packetOf(inference, 0, { payload: Buffer.from(String(i + 1)) }),
+  )
+  await Promise.all(messages.map(message => store(first, message)))
+  await store(first, packetOf('faultline/v1/state', 0, { retain: true, payload: Buffer.from('kept') }))
   await first.incomingStorePacket({ id: 'p' }, { ...packetOf(inference, 0), qos: 2, messageId: 7 })
   // Not closed: a process that is killed closes nothing.
   const second = create(file).persistence
   // Another broker id, and its counter begins anew: neither tells the order.
   await second.setup({ id: 'a-broker', counter: 0 })
   t.after(() => Promise.all([first.destroy(), second.destroy()]))
-  second.store(packetOf(inference, 0, { payload: Buffer.from('last') }))
+  await store(second, packetOf(inference, 0, { payload: Buffer.from('last') }))
   const expected = [...Array.from({ length: 250 }, (_, i) => String(i + 1)), 'kept', '0', 'last']
   assert.deepEqual(await waiting(second), expected)
   assert.deepEqual(second.queued.messages, expected.length)
@@ -105,12 +113,32 @@ test('everything is there again for the next process, in order', async t => {
   assert.equal((await second.incomingGetPacket({ id: 'p' }, { messageId: 7 })).topic, inference)
 })
 
+test('what cannot be stored is not said to be safe, and is not counted', async t => {
+  const file = join(await temporaryDirectory(t), 'broker.db')
+  const { persistence } = create(file)
+  await persistence.setup({ id: 'b', counter: 0 })
+  await persistence.addSubscriptions(session, [{ topic: '#', qos: 1 }])
+  await store(persistence, packetOf(inference, 0))
+  const { database } = (persistence as unknown as { opened: { database: DatabaseSync } }).opened
+  // As when the disk is full: a file of so many pages cannot grow.
+  const { page_count: pages } = database.prepare('PRAGMA page_count').get() as { page_count: number }
+  database.exec(`PRAGMA max_page_count = ${pages}`)
+  const large = () => store(persistence, packetOf(inference, 0, { payload: Buffer.alloc(100_000) }))
+  for (const { status } of await Promise.allSettled([large(), large()])) assert.equal(status, 'rejected')
+  await new Promise(setImmediate)
+  assert.equal(persistence.queued.messages, 1)
+  database.exec('PRAGMA max_page_count = 1000000')
+  await store(persistence, packetOf(inference, 0, { payload: Buffer.from('room again') }))
+  assert.deepEqual(await waiting(persistence), ['0', 'room again'])
+  await persistence.destroy()
+})
+
 test('what was stored before its acknowledgement is not stored again by Aedes', async () => {
   const { persistence } = create()
   await persistence.setup({ id: 'b', counter: 0 })
   await persistence.addSubscriptions(session, [{ topic: '#', qos: 1 }])
   const packet = packetOf(inference, 0)
-  persistence.store(packet)
+  await store(persistence, packet)
   await persistence.storeRetained(packet)
   await persistence.outgoingEnqueueCombi(await persistence.subscriptionsByTopic(inference), packet)
   assert.deepEqual(await waiting(persistence), ['0'])
