@@ -33,15 +33,16 @@ export function imageExtents({ shape, layout }: Extract<InputDescription, { kind
 }
 
 /**
- * Makes the network's input from a window. Order features look at the window's bearing, or else at `bearing`.
+ * Makes the network's input from a window. What is seen in orders belongs to the window's bearing, or else at `bearing`.
  * Throws `WINDOW_INVALID` where length, rate, shape or values are not what the description asks for, or where it asks
  * for the shaft speed and the window has none, and `FEATURE_UNKNOWN` for a feature or representation that does not exist.
  */
 export function prepare(window: Window, input: InputDescription, bearing: Bearing = skf6205): PreparedInput {
   if (input.kind === 'image') return { values: imageInput(window, input) }
   checkLength(window, input)
-  if (input.kind === 'signal') return { values: signalInput(window, input) }
-  const features = extractFeatures(window, window.bearing ?? bearing)
+  const own = window.bearing ?? bearing
+  if (input.kind === 'signal') return { values: signalInput(window, input, own) }
+  const features = extractFeatures(window, own)
   const picked = pickFeatures(features, input.features)
   const values = Float32Array.from(picked, (value, i) => (value - input.mean[i]!) / input.scale[i]!)
   return { values, features }
@@ -63,8 +64,12 @@ function checkLength(window: Window, input: { samples: number; rateHz: number })
     )
 }
 
-function signalInput(window: Window, input: Extract<InputDescription, { kind: 'signal' }>): Float32Array {
-  const values = represent(window, input)
+function signalInput(
+  window: Window,
+  input: Extract<InputDescription, { kind: 'signal' }>,
+  bearing: Bearing,
+): Float32Array {
+  const values = represent(window, input, bearing)
   const { mean = 0, scale = 1 } = input
   return mean === 0 && scale === 1 ? values : values.map(value => (value - mean) / scale)
 }

@@ -4,23 +4,28 @@ import { type Bearing, skf6205 } from './bearing.ts'
 import { checkSignal } from './check.ts'
 import { envelopeSpectrum, wideBand } from './envelope.ts'
 import { HARMONICS, impactOrders, orderBands } from './order-bands.ts'
+import { spectralShape } from './spectral-shape.ts'
 import { amplitudeSpectrum, bandShares } from './spectrum.ts'
 import { timeFeatures } from './time-features.ts'
 
 const BANDS = 8
+/** Cells of the spectral shape: as few as tell one machine's faults apart. */
+const CELLS = 16
 
 const timeNames = ['rms', 'meanAbs', 'peak', 'crestFactor', 'kurtosis', 'skewness'] as const
 const bandNames = Array.from({ length: BANDS }, (_, i) => `band${i + 1}`)
+const shapeNames = Array.from({ length: CELLS }, (_, i) => `shape${i + 1}`)
 const orderNames = Object.keys(impactOrders(skf6205)).flatMap(name =>
   Array.from({ length: HARMONICS }, (_, i) => `${name}${i + 1}`),
 )
 
 /**
  * Every feature there is, in the order `extractFeatures` gives them: statistics in the time domain; `band1` …
- * `band8`, shares of the spectrum's energy from low to high; `bpfo1` … `shaft3`, shares of the envelope spectrum's energy
+ * `band8`, shares of the spectrum's energy from low to high; `shape1` … `shape16`, the spectrum's shape whatever its level
+ * (`spectral-shape.ts`); `bpfo1` … `shaft3`, shares of the envelope spectrum's energy
  * around the first three harmonics of each defect.
  */
-export const featureNames: readonly string[] = [...timeNames, ...bandNames, ...orderNames]
+export const featureNames: readonly string[] = [...timeNames, ...bandNames, ...shapeNames, ...orderNames]
 const known = new Set(featureNames)
 
 /**
@@ -33,8 +38,9 @@ export function extractFeatures(window: Window, bearing: Bearing = window.bearin
   checkSignal(window)
   const { samples, rateHz, shaftHz } = window
   const features: Record<string, number> = { ...timeFeatures(samples) }
-  const shares = bandShares(amplitudeSpectrum(samples, rateHz), BANDS)
-  for (const [i, share] of shares.entries()) features[bandNames[i]!] = share
+  const spectrum = amplitudeSpectrum(samples, rateHz)
+  for (const [i, share] of bandShares(spectrum, BANDS).entries()) features[bandNames[i]!] = share
+  for (const [i, height] of spectralShape(spectrum, CELLS).entries()) features[shapeNames[i]!] = height
   if (shaftHz !== undefined)
     Object.assign(features, orderBands(envelopeSpectrum(samples, rateHz, wideBand(rateHz)), shaftHz, bearing))
   return features

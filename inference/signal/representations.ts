@@ -1,20 +1,28 @@
 import { FaultlineError } from '@faultline/protocol'
 import type { InputDescription } from '../bundle/description.ts'
 import type { Window } from '../window.ts'
+import { type Bearing, skf6205 } from './bearing.ts'
 import { checkSignal } from './check.ts'
 import { envelopeSpectrum, wideBand } from './envelope.ts'
+import { orderBands } from './order-bands.ts'
+import { averaged, logarithmic, spectralShape } from './spectral-shape.ts'
 import { amplitudeSpectrum, type Spectrum } from './spectrum.ts'
+import { timeFeatures } from './time-features.ts'
 
 /**
- * How a network sees a signal. Each but `samples` fills `length` values with zero mean and unit variance, or 0 where all
- * are equal.
+ * How a network sees a signal. Each but `samples` and `bearing-signature` fills `length` values with zero mean and unit
+ * variance, or 0 where all are equal.
  */
-type Representation = (window: Window, length: number) => Float32Array
+type Representation = (window: Window, length: number, bearing: Bearing) => Float32Array
 
 /** The order axis ends here: past the second harmonic of every defect frequency of common bearings. */
 const HIGHEST_ORDER = 12
-/** Added to a share of the mean before the logarithm: what lies 40 dB below the mean is noise. */
-const LOG_FLOOR = 1e-2
+/** Shares of the envelope's energy are a few hundredths where nothing is wrong. */
+const SHARE_SCALE = 100
+/** A window with one shock can be arbitrarily skew. */
+const MOST_SKEWNESS = 2
+
+const NO_SPEED = 'the model needs the shaft speed and the window has none'
 
 const representations: Record<string, Representation> = {
   samples: ({ samples }, length) => {
@@ -25,27 +33,44 @@ const representations: Record<string, Representation> = {
       )
     return Float32Array.from(samples)
   },
-  raw: (window, length) => standardise(representations.samples!(window, length)),
+  raw: (window, length, bearing) => standardise(representations.samples!(window, length, bearing)),
   spectrum: ({ samples, rateHz }, length) =>
     standardise(logarithmic(averaged(amplitudeSpectrum(samples, rateHz), length))),
   'envelope-spectrum-orders': ({ samples, rateHz, shaftHz }, length) => {
-    if (shaftHz === undefined)
-      throw new FaultlineError('WINDOW_INVALID', 'the model needs the shaft speed and the window has none')
+    if (shaftHz === undefined) throw new FaultlineError('WINDOW_INVALID', NO_SPEED)
     return standardise(logarithmic(onOrders(envelopeSpectrum(samples, rateHz, wideBand(rateHz)), shaftHz, length)))
   },
-  spectra: (window, length) => {
+  spectra: (window, length, bearing) => {
     const half = Math.floor(length / 2)
     const both = new Float32Array(length)
-    both.set(representations.spectrum!(window, half))
-    both.set(representations['envelope-spectrum-orders']!(window, length - half), half)
+    both.set(representations.spectrum!(window, half, bearing))
+    both.set(representations['envelope-spectrum-orders']!(window, length - half, bearing), half)
     return both
   },
-  'band-limited-spectra': (window, length) => {
+  'band-limited-spectra': (window, length, bearing) => {
     const half = Math.floor(length / 2)
     const both = new Float32Array(length)
     const spectrum = amplitudeSpectrum(window.samples, window.rateHz)
-    both.set(standardise(logarithmic(averaged(belowFilterEdge(spectrum), half))))
-    both.set(representations['envelope-spectrum-orders']!(window, length - half), half)
+    both.set(standardise(spectralShape(spectrum, half)))
+    both.set(representations['envelope-spectrum-orders']!(window, length - half, bearing), half)
+    return both
+  },
+  'bearing-signature': ({ samples, rateHz, shaftHz }, length, bearing) => {
+    if (shaftHz === undefined) throw new FaultlineError('WINDOW_INVALID', NO_SPEED)
+    const { crestFactor, kurtosis, skewness } = timeFeatures(samples)
+    const shares = orderBands(envelopeSpectrum(samples, rateHz, wideBand(rateHz)), shaftHz, bearing)
+    const figures = [
+      ...Object.values(shares).map(share => Math.log1p(SHARE_SCALE * share)),
+      Math.log(Math.max(1, crestFactor)),
+      Math.log(Math.max(1, kurtosis)),
+      Math.max(-MOST_SKEWNESS, Math.min(MOST_SKEWNESS, skewness)),
+    ]
+    const cells = length - figures.length
+    if (cells < 1)
+      throw new FaultlineError('BUNDLE_INVALID', `a bearing signature has more than ${figures.length} values`)
+    const both = new Float32Array(length)
+    both.set(standardise(spectralShape(amplitudeSpectrum(samples, rateHz), cells)))
+    both.set(figures, cells)
     return both
   },
 }
@@ -54,7 +79,9 @@ const representations: Record<string, Representation> = {
  * Names a bundle may use: `samples` (as they are), `raw` (the samples standardised), `spectrum` (logarithmic amplitudes from 0 to half the sampling rate),
  * `envelope-spectrum-orders` (logarithmic amplitudes of the squared envelope from 0 to 12 orders; needs the shaft
  * speed), `spectra` (the first half `spectrum`, the second `envelope-spectrum-orders`), `band-limited-spectra` (the same,
- * its spectrum from 0 to 5/12 of the sampling rate).
+ * its spectrum from 0 to 5/12 of the sampling rate), `bearing-signature` (that spectrum, then 18 figures that level does not change:
+ * ln(1 + 100 share) of the envelope spectrum's energy around the harmonics of each defect, in the order of `orderBands`, ln of crest
+ * factor and of kurtosis, and skewness; needs the shaft speed and is not standardised as a whole).
  */
 export const representationNames: readonly string[] = Object.keys(representations)
 
@@ -62,7 +89,11 @@ export const representationNames: readonly string[] = Object.keys(representation
  * The window as the network sees it, flattened, as many values as `input.shape` holds.
  * Throws `FEATURE_UNKNOWN` for a name that is none of these and `WINDOW_INVALID`.
  */
-export function represent(window: Window, input: Extract<InputDescription, { kind: 'signal' }>): Float32Array {
+export function represent(
+  window: Window,
+  input: Extract<InputDescription, { kind: 'signal' }>,
+  bearing: Bearing = skf6205,
+): Float32Array {
   const representation = Object.hasOwn(representations, input.representation)
     ? representations[input.representation]
     : undefined
@@ -72,43 +103,21 @@ export function represent(window: Window, input: Extract<InputDescription, { kin
   return representation(
     window,
     input.shape.reduce((product, extent) => product * extent, 1),
+    bearing,
   )
 }
 
-/**
- * The part of a spectrum that no anti-aliasing filter touches. Above it a spectrum shows the filter's slope, which
- * tells recordings apart by their equipment: the CWRU files fall by 50 dB from 5 to 6 kHz, its normal one by 8 dB.
- */
-function belowFilterEdge({ amplitudes, binHz }: Spectrum): Spectrum {
-  return { amplitudes: amplitudes.subarray(0, 1 + Math.floor(((amplitudes.length - 1) * 5) / 6)), binHz }
+/** The spectrum at `length` orders from 0 to the highest. */
+function onOrders(spectrum: Spectrum, shaftHz: number, length: number): Float32Array {
+  return Float32Array.from({ length }, (_, i) => between(spectrum, (((i + 0.5) * HIGHEST_ORDER) / length) * shaftHz))
 }
 
-/** The spectrum in `length` cells of equal width: the RMS amplitude of each, or the nearest bin where cells are finer. */
-function averaged({ amplitudes }: Spectrum, length: number): Float32Array {
-  const bins = amplitudes.length - 1
-  return Float32Array.from({ length }, (_, cell) => {
-    const first = 1 + Math.floor((cell * bins) / length)
-    const end = Math.max(first + 1, 1 + Math.floor(((cell + 1) * bins) / length))
-    let energy = 0
-    for (let i = first; i < end; i++) energy += amplitudes[i]! ** 2
-    return Math.sqrt(energy / (end - first))
-  })
-}
-
-/** The spectrum between bins, at `length` orders from 0 to the highest; 0 past half the sampling rate. */
-function onOrders({ amplitudes, binHz }: Spectrum, shaftHz: number, length: number): Float32Array {
-  return Float32Array.from({ length }, (_, i) => {
-    const at = (((i + 0.5) * HIGHEST_ORDER) / length) * (shaftHz / binHz)
-    const below = Math.floor(at)
-    if (below + 1 >= amplitudes.length) return 0
-    return amplitudes[below]! + (at - below) * (amplitudes[below + 1]! - amplitudes[below]!)
-  })
-}
-
-/** Logarithm of each amplitude as a share of their mean, so that level drops out; 0 for silence. */
-function logarithmic(values: Float32Array): Float32Array {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
-  return values.map(value => (mean > 0 ? Math.log10(value / mean + LOG_FLOOR) : 0))
+/** The amplitude at a frequency that need not be a bin's; 0 past half the sampling rate. */
+function between({ amplitudes, binHz }: Spectrum, hz: number): number {
+  const at = hz / binHz
+  const below = Math.floor(at)
+  if (below + 1 >= amplitudes.length) return 0
+  return amplitudes[below]! + (at - below) * (amplitudes[below + 1]! - amplitudes[below]!)
 }
 
 function standardise(values: Float32Array): Float32Array {

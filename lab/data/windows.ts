@@ -70,17 +70,6 @@ export async function randomWindows(
   return windows
 }
 
-/** What a sensor elsewhere would have made of the same vibration: other gain, more noise, a speed reading a little off. */
-export function augmented(labelled: LabelledWindow, random: Random): LabelledWindow {
-  const { window } = labelled
-  const gain = 2 ** (2 * random.uniform() - 1)
-  // Half the windows stay as clean as they are; the others get white noise 10 to 30 dB below them.
-  const noise = random.uniform() < 0.5 ? 0 : rms(window.samples) * 10 ** (-(10 + 20 * random.uniform()) / 20)
-  const samples = window.samples.map(x => gain * (x + noise * random.normal()))
-  const shaftHz = window.shaftHz && window.shaftHz * (1 + 0.01 * (2 * random.uniform() - 1))
-  return { ...labelled, window: { ...window, samples, shaftHz } }
-}
-
 async function windowAt(
   data: BearingData,
   part: RecordingPart,

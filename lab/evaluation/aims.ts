@@ -37,7 +37,7 @@ export function aimsOf(
         unit: points,
       }),
       aim('Leave one load out: both together within 0.5 points of the server', ACCURACY_GAP - gap, {
-        measured: `${signed(gap)}; the best threshold in hindsight at 25 %: ${signed(server.accuracy.value - reachable)}`,
+        measured: `${signed(gap)}; the best price in hindsight at 25 %: ${signed(server.accuracy.value - reachable)}`,
         unit: points,
       }),
       aim('Leave one load out: at most 25 % escalated', ESCALATED - both.escalated, {

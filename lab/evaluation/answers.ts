@@ -1,4 +1,4 @@
-import { bearingClasses, type Random } from '@faultline/inference'
+import { bearingClasses, type CalibrationModel, type Random } from '@faultline/inference'
 import type { BearingData } from '../data/bearing-data.ts'
 import { consecutiveWindows, type LabelledWindow, rms } from '../data/windows.ts'
 import type { RecordingPart } from '../splits.ts'
@@ -16,8 +16,16 @@ export interface FoldAnswers extends PairAnswers {
   runs: readonly string[]
   /** Level of each window, for the RMS rule. */
   levels: Float32Array
-  /** Chosen without the test side: confidence below which hierarchical inference escalates. */
+  /** Fitted without the test side: how far a local answer can be believed. */
+  correctness: CalibrationModel
+  /** How probable the calibrated policy takes each local answer to be right. */
+  scores: Float32Array
+  /** Chosen without the test side: what one escalation costs, in wrong accepted answers. */
+  price: number
+  /** Score below which the policy escalates at that price. */
   threshold: number
+  /** Chosen without the test side: local confidence below which escalating pays at a price of 0.2, as a bundle carries it. */
+  confidence: number
   /** Chosen without the test side: level above which the RMS rule says "faulty". */
   rmsLimit: number
 }

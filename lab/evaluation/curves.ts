@@ -31,7 +31,12 @@ export interface ReliabilityBin {
 const BINS = 10
 const PRICES = Array.from({ length: 61 }, (_, i) => i / 100)
 /** 1.01 escalates certainty too. */
-const THRESHOLDS = Array.from({ length: 102 }, (_, i) => i / 100)
+const THRESHOLDS = [
+  ...Array.from({ length: 99 }, (_, i) => i / 100),
+  ...Array.from({ length: 20 }, (_, i) => 0.99 + i / 2_000),
+  1,
+  1.01,
+]
 
 /** What a pair said about the test side of one fold, and the threshold chosen without it. */
 export interface Fold extends PairAnswers {

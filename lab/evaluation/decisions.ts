@@ -27,9 +27,8 @@ export function decisionsOf(method: Method, answers: FoldAnswers): Decision[] {
       const faulty = answers.levels[row]! > answers.rmsLimit
       return { ...known, named: faulty ? undefined : NORMAL, faulty, escalated: false }
     }
-    const confidence = answers.local[row * classes.length + local[row]!]!
-    // Written so that a confidence that is no number escalates.
-    const escalated = method === 'server' || (method === 'hierarchical' && !(confidence >= answers.threshold))
+    // Written so that a score that is no number escalates.
+    const escalated = method === 'server' || (method === 'hierarchical' && !(answers.scores[row]! >= answers.threshold))
     const named = escalated ? server[row]! : local[row]!
     return { ...known, named, faulty: named !== NORMAL, escalated }
   })

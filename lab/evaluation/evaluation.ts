@@ -1,7 +1,7 @@
 import { BearingData } from '../data/bearing-data.ts'
 import { Progress } from '../progress.ts'
 import { chooseBackend } from '../training/backend.ts'
-import { bearingSignal } from '../training/bearing-models.ts'
+import { bearingSignal, WINDOWS_PER_CLASS } from '../training/bearing-models.ts'
 import { type Aim, aimsOf } from './aims.ts'
 import { classes, type FoldAnswers } from './answers.ts'
 import { type CommissioningResult, commissioningResults } from './commissioning.ts'
@@ -66,7 +66,7 @@ const UESTC_RATE_HZ = 20_000
  * figures. Throws the coded errors of recordings, bundles and engines.
  */
 export async function evaluateEverySplit(options: EvaluationOptions): Promise<Evaluation> {
-  const { seed = 1, perClass = 1500, effort = 1, quick = false } = options
+  const { seed = 1, perClass = WINDOWS_PER_CLASS, effort = 1, quick = false } = options
   const started = Date.now()
   const cwru = await BearingData.open(options.data, bearingSignal.rateHz)
   const uestc = await openUestc(options.data, bearingSignal.rateHz)
@@ -124,15 +124,17 @@ async function shippedFolds(models: string, cwru: BearingData, uestc: BearingDat
   const folds: FoldAnswers[] = []
   const own = await ShippedPair.load(models)
   const engines = { local: own.local.engine, server: own.server.engine }
+  let price: number
   try {
-    folds.push(...(await shippedAnswers(own, cwru)))
+    price = await own.price(cwru)
+    folds.push(...(await shippedAnswers(own, cwru, price)))
   } finally {
     await own.dispose()
   }
   if (!uestc) return { engines, folds }
   const abroad = await ShippedPair.load(models, uestcBearing)
   try {
-    folds.push(...(await acrossRigs(abroad, cwru, uestc)))
+    folds.push(...(await acrossRigs(abroad, cwru, uestc, price)))
   } finally {
     await abroad.dispose()
   }

@@ -9,6 +9,8 @@ export interface PairAnswers {
   labels: Uint8Array
   local: Float32Array
   server: Float32Array
+  /** What a threshold looks at; the largest local probability when absent. */
+  scores?: Float32Array
 }
 
 /** What hierarchical inference makes of the windows at one threshold. */
@@ -21,11 +23,11 @@ export interface HierarchicalMetrics extends ClassificationMetrics {
   cost: number
 }
 
-export function outcomesOf({ labels, local, server }: PairAnswers, classes: number): Outcome[] {
+export function outcomesOf({ labels, local, server, scores }: PairAnswers, classes: number): Outcome[] {
   const localAnswers = argmaxRows(local, classes)
   const serverAnswers = argmaxRows(server, classes)
   return Array.from(labels, (label, row) => ({
-    confidence: local[row * classes + localAnswers[row]!]!,
+    confidence: scores?.[row] ?? local[row * classes + localAnswers[row]!]!,
     localRight: localAnswers[row] === label,
     serverRight: serverAnswers[row] === label,
   }))

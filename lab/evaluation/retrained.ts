@@ -1,6 +1,7 @@
 import { Random } from '@faultline/inference'
+import { augmented, drawnSamples } from '../data/augmentation.ts'
 import { simulatedWindows } from '../data/simulated-windows.ts'
-import { augmented, type LabelledWindow, randomWindows } from '../data/windows.ts'
+import { type LabelledWindow, randomWindows } from '../data/windows.ts'
 import {
   answersOf,
   bearingSignal,
@@ -9,11 +10,12 @@ import {
   serverPlan,
   trainModel,
 } from '../training/bearing-models.ts'
-import { chooseThreshold } from '../training/calibration.ts'
+import { chooseThreshold, fitCorrectness } from '../training/calibration.ts'
 import { classes, everyWindow, type FoldAnswers, knownOf } from './answers.ts'
 import { rmsBaseline } from './baseline.ts'
 import type { Fold } from './folds.ts'
 import { outcomesOf, SHIPPED_PRICE } from './pair.ts'
+import { priceFor, scoresOf } from './policy.ts'
 
 export interface RetrainingOptions {
   seed: number
@@ -31,8 +33,8 @@ export function epochsOf({ effort }: Pick<RetrainingOptions, 'effort'>): number 
 }
 
 /**
- * Trains a pair on one fold as the shipped pair is trained (recordings and simulated machines in equal parts, gain and
- * noise varied), chooses epoch, temperature, threshold and RMS limit without its test side, and asks it about that side.
+ * Trains a pair on one fold as the shipped pair is trained (recordings and simulated machines in equal parts, varied),
+ * chooses epoch, temperature, calibration, price and RMS limit without its test side, and asks it about that side.
  */
 export async function retrainedAnswers(
   { split, name, trainedOn, testedOn, parts }: Fold,
@@ -40,14 +42,12 @@ export async function retrainedAnswers(
   onEpoch: () => void,
 ): Promise<FoldAnswers> {
   const random = new Random(seed)
-  const { bearing } = trainedOn
-  const recorded = await randomWindows(trainedOn, parts.train, bearingSignal.samples, perClass, random)
-  const simulated = simulatedWindows(perClass, bearingSignal, random, bearing)
-  const train = [...recorded, ...simulated].map(labelled => augmented(labelled, random))
-  const validation = [
-    ...(await everyWindow(trainedOn, parts.validation, random)),
-    ...simulatedWindows(Math.ceil(perClass / 10), bearingSignal, random, bearing),
-  ]
+  const drawn = { ...bearingSignal, samples: drawnSamples(bearingSignal.samples) }
+  const recorded = await randomWindows(trainedOn, parts.train, drawn.samples, perClass, random)
+  const simulated = simulatedWindows(perClass, drawn, random)
+  const train = [...recorded, ...simulated].map(labelled => augmented(labelled, bearingSignal.samples, random))
+  const held = await everyWindow(trainedOn, parts.validation, random)
+  const validation = [...held, ...simulatedWindows(Math.ceil(perClass / 10), bearingSignal, random)]
   const known = await everyWindow(trainedOn, parts.train, random)
   const test = await everyWindow(testedOn, parts.test, random)
 
@@ -59,7 +59,11 @@ export async function retrainedAnswers(
   }
   const local = await trained(plans.local)
   const server = await trained(plans.server)
-  const chosen = { labels: labelsOf(validation), local: local.validation, server: server.validation }
+  const labels = labelsOf(validation)
+  const correctness = fitCorrectness(local.validation, labels, classes.length)
+  // The share escalated is one of recordings where there are any: simulated machines are easier.
+  const scores = scoresOf(local.validation, correctness)
+  const price = priceFor(held.length > 0 ? scores.subarray(0, held.length) : scores)
   return {
     split,
     fold: name,
@@ -67,7 +71,14 @@ export async function retrainedAnswers(
     ...knownOf(testedOn, test),
     local: local.test,
     server: server.test,
-    threshold: chooseThreshold(outcomesOf(chosen, classes.length), SHIPPED_PRICE),
+    correctness,
+    scores: scoresOf(local.test, correctness),
+    price,
+    threshold: 1 - price,
+    confidence: chooseThreshold(
+      outcomesOf({ labels, local: local.validation, server: server.validation }, classes.length),
+      SHIPPED_PRICE,
+    ),
     rmsLimit: rmsBaseline(known, test).limit,
   }
 }

@@ -27,7 +27,7 @@ export interface Row {
   /** Share of faulty windows read as normal; null without faulty windows. */
   missedFaultRate: number | null
   falseAlarms: FalseAlarms | null
-  /** Confidence below which windows are escalated, or the limit of the RMS rule; null in rows of several folds. */
+  /** Score below which windows are escalated (1 - price), or the limit of the RMS rule; null in rows of several folds. */
   threshold: number | null
   confusion: number[][] | null
 }

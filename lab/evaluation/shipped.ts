@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import { type Bearing, type Classifier, Random } from '@faultline/inference'
+import { type Bearing, type CalibrationModel, type Classifier, Random } from '@faultline/inference'
+import { FaultlineError } from '@faultline/protocol'
 import type { BearingData } from '../data/bearing-data.ts'
 import { type LabelledWindow, rms } from '../data/windows.ts'
 import type { Split } from '../splits.ts'
@@ -8,6 +9,7 @@ import { rmsBaseline } from './baseline.ts'
 import { loadPair, probabilitiesOf } from './classifiers.ts'
 import { splitNames, whole } from './folds.ts'
 import { groupBy } from './group-by.ts'
+import { priceFor, scoresOf } from './policy.ts'
 
 /** Signal-to-noise ratios in dB that the shipped pair is tried at. */
 export const noiseLevels: readonly number[] = [-4, 0, 4, 10]
@@ -46,6 +48,27 @@ export class ShippedPair {
     return this.local.bundle.description.calibration.threshold ?? 0
   }
 
+  /** How far the local model's answers can be believed. Throws `BUNDLE_INVALID` for a bundle that does not say. */
+  get correctness(): CalibrationModel {
+    const { description, directory } = this.local.bundle
+    if (description.calibration.correctness) return description.calibration.correctness
+    throw new FaultlineError('BUNDLE_INVALID', `${directory} does not say how far its answers can be believed`)
+  }
+
+  /** Answers to these windows with what the calibrated policy thinks of them. */
+  async judged(
+    windows: readonly LabelledWindow[],
+  ): Promise<{ local: Float32Array; server: Float32Array; scores: Float32Array }> {
+    const answers = await this.answers(windows)
+    return { ...answers, scores: scoresOf(answers.local, this.correctness) }
+  }
+
+  /** The price of an escalation as the validation side of its own split suggests it; for a pair that looks at that rig's bearing. */
+  async price(data: BearingData): Promise<number> {
+    const windows = await everyWindow(data, this.split.validation, new Random(0))
+    return priceFor(scoresOf(await probabilitiesOf(this.local, windows), this.correctness))
+  }
+
   async dispose(): Promise<void> {
     await this.local.dispose()
     await this.server.dispose()
@@ -59,7 +82,7 @@ function problemOf(local: Classifier, server: Classifier): string | undefined {
 }
 
 /** The shipped pair on its own test side, as it is and with white noise added to each window. */
-export async function shippedAnswers(pair: ShippedPair, data: BearingData): Promise<FoldAnswers[]> {
+export async function shippedAnswers(pair: ShippedPair, data: BearingData, price: number): Promise<FoldAnswers[]> {
   const random = new Random(0)
   const test = await everyWindow(data, pair.split.test, random)
   const { limit } = rmsBaseline(await everyWindow(data, pair.split.train, random), test)
@@ -71,16 +94,24 @@ export async function shippedAnswers(pair: ShippedPair, data: BearingData): Prom
       fold: decibels === undefined ? 'as recorded' : `${decibels} dB`,
       models: 'shipped',
       ...knownOf(data, windows),
-      ...(await pair.answers(windows)),
-      threshold: pair.threshold,
+      ...(await pair.judged(windows)),
+      correctness: pair.correctness,
+      price,
+      threshold: 1 - price,
+      confidence: pair.threshold,
       rmsLimit: limit,
     })
   }
   return folds
 }
 
-/** The shipped pair on another rig, one fold for each speed. The RMS limit stays that of the CWRU rig. */
-export async function acrossRigs(pair: ShippedPair, own: BearingData, other: BearingData): Promise<FoldAnswers[]> {
+/** The shipped pair on another rig, one fold for each speed. Price and RMS limit stay those of the CWRU rig. */
+export async function acrossRigs(
+  pair: ShippedPair,
+  own: BearingData,
+  other: BearingData,
+  price: number,
+): Promise<FoldAnswers[]> {
   const random = new Random(0)
   const known = await everyWindow(own, pair.split.train, random)
   const { limit } = rmsBaseline(known, known)
@@ -92,8 +123,11 @@ export async function acrossRigs(pair: ShippedPair, own: BearingData, other: Bea
       fold: `${Math.round(60 * shaftHz)} rpm`,
       models: 'shipped',
       ...knownOf(other, windows),
-      ...(await pair.answers(windows)),
-      threshold: pair.threshold,
+      ...(await pair.judged(windows)),
+      correctness: pair.correctness,
+      price,
+      threshold: 1 - price,
+      confidence: pair.threshold,
       rmsLimit: limit,
     })
   }

@@ -12,20 +12,20 @@ export const streamEpisodes: EpisodeOptions = { agreeing: 3, holdS: 60 }
 export const streamMethods = [
   'local',
   'server',
-  'threshold',
-  'threshold, episodes',
+  'default',
+  'default, episodes',
   'relevance',
   'relevance, episodes',
 ] as const
 export type StreamMethod = (typeof streamMethods)[number]
 
-const policies: Record<StreamMethod, { name: string; parameter?: string; episodes: boolean }> = {
+const policies: Record<StreamMethod, { name: string; episodes: boolean }> = {
   local: { name: 'never', episodes: false },
   server: { name: 'always', episodes: false },
-  threshold: { name: 'threshold', parameter: 'threshold', episodes: false },
-  'threshold, episodes': { name: 'threshold', parameter: 'threshold', episodes: true },
-  relevance: { name: 'relevance', parameter: 'confidence', episodes: false },
-  'relevance, episodes': { name: 'relevance', parameter: 'confidence', episodes: true },
+  default: { name: 'default', episodes: false },
+  'default, episodes': { name: 'default', episodes: true },
+  relevance: { name: 'relevance', episodes: false },
+  'relevance, episodes': { name: 'relevance', episodes: true },
 }
 
 /** Seconds from the onset of the fault, over the streams in which it was noticed. */
@@ -157,7 +157,7 @@ function answer(policy: Policy, fold: FoldAnswers, row: number, index: number): 
     classificationOf(classes, [...probabilities.subarray(row * classes.length, (row + 1) * classes.length)])
   const local = { ...read(fold.local), classes }
   const at = 1_000 * WINDOW_SECONDS * index
-  const price = 0.2
+  const { price } = fold
   const { action, token, answer } = policy.decide(local, { price, at })
   if (action === 'accept') return { label: (answer ?? local).label, escalated: false }
   const remote = read(fold.server)
@@ -166,9 +166,9 @@ function answer(policy: Policy, fold: FoldAnswers, row: number, index: number): 
 }
 
 function policyOf(fold: FoldAnswers, method: StreamMethod): Policy {
-  const { name, parameter, episodes } = policies[method]
-  const parameters = parameter ? { [parameter]: fold.threshold } : {}
-  const policy = createPolicy({ name, parameters }, { normal: classes[NORMAL] })
+  const { name, episodes } = policies[method]
+  const parameters = name === 'relevance' ? { confidence: fold.confidence } : {}
+  const policy = createPolicy({ name, parameters }, { normal: classes[NORMAL], calibration: fold.correctness })
   return new EpisodicPolicy(policy, episodes ? streamEpisodes : 'off')
 }
 

@@ -9,15 +9,19 @@ import { predict, trainNetwork } from './trainer.ts'
 /** 2,048 samples at 12 kHz are 171 ms: 3 to 6 turns of the shaft between 20 and 35 Hz. */
 export const bearingSignal = { samples: 2048, rateHz: 12_000 }
 
+/** Training windows of each fault class, from recordings and from the simulator each. */
+export const WINDOWS_PER_CLASS = 800
+
 /**
- * What the local model looks at: the shape of the signal and where the envelope's energy lies in orders. Levels (RMS,
- * peak) and shares of the spectrum are left out: on the training rig they would be enough, because they describe its
- * resonances, and on the next machine they would mean nothing.
+ * What the local model looks at: the shape of the signal, the shape of its spectrum, and where the envelope's energy lies in orders.
+ * Levels (RMS, peak) are left out: on the training rig they would be enough, and on the next machine they would mean
+ * nothing. So would the spectrum's shape, did training not hear half of the windows through another structure.
  */
 const localFeatures = [
   'crestFactor',
   'kurtosis',
   'skewness',
+  ...Array.from({ length: 16 }, (_, cell) => `shape${cell + 1}`),
   ...['bpfo', 'bpfi', 'bsf', 'ftf', 'shaft'].flatMap(order => [1, 2, 3].map(harmonic => `${order}${harmonic}`)),
 ]
 
@@ -32,8 +36,8 @@ export interface ModelPlan {
 
 export const localPlan: ModelPlan = {
   role: 'local',
-  network: { name: 'bearing-local', hidden: [16], dropout: 0, l2: 1e-4 },
-  epochs: 40,
+  network: { name: 'bearing-local', hidden: [64, 32], dropout: 0, l2: 1e-4 },
+  epochs: 20,
   learningRate: 4e-3,
   input: train => standardisedInput(train, { ...bearingSignal, features: localFeatures }),
 }
@@ -41,9 +45,9 @@ export const localPlan: ModelPlan = {
 export const serverPlan: ModelPlan = {
   role: 'server',
   network: { name: 'bearing-server', hidden: [128, 64], dropout: 0.3, l2: 1e-4 },
-  epochs: 25,
+  epochs: 20,
   learningRate: 3e-3,
-  input: () => ({ ...bearingSignal, kind: 'signal', representation: 'band-limited-spectra', shape: [256] }),
+  input: () => ({ ...bearingSignal, kind: 'signal', representation: 'bearing-signature', shape: [146] }),
 }
 
 /** A trained network with everything needed to ask it. */
@@ -76,7 +80,7 @@ export async function trainModel(
   const { epoch } = await trainNetwork(network, examples, held, {
     classes: classes.length,
     epochs: plan.epochs,
-    batch: 128,
+    batch: 256,
     learningRate: plan.learningRate,
     random: new Random(seed),
     onEpoch,

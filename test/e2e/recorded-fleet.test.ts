@@ -30,7 +30,9 @@ test('real recordings the models never saw go through the whole path', {
       `${machine.machine} (${machine.truth}): ${machine.alarms}`,
     )
   }
-  assert.ok(summary.accuracy.final > summary.accuracy.local, JSON.stringify(summary.accuracy))
+  // The local model may know all of these; asking must not make it worse.
+  const { local, final } = summary.accuracy
+  assert.ok(final >= local && final > 0.97, JSON.stringify(summary.accuracy))
   assert.ok(
     summary.bytesSent < 0.75 * summary.bytesIfAllEscalated,
     `${summary.bytesSent} of ${summary.bytesIfAllEscalated} bytes`,

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
+  BearingSimulator,
+  bearingOf,
   extractFeatures,
   featureNames,
   featureVector,
   type InputDescription,
   represent,
   representationNames,
+  skf6205,
   timeFeatures,
 } from '@faultline/inference'
 import { type ErrorCode, FaultlineError } from '@faultline/protocol'
@@ -53,6 +56,16 @@ test('a silent window has features, all zero or finite', () => {
     assert.equal(value, 0)
 })
 
+test('the spectral shape peaks where the tone is, whatever its level', () => {
+  for (const gain of [1, 1e-3]) {
+    const features = extractFeatures(windowOf(wave.samples.map(x => gain * x)))
+    const shape = Array.from({ length: 16 }, (_, i) => features[`shape${i + 1}`]!)
+    // 700 Hz lies in the third cell of 312.5 Hz.
+    assert.equal(shape.indexOf(Math.max(...shape)), 2)
+    assert.ok(Math.abs(shape[10]! + 2) < 0.05, String(shape[10]))
+  }
+})
+
 const signal = (representation: string, ...shape: number[]): Extract<InputDescription, { kind: 'signal' }> => ({
   kind: 'signal',
   samples: 2_048,
@@ -79,7 +92,7 @@ for (const [what, window] of Object.entries(badWindows)) {
   })
 }
 
-for (const name of representationNames.filter(each => each !== 'samples')) {
+for (const name of representationNames.filter(each => each !== 'samples' && each !== 'bearing-signature')) {
   test(`${name} fills the shape with finite values of mean 0 and variance 1, whatever the level`, () => {
     const input = name === 'raw' ? signal(name, 2_048, 1) : signal(name, 256, 1)
     const values = represent(wave, input)
@@ -107,7 +120,7 @@ test('raw and samples need as many samples as the network takes', () => {
 })
 
 test('orders need the shaft speed', () => {
-  for (const name of ['envelope-spectrum-orders', 'spectra'])
+  for (const name of ['envelope-spectrum-orders', 'spectra', 'bearing-signature'])
     assert.throws(() => represent(windowOf(wave.samples), signal(name, 256)), withCode('WINDOW_INVALID'), name)
 })
 
@@ -121,6 +134,29 @@ test('the order axis puts a modulation at its order, whatever the shaft speed', 
     const order = ((values.indexOf(Math.max(...values)) + 0.5) * 12) / 240
     assert.ok(Math.abs(order - 4) < 0.3, `${order} at ${shaftHz} Hz`)
   }
+})
+
+test('a fault of any bearing has the same signature', () => {
+  const bearings = [skf6205, bearingOf({ balls: 12, ballDiameter: 0.16, pitchDiameter: 1 })]
+  // 128 cells of spectrum, then three harmonics of outer race, inner race and ball each.
+  const places = { 'outer-race': 128, 'inner-race': 131, ball: 134 } as const
+  for (const bearing of bearings)
+    for (const fault of ['outer-race', 'inner-race', 'ball'] as const) {
+      const simulator = new BearingSimulator({ rateHz: 12_000, shaftHz: 25, fault, bearing, seed: 1, impactG: 4 })
+      const window = { samples: simulator.next(2_048), shape: [2_048], rateHz: 12_000, shaftHz: 25 }
+      const firsts = Object.entries(places).map(([name, place]) => {
+        const values = represent(window, signal('bearing-signature', 146), bearing)
+        return { name, value: values[place]! }
+      })
+      const strongest = firsts.reduce((a, b) => (b.value > a.value ? b : a))
+      assert.equal(strongest.name, fault)
+    }
+})
+
+test('a signature does not know the level', () => {
+  const values = represent(wave, signal('bearing-signature', 146))
+  const louder = represent({ ...wave, samples: wave.samples.map(x => 64 * x) }, signal('bearing-signature', 146))
+  assert.ok(values.every((x, i) => Number.isFinite(x) && Math.abs(x - louder[i]!) < 1e-3))
 })
 
 test('an unknown representation is named', () => {

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { Random } from '@faultline/inference'
+import { BearingSimulator, extractFeatures, Random, skf6205 } from '@faultline/inference'
+import { augmented, drawnSamples } from '../../lab/data/augmentation.ts'
 import { BearingData } from '../../lab/data/bearing-data.ts'
 import { resample } from '../../lab/data/resample.ts'
-import { augmented, COMMON_STEP, consecutiveWindows, randomWindows, rms } from '../../lab/data/windows.ts'
+import { simulatedWindows } from '../../lab/data/simulated-windows.ts'
+import { COMMON_STEP, consecutiveWindows, randomWindows, rms } from '../../lab/data/windows.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { writeSmallDataset } from './support.ts'
 
@@ -56,7 +58,37 @@ test('every fault class gets as many training windows, normal gets more, and a s
   const count = (name: string) => windows.filter(labelled => labelled.class === name).length
   assert.deepEqual(['normal', 'ball', 'inner-race', 'outer-race'].map(count), [20, 10, 10, 10])
   assert.deepEqual(await randomWindows(data, parts, 2_048, 10, new Random(4)), windows)
-  const varied = augmented(windows[0]!, new Random(1))
-  assert.equal(varied.class, 'normal')
-  assert.notDeepEqual(varied.window.samples, windows[0]!.window.samples)
+})
+
+test('a varied window keeps its class and its orders, whatever speed, structure and bearing it is moved to', () => {
+  const random = new Random(3)
+  const length = drawnSamples(2_048)
+  const impacts = { 'outer-race': 'bpfo', 'inner-race': 'bpfi', ball: 'bsf' } as const
+  for (const fault of ['outer-race', 'inner-race', 'ball'] as const) {
+    const simulator = new BearingSimulator({ rateHz: 12_000, shaftHz: 29, fault, seed: 5, impactG: 3, noiseG: 0.02 })
+    const speeds = new Set<number>()
+    let found = 0
+    for (let i = 0; i < 40; i++) {
+      const window = { samples: simulator.next(length), shape: [length], rateHz: 12_000, shaftHz: simulator.shaftHz }
+      const varied = augmented({ window, class: fault, origin: 'simulated' }, 2_048, random)
+      assert.equal(varied.class, fault)
+      assert.equal(varied.window.samples.length, 2_048)
+      assert.ok(varied.window.samples.every(Number.isFinite))
+      speeds.add(Math.round(varied.window.shaftHz!))
+      if (varied.bearing) assert.equal(varied.bearing[impacts[fault]], skf6205[impacts[fault]])
+      const { bpfo1, bpfi1, bsf1 } = extractFeatures(varied.window, varied.bearing)
+      const strongest = Math.max(bpfo1!, bpfi1!, bsf1!)
+      if ({ 'outer-race': bpfo1, 'inner-race': bpfi1, ball: bsf1 }[fault] === strongest) found++
+    }
+    assert.ok(speeds.size > 5, `${fault}: ${speeds.size} speeds`)
+    assert.ok(found > 30, `${fault}: still strongest in ${found} of 40`)
+  }
+})
+
+test('machines are simulated with the bearing asked for, or with one each', () => {
+  const signal = { samples: 512, rateHz: 12_000 }
+  const distinct = (windows: ReturnType<typeof simulatedWindows>) => new Set(windows.map(({ bearing }) => bearing)).size
+  assert.equal(distinct(simulatedWindows(24, signal, new Random(1), skf6205)), 1)
+  // Six windows of each machine; normal has twice as many.
+  assert.equal(distinct(simulatedWindows(24, signal, new Random(1))), (24 * 5) / 6)
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { RecordingInfo } from '@faultline/inference'
+import { Calibration, classificationOf, createPolicy, type RecordingInfo } from '@faultline/inference'
 import { BearingData } from '../../lab/data/bearing-data.ts'
 import { resample } from '../../lab/data/resample.ts'
 import { rms } from '../../lab/data/windows.ts'
@@ -10,6 +10,7 @@ import { curvesOf } from '../../lab/evaluation/curves.ts'
 import { decisionsOf } from '../../lab/evaluation/decisions.ts'
 import { foldsOf } from '../../lab/evaluation/folds.ts'
 import { bootstrapRuns, poissonUpperBound } from '../../lab/evaluation/intervals.ts'
+import { priceFor, scoresOf } from '../../lab/evaluation/policy.ts'
 import { openUestc } from '../../lab/evaluation/rigs.ts'
 import { rowsOf } from '../../lab/evaluation/rows.ts'
 import { plot } from '../../lab/report/plot.ts'
@@ -97,7 +98,11 @@ function answers(change: Partial<FoldAnswers> = {}): FoldAnswers {
     levels: Float32Array.of(1, 1.2, 2, 3, 0.9, 5),
     local: Float32Array.from([row(0, 0.9), row(1, 0.9), row(1, 0.9), row(2, 0.4), row(2, 0.9), row(2, 0.9)].flat()),
     server: Float32Array.from([0, 0, 1, 1, 2, 2].flatMap(label => row(label, 0.97))),
+    scores: Float32Array.of(0.9, 0.9, 0.9, 0.4, 0.9, 0.9),
+    correctness: Calibration.fit([], { classes: 4 }).model,
+    price: 0.5,
     threshold: 0.5,
+    confidence: 0.5,
     rmsLimit: 1.5,
     ...change,
   }
@@ -112,8 +117,39 @@ test('each method decides as it says', () => {
     decisionsOf('rms', answers()).map(({ faulty }) => faulty),
     [false, false, true, true, false, true],
   )
-  const broken = answers({ local: new Float32Array(24).fill(Number.NaN) })
+  const broken = answers({ scores: new Float32Array(6).fill(Number.NaN) })
   assert.ok(decisionsOf('hierarchical', broken).every(({ escalated }) => escalated))
+})
+
+test('scores are what the default policy decides by, and no answer at all is escalated', () => {
+  const right = Array.from({ length: 400 }, (_, i) => i % 4 !== 0)
+  const answer = (sure: boolean) => (sure ? [0.9, 0.05, 0.03, 0.02] : [0.4, 0.35, 0.2, 0.05])
+  const calibration = Calibration.fit(
+    right.map(each => ({ probabilities: answer(each), right: each })),
+    { classes: 4 },
+  ).model
+  const scores = scoresOf(
+    Float32Array.from([...answer(true), ...answer(false), ...answer(true).fill(Number.NaN)]),
+    calibration,
+  )
+  assert.ok(scores[0]! > 0.9 && scores[1]! < 0.3, scores.join())
+  assert.ok(Number.isNaN(scores[2]))
+  const policy = createPolicy({ name: 'default', parameters: { checkBudget: 0 } }, { calibration })
+  const classes = ['normal', 'ball', 'inner-race', 'outer-race']
+  for (const [i, sure] of [true, false].entries()) {
+    const local = { ...classificationOf(classes, answer(sure)), classes }
+    for (const [price, action] of [
+      [1 - scores[i]! + 1e-3, 'accept'],
+      [1 - scores[i]! - 1e-3, 'escalate'],
+    ] as const)
+      assert.equal(policy.decide(local, { price }).action, action)
+  }
+})
+
+test('the price lets a fifth of the windows through', () => {
+  const scores = Float32Array.from({ length: 100 }, (_, i) => (100 - i) / 101)
+  const price = priceFor(scores)
+  assert.equal(scores.filter(score => score < 1 - price).length, 20)
 })
 
 test('rows count what was seen once', () => {

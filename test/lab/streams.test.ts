@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { AlarmRule, defaultAlarmRule } from '@faultline/flows'
+import { Calibration } from '@faultline/inference'
 import type { Inference } from '@faultline/protocol'
 import fc from 'fast-check'
 import { AlarmVotes } from '../../lab/evaluation/alarm-votes.ts'
@@ -10,6 +11,17 @@ import { bearingSignal } from '../../lab/training/bearing-models.ts'
 
 const windowSeconds = bearingSignal.samples / bearingSignal.rateHz
 const [NORMAL, BALL, INNER] = [0, 1, 2]
+
+/** Answers at 0.95 are right, those at 0.6 are wrong. */
+const correctness = Calibration.fit(
+  Array.from({ length: 600 }, (_, i) => {
+    const p = i % 2 === 0 ? 0.95 : 0.6
+    const best = Math.floor(i / 2) % classes.length
+    const probabilities = classes.map((_, k) => (k === best ? p : (1 - p) / (classes.length - 1)))
+    return { probabilities, right: p === 0.95 }
+  }),
+  { classes: classes.length },
+).model
 
 /** A fold whose windows are `[truth, device's class, its probability, server's class]`, in runs of one truth. */
 function foldOf(windows: readonly (readonly [number, number, number, number])[], change: Partial<FoldAnswers> = {}) {
@@ -23,7 +35,11 @@ function foldOf(windows: readonly (readonly [number, number, number, number])[],
     levels: new Float32Array(windows.length),
     local: Float32Array.from(windows.flatMap(([, best, p]) => row(best, p))),
     server: Float32Array.from(windows.flatMap(([, , , best]) => row(best, 0.97))),
+    correctness,
+    scores: new Float32Array(windows.length),
+    price: 0.2,
     threshold: 0.8,
+    confidence: 0.8,
     rmsLimit: 1,
     ...change,
   }
@@ -80,8 +96,8 @@ test('episodes save questions about what stays as it is, and change no answer th
     ...times(20, [NORMAL, NORMAL, 0.95, NORMAL] as const),
     ...times(40, [BALL, INNER, 0.6, BALL] as const),
   ])
-  const plain = rowOf([fold], 'threshold')
-  const episodes = rowOf([fold], 'threshold, episodes')
+  const plain = rowOf([fold], 'default')
+  const episodes = rowOf([fold], 'default, episodes')
   assert.equal(plain.escalated, 40 / 60)
   assert.equal(episodes.escalated, 3 / 60)
   assert.deepEqual([episodes.accuracy, episodes.alarm], [plain.accuracy, plain.alarm])

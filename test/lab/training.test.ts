@@ -42,9 +42,7 @@ test('a pair trained on recordings states its split and every metric, and can be
     const { split, metrics } = description.training
     assert.equal(split.train.length + split.validation.length + split.test.length, 36 + 3)
     assert.equal(split.test.filter(part => part.from !== undefined).length, 1)
-    for (const name of ['cwruTest', 'simulatedTest', 'leaveOneDiameterOut', 'rmsBaseline'])
-      assert.ok(metrics[name], name)
-    assert.deepEqual(Object.keys(metrics.leaveOneDiameterOut as object), ['0.007', '0.014', '0.021'])
+    for (const name of ['cwruTest', 'simulatedTest', 'rmsBaseline']) assert.ok(metrics[name], name)
   }
   const { windowsUsed } = local.description.training.metrics as { windowsUsed: { validation: Record<string, number> } }
   const { recorded, simulated } = windowsUsed.validation
