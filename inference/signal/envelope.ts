@@ -1,4 +1,4 @@
-import { planOf, transformSize } from './fft.ts'
+import { magnitude, planOf, transformSize } from './fft.ts'
 import { amplitudeSpectrum, type Spectrum } from './spectrum.ts'
 import { meanOf } from './time-features.ts'
 
@@ -34,7 +34,7 @@ export function envelope(samples: Float32Array | Float64Array, rateHz: number, b
   const analytic = new Float64Array(2 * size)
   plan.inverseTransform(analytic, transformed)
   const result = new Float64Array(n)
-  for (let i = 0; i < n; i++) result[i] = Math.hypot(analytic[2 * i]!, analytic[2 * i + 1]!)
+  for (let i = 0; i < n; i++) result[i] = magnitude(analytic[2 * i]!, analytic[2 * i + 1]!)
   return result
 }
 

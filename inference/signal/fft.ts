@@ -18,3 +18,8 @@ export function transformSize(length: number): number {
   while (size < length) size *= 2
   return size
 }
+
+/** Of a complex number. Not Math.hypot, which guards against overflow at twenty times the cost: samples are no such numbers. */
+export function magnitude(real: number, imaginary: number): number {
+  return Math.sqrt(real * real + imaginary * imaginary)
+}

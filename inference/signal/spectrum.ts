@@ -1,4 +1,4 @@
-import { planOf, transformSize } from './fft.ts'
+import { magnitude, planOf, transformSize } from './fft.ts'
 import { meanOf } from './time-features.ts'
 
 /** A one-sided amplitude spectrum; bin `i` is at `i * binHz`, the last one at half the sampling rate. */
@@ -28,7 +28,7 @@ export function amplitudeSpectrum(samples: Float32Array | Float64Array, rateHz: 
   for (let i = 0; i < bins; i++) {
     // The first and last bin have no mirror image at a negative frequency.
     const sides = i === 0 || i === bins - 1 ? 1 : 2
-    amplitudes[i] = (sides * Math.hypot(output[2 * i]!, output[2 * i + 1]!)) / window.sum
+    amplitudes[i] = (sides * magnitude(output[2 * i]!, output[2 * i + 1]!)) / window.sum
   }
   return { amplitudes, binHz: rateHz / size }
 }
