@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { Calibration, createPolicy, type PolicyModel, policyNames, Random } from '@faultline/inference'
+import { shuffle } from '../shuffle.ts'
 import { type Mean, meanOf } from './interval.ts'
 import { below, bestFixedThreshold, replay, type Tally, tally } from './replay.ts'
 import { isLocalRight, type Trace, type TraceRow } from './trace.ts'
@@ -104,15 +105,9 @@ export function calibrated(labelled: readonly TraceRow[], { classes }: Pick<Trac
   return Calibration.fit(answers, { classes: classes.length })
 }
 
-/** Fisher and Yates's shuffle. */
+/** A copy of the rows in an order of its own for each seed. */
 export function shuffled<T>(items: readonly T[], seed: number): T[] {
-  const random = new Random(seed)
-  const copy = [...items]
-  for (let i = copy.length - 1; i > 0; i--) {
-    const j = Math.floor(random.uniform() * (i + 1))
-    ;[copy[i], copy[j]] = [copy[j]!, copy[i]!]
-  }
-  return copy
+  return shuffle([...items], new Random(seed))
 }
 
 function figuresOf(policy: string, price: number, tallies: readonly Tally[], best: readonly Tally[]): TraceFigures {

@@ -1,5 +1,6 @@
 import type { Random } from '@faultline/inference'
 import * as tf from '@tensorflow/tfjs'
+import { shuffle } from '../shuffle.ts'
 import type { Examples } from './examples.ts'
 import { lossOf } from './metrics.ts'
 
@@ -80,15 +81,6 @@ function tensorsOf(examples: Examples, rows: Uint32Array, classes: number): [tf.
     y[i * classes + examples.labels[row]!] = 1
   }
   return [tf.tensor2d(x, [rows.length, examples.width]), tf.tensor2d(y, [rows.length, classes])]
-}
-
-function shuffle(order: Uint32Array, random: Random): void {
-  for (let i = order.length - 1; i > 0; i--) {
-    const j = Math.floor(random.uniform() * (i + 1))
-    const held = order[i]!
-    order[i] = order[j]!
-    order[j] = held
-  }
 }
 
 /** `learningRate` is protected in TF.js' types, and there is no schedule for `trainOnBatch` otherwise. */

@@ -1,5 +1,6 @@
 import { Random } from '@faultline/inference'
 import * as tf from '@tensorflow/tfjs'
+import { shuffle } from '../../shuffle.ts'
 import { type Checkpoint, readCheckpoint, valuesOf, writeCheckpoint } from './checkpoint.ts'
 import type { ImageSet } from './image-set.ts'
 import { ImageNetwork, type ImageNetworkShape } from './network.ts'
@@ -56,15 +57,17 @@ export async function trainImageNetwork(
   const averaged = network.variables
   const optimiser = new Optimiser({ kernels, offsets, averaged, steps, batch: plan.batch, rate: plan.rate })
   const variables = [...network.variables, ...optimiser.variables]
-  let order = random
-  if (stored) order = restore(stored, variables)
+  const order = stored ? restore(stored, variables) : random
   let seconds = stored?.seconds ?? 0
   const begin = stored?.epoch ?? 0
   const teacher = begin < plan.epochs ? run.teacher?.() : undefined
 
   for (let epoch = begin; epoch < plan.epochs; epoch++) {
     const begun = performance.now()
-    const rows = shuffled(images.count, order)
+    const rows = shuffle(
+      Uint32Array.from({ length: images.count }, (_, i) => i),
+      order,
+    )
     let sum = 0
     for (let batch = 0; batch < batches; batch++) {
       const step = epoch * batches + batch
@@ -121,17 +124,6 @@ function crossEntropy(logits: tf.Tensor2D, targets: tf.Tensor2D): tf.Scalar {
 function restore(stored: Checkpoint, variables: readonly tf.Variable[]): Random {
   for (const [i, variable] of variables.entries()) variable.assign(tf.tensor(stored.variables[i]!, variable.shape))
   return new Random(stored.random)
-}
-
-function shuffled(count: number, random: Random): Uint32Array {
-  const order = Uint32Array.from({ length: count }, (_, i) => i)
-  for (let i = count - 1; i > 0; i--) {
-    const j = Math.floor(random.uniform() * (i + 1))
-    const held = order[i]!
-    order[i] = order[j]!
-    order[j] = held
-  }
-  return order
 }
 
 /** Logits of images as they are, row after row. */
