@@ -6,9 +6,9 @@ import { Random } from '@faultline/inference'
 import * as tf from '@tensorflow/tfjs'
 import { chooseBackend } from '../../lab/training/backend.ts'
 import { cifarClasses } from '../../lab/training/images/cifar.ts'
-import { ImageSet } from '../../lab/training/images/image-set.ts'
 import { trainImages } from '../../lab/training/images/images.ts'
 import { type ImagePlan, trainImageNetwork } from '../../lab/training/images/trainer.ts'
+import { TrainingImages } from '../../lab/training/images/training-images.ts'
 import { whiteningFilters } from '../../lab/training/images/whitening.ts'
 import { verifyOnEngines } from '../../lab/verify.ts'
 import { missingEngine } from '../inference/bundles.ts'
@@ -39,9 +39,9 @@ function colouredImages(count: number, seed: number): { labels: number[]; pixels
   return { labels, pixels }
 }
 
-function imageSet(count: number, seed: number): ImageSet {
+function imageSet(count: number, seed: number): TrainingImages {
   const { labels, pixels } = colouredImages(count, seed)
-  return new ImageSet(pixels, Uint8Array.from(labels), 32, 32)
+  return new TrainingImages(pixels, Uint8Array.from(labels), 32, 32)
 }
 
 /** As CIFAR-10's files have them: a label byte, then red, green and blue planes. */
@@ -135,7 +135,7 @@ test('an image is seen as it is and mirrored in turn, moved by two pixels at mos
   // One bright column tells where an image went.
   const pixels = new Uint8Array(images.size)
   for (let y = 0; y < 32; y++) pixels.fill(255, (y * 32 + 10) * 3, (y * 32 + 11) * 3)
-  const one = new ImageSet(pixels, Uint8Array.of(0), 32, 32)
+  const one = new TrainingImages(pixels, Uint8Array.of(0), 32, 32)
   const random = new Random(1)
   const columns = new Set<number>()
   for (let epoch = 0; epoch < 100; epoch++) {

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { labelledImages } from '../../import/labelled-images.ts'
-import { colours, ImageSet } from './image-set.ts'
+import { colours, TrainingImages } from './training-images.ts'
 
 /** In the order of the labels (Krizhevsky 2009). */
 export const cifarClasses = [
@@ -31,7 +31,10 @@ export const cifarInput = {
 } as const
 
 /** The binary batches of one side. Throws `RECORDING_UNREADABLE` or `RECORDING_INVALID`. */
-export async function readCifar(data: string, side: 'train' | 'test'): Promise<{ files: string[]; images: ImageSet }> {
+export async function readCifar(
+  data: string,
+  side: 'train' | 'test',
+): Promise<{ files: string[]; images: TrainingImages }> {
   const { directory, names } = await batchesIn(data)
   const files = names.filter(name => (side === 'test' ? /^test_batch/ : /^data_batch/).test(name)).sort()
   if (files.length === 0)
@@ -48,7 +51,7 @@ export async function readCifar(data: string, side: 'train' | 'test'): Promise<{
       labels.push(label)
     }
   }
-  return { files, images: new ImageSet(Buffer.concat(pixels), Uint8Array.from(labels), cifarSize, cifarSize) }
+  return { files, images: new TrainingImages(Buffer.concat(pixels), Uint8Array.from(labels), cifarSize, cifarSize) }
 }
 
 /** The directory itself, or `cifar10` in it, with the names of its files. Throws `RECORDING_UNREADABLE`. */

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { type Bundle, type BundleDescription, writeBundle } from '@faultline/inference'
+import { type Bundle, type BundleDescription, probabilitiesOf, writeBundle } from '@faultline/inference'
 import * as tf from '@tensorflow/tfjs'
 import { hierarchicalMetrics, outcomesOf, type PairAnswers, SHIPPED_PRICE } from '../../evaluation/pair.ts'
 import { goldenInputs, goldenOf } from '../../import/golden.ts'
@@ -8,12 +8,12 @@ import { halfArtifacts, roundToHalf } from '../../onnx/half-precision.ts'
 import { Progress } from '../../progress.ts'
 import { requireNativeBackend } from '../backend.ts'
 import { artifactsOf } from '../bundles.ts'
-import { chooseThreshold, fitCorrectness, fitTemperature, reliabilityOf, temper } from '../calibration.ts'
+import { chooseThreshold, fitCorrectness, fitTemperature, reliabilityOf } from '../calibration.ts'
 import { argmaxRows, classificationMetrics } from '../metrics.ts'
 import { cifarClasses, cifarInput, cifarSize, readCifar } from './cifar.ts'
-import type { ImageSet } from './image-set.ts'
 import { localPlan, serverPlan } from './plans.ts'
 import { type ImagePlan, logitsOf, type TrainingRun, trainImageNetwork } from './trainer.ts'
+import type { TrainingImages } from './training-images.ts'
 
 export interface ImageTrainingOptions {
   /** Directory of CIFAR-10's binary batches, or the one `cifar10` lies in. */
@@ -55,12 +55,14 @@ export async function trainImages(options: ImageTrainingOptions): Promise<{ loca
   const [train, validation] = [images.slice(0, split), images.slice(split, images.count)]
 
   const server = await fit(plans.server, train, validation, options, undefined)
-  const local = await fit(plans.local, train, validation, options, () => probabilitiesOf(server, train))
+  const local = await fit(plans.local, train, validation, options, () =>
+    answersOf(server.model, train, server.temperature),
+  )
 
-  const answers = (set: ImageSet): PairAnswers => ({
+  const answers = (set: TrainingImages): PairAnswers => ({
     labels: set.labels,
-    local: probabilitiesOf(local, set),
-    server: probabilitiesOf(server, set),
+    local: answersOf(local.model, set, local.temperature),
+    server: answersOf(server.model, set, server.temperature),
   })
   const chosen = answers(validation)
   const threshold = chooseThreshold(outcomesOf(chosen, classes.length), SHIPPED_PRICE)
@@ -110,8 +112,8 @@ export async function trainImages(options: ImageTrainingOptions): Promise<{ loca
 
 async function fit(
   plan: ImagePlan,
-  train: ImageSet,
-  validation: ImageSet,
+  train: TrainingImages,
+  validation: TrainingImages,
   { seed, work }: ImageTrainingOptions,
   teacher: TrainingRun['teacher'],
 ): Promise<Trained> {
@@ -128,19 +130,25 @@ async function fit(
   progress.stop()
   const model = network.toLayers(cifarSize, plan.mirrored)
   roundToHalf(model)
-  const uncalibrated = temper(softmaxOf(logitsOf(model, validation)), classes.length, 1)
-  const temperature = fitTemperature(uncalibrated, validation.labels, classes.length, LOWEST_TEMPERATURE)
+  const temperature = fitTemperature(
+    answersOf(model, validation, 1),
+    validation.labels,
+    classes.length,
+    LOWEST_TEMPERATURE,
+  )
   return { plan, model, seconds, temperature: Number(temperature.toFixed(4)) }
 }
 
-function probabilitiesOf({ model, temperature }: Trained, images: ImageSet): Float32Array {
-  return temper(softmaxOf(logitsOf(model, images)), classes.length, temperature)
-}
-
-function softmaxOf(logits: Float32Array): Float32Array {
-  return tf.tidy(() =>
-    Float32Array.from(tf.softmax(tf.tensor2d(logits, [logits.length / classes.length, classes.length])).dataSync()),
+/** Row after row, as a device that loaded the bundle would have them. */
+function answersOf(model: tf.LayersModel, images: TrainingImages, temperature: number): Float32Array {
+  const logits = logitsOf(model, images)
+  const rows = Array.from(images.labels, (_, row) =>
+    probabilitiesOf(logits.subarray(row * classes.length, (row + 1) * classes.length), {
+      output: 'logits',
+      calibration: { temperature },
+    }),
   )
+  return Float32Array.from(rows.flat())
 }
 
 /** The figures that mean something for images: nothing here is "normal". */

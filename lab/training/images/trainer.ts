@@ -2,9 +2,9 @@ import { Random } from '@faultline/inference'
 import * as tf from '@tensorflow/tfjs'
 import { shuffle } from '../../shuffle.ts'
 import { type Checkpoint, readCheckpoint, valuesOf, writeCheckpoint } from './checkpoint.ts'
-import type { ImageSet } from './image-set.ts'
 import { ImageNetwork, type ImageNetworkShape } from './network.ts'
 import { Optimiser } from './optimiser.ts'
+import type { TrainingImages } from './training-images.ts'
 import { whiteningFilters } from './whitening.ts'
 
 /** How one of the two image networks is trained. */
@@ -43,7 +43,7 @@ export interface TrainingRun {
  */
 export async function trainImageNetwork(
   plan: ImagePlan,
-  images: ImageSet,
+  images: TrainingImages,
   run: TrainingRun,
 ): Promise<{ network: ImageNetwork; seconds: number }> {
   const { mirrored, ...trained } = plan
@@ -127,7 +127,7 @@ function restore(stored: Checkpoint, variables: readonly tf.Variable[]): Random 
 }
 
 /** Logits of images as they are, row after row. */
-export function logitsOf(model: tf.LayersModel, images: ImageSet, batch = 500): Float32Array {
+export function logitsOf(model: tf.LayersModel, images: TrainingImages, batch = 500): Float32Array {
   const width = model.outputs[0]!.shape[1]!
   const out = new Float32Array(images.count * width)
   for (let from = 0; from < images.count; from += batch) {

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs'
 import { EigenvalueDecomposition, Matrix } from 'ml-matrix'
-import type { ImageSet } from './image-set.ts'
+import type { TrainingImages } from './training-images.ts'
 
 /** Added to each variance, so that directions of almost none are not blown up. */
 const LEAST_VARIANCE = 5e-4
@@ -11,7 +11,7 @@ const PATCH = 2
  * of the patches' covariance and, since ReLU keeps one sign, their opposites. (2, 2, 3, 24).
  * @param images The first `count` of them are looked at.
  */
-export function whiteningFilters(images: ImageSet, count = 5_000): tf.Tensor4D {
+export function whiteningFilters(images: TrainingImages, count = 5_000): tf.Tensor4D {
   const { height, width, channels } = images
   const values = PATCH * PATCH * channels
   const covariance = Matrix.zeros(values, values)

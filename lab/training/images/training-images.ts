@@ -7,7 +7,7 @@ export const colours = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.
 const SHIFT = 2
 
 /** Labelled images of one size in memory, as bytes: height x width x channels each. */
-export class ImageSet {
+export class TrainingImages {
   readonly pixels: Uint8Array
   readonly labels: Uint8Array
   readonly height: number
@@ -40,9 +40,9 @@ export class ImageSet {
     return this.#tables[channel]![this.pixels[image * this.size + (y * this.width + x) * this.channels + channel]!]!
   }
 
-  slice(from: number, to: number): ImageSet {
+  slice(from: number, to: number): TrainingImages {
     const { pixels, labels, size, height, width } = this
-    return new ImageSet(pixels.subarray(from * size, to * size), labels.subarray(from, to), height, width)
+    return new TrainingImages(pixels.subarray(from * size, to * size), labels.subarray(from, to), height, width)
   }
 
   /** Images as they are, prepared, row after row. */
