@@ -18,8 +18,12 @@ export function runOneByOne(run: RawNetwork['run'], inputSize: number): RawNetwo
   }
 }
 
-/** The first runs allocate, compile and are interpreted; from the fourth on a run costs what it will cost. */
+/**
+ * The first runs allocate and compile, which three are enough for; the code around a small network is interpreted for
+ * hundreds more, which take no longer than this together.
+ */
 const WARM_UPS = 3
+const WARM_UP_MS = 50
 
 /**
  * What every engine's network has to do beside running: refuse a batch of the wrong size, refuse to run once disposed,
@@ -32,13 +36,15 @@ export class GuardedNetwork implements Network {
   #disposal: Promise<void> | undefined
 
   /**
-   * Runs the network on zeros a few times, so that the first real window does not pay for what happens only once.
+   * Runs the network on zeros for a moment, so that the first real window does not pay for what happens only once.
    * Throws `ENGINE_LOAD_FAILED`, and releases it, where it does not run.
    */
   static async warm(raw: RawNetwork): Promise<GuardedNetwork> {
     const network = new GuardedNetwork(raw)
     try {
-      for (let i = 0; i < WARM_UPS; i++) await network.run(new Float32Array(raw.inputSize), 1)
+      const begun = performance.now()
+      for (let i = 0; i < WARM_UPS || performance.now() - begun < WARM_UP_MS; i++)
+        await network.run(new Float32Array(raw.inputSize), 1)
     } catch (cause) {
       await network.dispose()
       throw toFaultlineError(cause, 'ENGINE_LOAD_FAILED', raw.engine)
