@@ -1,10 +1,10 @@
 import { FaultlineError } from '@faultline/protocol'
 import { z } from 'zod'
 import { isValid } from '../classification.ts'
-import type { Evidence } from '../pooling/evidence.ts'
 import type { Decision, DecisionContext, Feedback, LocalResult, Policy, PolicyState } from './policy.ts'
 import { RecentRounds } from './recent-rounds.ts'
 import { checkState } from './state.ts'
+import { innerState, WrappingPolicy } from './wrapping.ts'
 
 export interface EpisodeOptions {
   /** Verdicts in a row that have to agree before an episode begins. */
@@ -37,7 +37,7 @@ const episodeData = z.strictObject({
   windows: z.int().nonnegative(),
   verdicts: z.array(z.int().nonnegative()).max(RecentRounds.capacity),
   runs: z.array(run).max(MOST_POINTS),
-  inner: z.object({ policy: z.string(), version: z.int(), model: z.string().optional(), data: z.unknown() }),
+  inner: innerState,
 })
 
 /**
@@ -51,8 +51,7 @@ const episodeData = z.strictObject({
  *
  * Escalations that another policy makes in order to learn (`explores`) are left alone. With `off` all are.
  */
-export class EpisodicPolicy implements Policy {
-  readonly #inner: Policy
+export class EpisodicPolicy extends WrappingPolicy {
   readonly #options: EpisodeOptions | 'off'
   /** Ordered by the latest window, oldest first. */
   readonly #runs = new Map<string, Run>()
@@ -60,20 +59,12 @@ export class EpisodicPolicy implements Policy {
   #windows = 0
 
   constructor(inner: Policy, options: EpisodeOptions | 'off') {
-    this.#inner = inner
+    super(inner)
     this.#options = options
   }
 
-  get name(): string {
-    return this.#inner.name
-  }
-
-  get fullFeedback(): boolean {
-    return this.#inner.fullFeedback ?? false
-  }
-
   decide(local: LocalResult, context: DecisionContext): Decision {
-    const decision = this.#inner.decide(local, context)
+    const decision = this.inner.decide(local, context)
     const options = this.#options
     if (options === 'off' || !isValid(local.probabilities, local.classes.length)) return decision
     const { point = '', at = 0 } = context
@@ -89,9 +80,9 @@ export class EpisodicPolicy implements Policy {
     return { ...marked, action: 'accept', reason: 'episode', numbers, answer: { ...answer } }
   }
 
-  learn(feedback: Feedback): void {
+  override learn(feedback: Feedback): void {
     const { window, at, ...token } = feedback.token ?? {}
-    this.#inner.learn({ ...feedback, token: Object.keys(token).length > 0 ? token : undefined })
+    this.inner.learn({ ...feedback, token: Object.keys(token).length > 0 ? token : undefined })
     if (window === undefined || !this.#verdicts.add(window)) return
     const { local, remote, point = '' } = feedback
     const found = this.#runs.get(point)
@@ -106,31 +97,13 @@ export class EpisodicPolicy implements Policy {
     found.confirmedAt = agrees ? Math.max(found.confirmedAt, at ?? 0) : (at ?? 0)
   }
 
-  get evidenceKind(): string | undefined {
-    return this.#inner.evidenceKind
-  }
-
-  evidence(): Evidence | undefined {
-    return this.#inner.evidence?.()
-  }
-
-  /** Throws `POLICY_STATE_INVALID` where the inner policy takes no evidence, too. */
-  adopt(evidence: Evidence): void {
-    if (!this.#inner.adopt) throw new FaultlineError('POLICY_STATE_INVALID', `${this.name} takes no evidence of others`)
-    this.#inner.adopt(evidence)
-  }
-
   snapshot(): PolicyState {
-    const inner = this.#inner.snapshot()
     const runs = [...this.#runs.values()].map(({ answer, range, ...rest }) => ({
       ...rest,
       answer: answer && { ...answer },
       range: range && ([...range] as [number, number]),
     }))
-    const data = { windows: this.#windows, verdicts: this.#verdicts.rounds, runs, inner }
-    const state: PolicyState = { policy: 'episodes', version: VERSION, data }
-    if (inner.model !== undefined) state.model = inner.model
-    return state
+    return this.stateOf('episodes', VERSION, { windows: this.#windows, verdicts: this.#verdicts.rounds, runs })
   }
 
   restore(state: PolicyState): void {
@@ -138,7 +111,7 @@ export class EpisodicPolicy implements Policy {
     const parsed = episodeData.safeParse(state.data)
     if (!parsed.success) throw new FaultlineError('POLICY_STATE_INVALID', 'the state of the episodes is damaged')
     const { windows, verdicts, runs, inner } = parsed.data
-    this.#inner.restore({ ...inner, data: inner.data })
+    this.inner.restore(inner)
     this.#windows = windows
     this.#verdicts.rounds = verdicts
     this.#runs.clear()
