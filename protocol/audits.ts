@@ -1,3 +1,4 @@
+import { betaQuantile } from './beta.ts'
 import type { Inference } from './payloads/inference.ts'
 
 /**
@@ -64,25 +65,5 @@ export const missedAtMost = ({ missed, silent }: Pick<AuditCounts, 'missed' | 's
  * Pearson (Biometrika 26, 1934), 1 - 0.05^(1/draws) when nothing was seen.
  */
 export function upperBound(hits: number, draws: number): number {
-  if (hits >= draws) return 1
-  let logChoices = 0
-  for (let i = 0; i < hits; i++) logChoices += Math.log((draws - i) / (i + 1))
-  let [low, high] = [hits / draws, 1]
-  while (high - low > 1e-12 * high) {
-    const middle = (low + high) / 2
-    if (probabilityOfAtMost(hits, draws, middle, logChoices) > 1 - auditConfidence) low = middle
-    else high = middle
-  }
-  return high
-}
-
-/** Summed from the largest term down: above the mean share each one is smaller than the last by a growing factor. */
-function probabilityOfAtMost(hits: number, draws: number, share: number, logChoices: number): number {
-  let term = Math.exp(logChoices + hits * Math.log(share) + (draws - hits) * Math.log1p(-share))
-  let sum = term
-  for (let i = hits; i > 0 && term > 1e-17 * sum; i--) {
-    term *= (i * (1 - share)) / ((draws - i + 1) * share)
-    sum += term
-  }
-  return sum
+  return hits >= draws ? 1 : betaQuantile(auditConfidence, hits + 1, draws - hits)
 }

@@ -1,6 +1,7 @@
 export * from './access.ts'
 export * from './asyncapi.ts'
 export * from './audits.ts'
+export * from './beta.ts'
 export * from './codec.ts'
 export * from './credentials.ts'
 export * from './errors.ts'
