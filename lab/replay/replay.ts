@@ -161,7 +161,7 @@ function account(contender: Contender, window: RecordedWindow, recorded: number 
     return
   }
   // Where no server could be asked, no policy could have asked it.
-  if (!window.offline) account.send(window, price)
+  if (!window.unsendable) account.send(window, price)
   if (window.truth !== undefined) {
     policy.learn({ local, remote: remoteOf(window, local.classes), price, token })
     return
@@ -173,7 +173,7 @@ function account(contender: Contender, window: RecordedWindow, recorded: number 
 
 function recordedAccount(account: Account, window: RecordedWindow, price: number, normal: string): void {
   const escalated = !window.accepted || window.audited
-  if (escalated && !window.offline) account.send(window, price)
+  if (escalated && !window.unsendable) account.send(window, price)
   if (window.audited) account.audits++
   account.audit(window, normal)
   if (!escalated || window.truth === undefined) account.keep(window, normal)

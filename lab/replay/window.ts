@@ -21,8 +21,8 @@ export interface RecordedWindow {
   audited: boolean
   /** How likely an audit was, of accepted windows. */
   auditRate: number | undefined
-  /** A server could not be asked. */
-  offline: boolean
+  /** Without a connection, or without bytes in the budget, nobody's policy could have asked. */
+  unsendable: boolean
   price: number | undefined
   bytes: number | undefined
 }
@@ -62,7 +62,7 @@ function windowOf(row: InferenceRow, late: InferenceRow['server']): RecordedWind
     accepted: audited || row.outcome === 'accepted',
     audited,
     auditRate: row.numbers.auditRate,
-    offline: row.outcome === 'offline',
+    unsendable: row.outcome === 'offline' || row.outcome === 'withheld',
     price: row.numbers.price,
     bytes: row.escalationBytes,
   }
