@@ -2,6 +2,7 @@ import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import {
+  type Credential,
   hashSecret,
   type Identity,
   newSecret,
@@ -65,7 +66,7 @@ export class Authentication {
   private readonly throttle: LoginThrottle
   private decoy: Promise<string> | undefined
   /** Checks under way, by known name (all others share one entry) and by what is checked. */
-  private readonly checks = new Map<string, Map<string, Promise<boolean>>>()
+  private readonly checks = new Map<string, Map<string, Promise<string | undefined>>>()
 
   constructor(options: AuthenticationOptions) {
     this.options = options
@@ -181,27 +182,31 @@ export class Authentication {
     const enrolled = this.ask(registry => registry.credential(name))
     const digest = createHmac('sha256', this.digestKey).update(secret).digest()
     const known = this.verified.get(name)
-    if (enrolled && known?.secretHash === enrolled.secretHash && timingSafeEqual(known.digest, digest)) {
-      return { identity: enrolled.identity, proof: { secretHash: enrolled.secretHash } }
+    if (enrolled && known && hasSecret(enrolled, known.secretHash) && timingSafeEqual(known.digest, digest)) {
+      return { identity: enrolled.identity, proof: { secretHash: known.secretHash } }
     }
     // Only now: those who were let in before come back from behind an address that somebody else abuses, too.
     if (this.throttle.isExhausted(address)) {
       throw new Refusal(serverUnavailable, 'too many failed logins from this address')
     }
     // As long as for a name that is enrolled, or the time taken would tell which names are.
-    const secretHash = enrolled?.secretHash ?? (await this.decoy)
-    const what = `${name} ${secretHash} ${digest.toString('hex')}`
-    const right = await this.check(enrolled && name, what, () => verifySecret(secret, secretHash))
+    const hashes = [enrolled?.secretHash || (await this.decoy), enrolled?.formerHash].filter(hash => hash !== undefined)
+    const what = `${name} ${hashes.join(' ')} ${digest.toString('hex')}`
+    const secretHash = await this.check(enrolled && name, what, () => matching(secret, hashes))
     if (!enrolled) throw new Refusal(badUserNameOrPassword, 'unknown or revoked identity')
-    if (!right) throw new Refusal(badUserNameOrPassword, 'wrong secret')
+    if (secretHash === undefined) throw new Refusal(badUserNameOrPassword, 'wrong secret')
     this.verified.set(name, { secretHash, digest })
     return { identity: enrolled.identity, proof: { secretHash } }
   }
 
   /** Runs a check, or joins the same one: the tools of one user may all come at once. */
-  private check(knownName: string | undefined, what: string, verify: () => Promise<boolean>): Promise<boolean> {
+  private check(
+    knownName: string | undefined,
+    what: string,
+    verify: () => Promise<string | undefined>,
+  ): Promise<string | undefined> {
     const name = knownName ?? ''
-    const running = this.checks.get(name) ?? new Map<string, Promise<boolean>>()
+    const running = this.checks.get(name) ?? new Map<string, Promise<string | undefined>>()
     const same = running.get(what)
     if (same) return same
     if (running.size >= maximumChecks) throw new Refusal(serverUnavailable, 'too many logins are being checked')
@@ -218,7 +223,7 @@ export class Authentication {
   private stands(name: string, { secretHash, fingerprint }: Proof): boolean {
     const { registry } = this.options
     if (fingerprint !== undefined && registry.certificate(fingerprint)?.identity.name !== name) return false
-    return secretHash === undefined || registry.credential(name)?.secretHash === secretHash
+    return secretHash === undefined || hasSecret(registry.credential(name), secretHash)
   }
 
   private ask<T>(question: (registry: RegistryReader) => T): T {
@@ -259,6 +264,16 @@ export function mayUseClientId(identity: Identity, clientId: string, clean: bool
   if (clientId === identity.name) return true
   if (identity.role !== 'operator') return false
   return clientId.startsWith(`${identity.name}/`) || (clean && !clientId.includes('/'))
+}
+
+/** Whether a hash is one that an identity may log in by now. */
+const hasSecret = (credential: Credential | undefined, hash: string): boolean =>
+  credential !== undefined && (credential.secretHash === hash || credential.formerHash === hash)
+
+/** The hash that a secret belongs to. All are checked, at the same time: how long it takes tells nothing of which. */
+async function matching(secret: string, hashes: readonly string[]): Promise<string | undefined> {
+  const right = await Promise.all(hashes.map(hash => verifySecret(secret, hash)))
+  return hashes.find((_, i) => right[i])
 }
 
 /** What carries a connection, below WebSocket where there is one. */

@@ -2,6 +2,8 @@ import {
   certificateQuery,
   credentialQuery,
   FaultlineError,
+  formerSecretQuery,
+  lastEndQuery,
   parseIdentity,
   type RegistryReader,
 } from '@faultline/protocol'
@@ -16,6 +18,8 @@ export class RegistryFile implements RegistryReader, Service {
   private database: DatabaseSync | undefined
   private query: StatementSync | undefined
   private certificates: StatementSync | undefined
+  private formerSecrets: StatementSync | undefined
+  private lastEnd: StatementSync | undefined
 
   constructor(path: string) {
     this.path = path
@@ -34,14 +38,18 @@ export class RegistryFile implements RegistryReader, Service {
     this.database = database
     try {
       this.certificates = database.prepare(certificateQuery)
+      this.formerSecrets = database.prepare(formerSecretQuery)
+      this.lastEnd = database.prepare(lastEndQuery)
     } catch {
-      // A registry of an earlier version, to which provisioning has not yet added the table: it lists none.
+      // A registry of an earlier version, to which provisioning has not yet added the tables: they list nothing.
     }
   }
 
   async stop(): Promise<void> {
     this.query = undefined
     this.certificates = undefined
+    this.formerSecrets = undefined
+    this.lastEnd = undefined
     this.database?.close()
     this.database = undefined
   }
@@ -49,7 +57,13 @@ export class RegistryFile implements RegistryReader, Service {
   /** Throws `DATABASE_FAILED`. */
   credential(name: string): ReturnType<RegistryReader['credential']> {
     const row = this.read(() => this.query?.get(name)) as { name: string; secret_hash: string } | undefined
-    return row && { identity: parseIdentity(row.name), secretHash: row.secret_hash }
+    if (!row) return undefined
+    const former = this.read(() => this.formerSecrets?.get(name)) as { secret_hash: string } | undefined
+    return {
+      identity: parseIdentity(row.name),
+      secretHash: row.secret_hash,
+      ...(former && { formerHash: former.secret_hash }),
+    }
   }
 
   /** Throws `DATABASE_FAILED`. */
@@ -60,7 +74,10 @@ export class RegistryFile implements RegistryReader, Service {
 
   /** Throws `DATABASE_FAILED`. */
   version(): string {
-    return this.read(() => (this.database ? versionOf(this.database) : ''))
+    return this.read(() => {
+      const ended = this.lastEnd?.get() as { at: string } | undefined
+      return this.database ? `${versionOf(this.database)} ${ended?.at ?? ''}` : ''
+    })
   }
 
   private read<T>(work: () => T): T {

@@ -148,6 +148,34 @@ export const errorCodes = {
     title: 'A certificate, a request for one or its key is not what it should be',
     remedy: 'The message names the file; check that certificate, key and authority belong together.',
   },
+  AUTHORITY_EXISTS: {
+    title: "The fleet's certificate authority is there already",
+    remedy: 'Keep it: without its key no certificate can be renewed. For another fleet give another directory.',
+  },
+  AUTHORITY_MISSING: {
+    title: "The fleet's certificate authority is not there",
+    remedy: 'Make it with `npm run provision -- init`, or give the directory it is in.',
+  },
+  CLAIM_REFUSED: {
+    title: 'A claim was refused: wrong, expired or used already',
+    remedy: 'Check name and token; have a new token made with `npm run provision -- re-enroll NAME --claim`.',
+  },
+  CSV_INVALID: {
+    title: 'A list of devices has lines that cannot be used',
+    remedy: 'Correct the lines that were named and give the file again; nothing was enrolled.',
+  },
+  ENROLMENT_REFUSED: {
+    title: 'The provisioning service did not renew a certificate',
+    remedy: 'See whether the identity was revoked or rotated; claim a new certificate if it was.',
+  },
+  ENROLMENT_UNREACHABLE: {
+    title: 'The provisioning service cannot be reached, or is not the one that was named',
+    remedy: "Check enrolment.url, enrolment.fingerprint, the network and this machine's clock.",
+  },
+  EXPORT_INVALID: {
+    title: 'A file is not an export of a registry, or there is no empty registry to take it',
+    remedy: 'Give a file that `npm run provision -- export` wrote, and the path of a registry that is not there yet.',
+  },
   // Services
   CLIENT_TOO_FAST: {
     title: 'A client sends more than its share, and being held back does not slow it down',

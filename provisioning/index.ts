@@ -1,1 +1,3 @@
-export { type AuditEntry, Registry, type RegistryEntry, type RegistryFilter } from './registry.ts'
+export type { AuditEntry } from './audit-log.ts'
+export { Registry, type RegistryFilter } from './registry.ts'
+export type { RegistryEntry } from './registry-entry.ts'

@@ -1,4 +1,4 @@
-import { certificateTable, registryTable } from '@faultline/protocol'
+import { certificateTable, formerSecretTable, registryTable } from '@faultline/protocol'
 
 /** Each runs once, in order; what was released is never edited. */
 export const migrations: readonly string[] = [
@@ -39,4 +39,18 @@ CREATE TRIGGER audit_log_keeps_entries BEFORE DELETE ON audit_log
   BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;
 CREATE TRIGGER audit_log_keeps_words BEFORE UPDATE ON audit_log
   BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;`,
+  // Credentials that end as planned, and certificates that devices fetch for themselves.
+  `
+${formerSecretTable};
+CREATE INDEX former_secrets_by_end ON former_secrets (ends_at);
+CREATE INDEX certificates_by_expiry ON certificates (expires_at);
+CREATE INDEX certificates_by_revocation ON certificates (revoked_at) WHERE revoked_at IS NOT NULL;
+CREATE TABLE claims (
+  name TEXT PRIMARY KEY REFERENCES identities (name),
+  token_hash TEXT NOT NULL,
+  expires_at TEXT NOT NULL,
+  claimed_at TEXT,
+  certificate TEXT
+) STRICT;
+ALTER TABLE audit_log ADD COLUMN detail TEXT;`,
 ]

@@ -1,136 +1,213 @@
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
-import { userInfo } from 'node:os'
-import { dirname } from 'node:path'
 import {
+  type Credential,
   certificateQuery,
   credentialQuery,
   FaultlineError,
+  formerSecretQuery,
   hashSecret,
   type Identity,
   newSecret,
   parseIdentity,
   type RegistryReader,
   type Role,
-  toFaultlineError,
 } from '@faultline/protocol'
-import { type DatabaseSync, inTransaction, openDatabase, type Service, versionOf } from '@faultline/runtime'
-import { migrations } from './migrations.ts'
-
-/** One identity as the registry has it; times are ISO 8601. */
-export interface RegistryEntry extends Identity {
-  enrolledAt: string
-  rotatedAt?: string
-  revokedAt?: string
-}
-
-/** One state change. `actor` is the user of the operating system who made it. */
-export interface AuditEntry {
-  at: string
-  action: 'enrolled' | 'certified' | 'rotated' | 'revoked'
-  name: string
-  actor: string
-}
+import { type CertificateFacts, type DatabaseSync, readCertificate, type Service } from '@faultline/runtime'
+import { type AuditAction, type AuditEntry, type AuditFilter, readChanges, recordChange } from './audit-log.ts'
+import { type Claim, claimRefused, findClaim, openClaim, spendClaim } from './claims.ts'
+import { RegistryDatabase } from './registry-database.ts'
+import { entryOf, entryQuery, type RegistryEntry, type Row } from './registry-entry.ts'
 
 export interface RegistryFilter {
-  role?: Role
-  site?: string
+  role?: Role | undefined
+  site?: string | undefined
   includeRevoked?: boolean
 }
 
-interface Row {
-  name: string
-  enrolled_at: string
-  rotated_at: string | null
-  revoked_at: string | null
+/** How an identity is to log in from now on: by a secret, or by a certificate that it claims within so long. */
+export type Grant = { kind: 'secret' } | { kind: 'claim'; validMs: number }
+
+/** What was granted; it is not to be had again. */
+export type Granted = GrantedSecret | ({ kind: 'claim' } & Claim)
+
+interface GrantedSecret {
+  kind: 'secret'
+  secret: string
 }
 
 /**
- * The identities of a fleet and the hashes of their secrets, in a SQLite file that several processes may use at once.
- * A secret is returned when it is made and never again. Failures of the file throw `DATABASE_FAILED`.
+ * The identities of a fleet, the hashes of their secrets and the fingerprints of their certificates, in a SQLite file
+ * that several processes may use at once. What is secret is returned when it is made and never again. Every change is
+ * in the audit log. Failures of the file throw `DATABASE_FAILED`.
  */
 export class Registry implements RegistryReader, Service {
-  private readonly path: string
-  private open: DatabaseSync | undefined
+  readonly database: RegistryDatabase
 
   /** `:memory:` works, for one process. */
   constructor(path: string) {
-    this.path = path
+    this.database = new RegistryDatabase(path)
   }
 
   async start(): Promise<void> {
-    if (this.path !== ':memory:') this.restrictFile()
-    this.open = openDatabase(this.path, migrations)
+    await this.database.start()
   }
 
   async stop(): Promise<void> {
-    this.open?.close()
-    this.open = undefined
+    await this.database.stop()
   }
 
   /** Adds an identity, or brings a revoked one back with a new secret. Throws `IDENTITY_EXISTS`. */
   async enroll(identity: Identity): Promise<{ secret: string }> {
-    const { name, role, site } = identity
-    if (this.find(name)?.revoked_at === null) throw alreadyEnrolled(name) // Before the hash, which takes a while.
-    const { secret, hash, now } = await this.freshSecret()
-    this.change(database => {
-      if (this.find(name)?.revoked_at === null) throw alreadyEnrolled(name)
+    if (this.isActive(identity.name)) throw alreadyEnrolled(identity.name) // Before the hash, which takes a while.
+    const { secret, hash } = await freshSecret()
+    this.database.change((database, now) => this.add(database, now, identity, hash))
+    return { secret }
+  }
+
+  /** As `enroll`, for an identity that will fetch a certificate and has no secret. Throws `IDENTITY_EXISTS`. */
+  enrollToClaim(identity: Identity, validMs: number): Claim {
+    return this.enrollAll([identity], validMs)[0]!
+  }
+
+  /** Enrols all or, when it throws, none: `IDENTITY_EXISTS`. Calls `progress` after each. Claims in the same order. */
+  enrollAll(identities: readonly Identity[], validMs: number, progress: () => void = () => {}): Claim[] {
+    return this.database.change((database, now) =>
+      identities.map(identity => {
+        this.add(database, now, identity, '', 'with a claim')
+        const claim = openClaim(database, identity.name, now, validMs)
+        progress()
+        return claim
+      }),
+    )
+  }
+
+  /**
+   * Gives an identity, also one that was revoked, new means to log in and voids all it had, at once: the broker ends its
+   * connections. Throws `IDENTITY_UNKNOWN`.
+   */
+  async reEnroll(name: string, grant: Grant): Promise<Granted> {
+    this.show(name)
+    const fresh = await prepare(grant)
+    return this.database.change((database, now) => {
+      this.clear(database, name, now)
       database
         .prepare(
-          `INSERT INTO identities (name, role, site, secret_hash, enrolled_at) VALUES (?, ?, ?, ?, ?)
-           ON CONFLICT (name) DO UPDATE SET secret_hash = excluded.secret_hash, enrolled_at = excluded.enrolled_at,
-             rotated_at = NULL, revoked_at = NULL`,
+          'UPDATE identities SET secret_hash = ?, enrolled_at = ?, rotated_at = NULL, revoked_at = NULL WHERE name = ?',
         )
-        .run(name, role, site ?? null, hash, now)
-      // Whoever kept a certificate from before the revocation does not come back with the name.
-      this.revokeCertificates(database, name, now)
-      this.audit(database, 'enrolled', name, now)
+        .run(fresh.hash, now, name)
+      recordChange(database, { at: now, action: 're-enrolled', name, detail: `with a ${grant.kind}` })
+      return grantTo(database, name, now, fresh)
     })
-    return { secret }
+  }
+
+  /**
+   * Gives an identity new means to log in beside those it has, which end after `overlapMs`: at once for 0. A new secret
+   * ends the old one; a claim ends the secret and all certificates. Throws `IDENTITY_UNKNOWN`.
+   */
+  rotate(name: string, options?: { grant?: { kind: 'secret' }; overlapMs?: number }): Promise<GrantedSecret>
+  rotate(name: string, options: { grant: Grant; overlapMs?: number }): Promise<Granted>
+  async rotate(
+    name: string,
+    { grant = { kind: 'secret' }, overlapMs = 0 }: { grant?: Grant; overlapMs?: number } = {},
+  ): Promise<Granted> {
+    this.findActive(name)
+    const fresh = await prepare(grant)
+    return this.database.change((database, now) => {
+      this.findActive(name)
+      const endsAt = new Date(Date.parse(now) + overlapMs).toISOString()
+      this.retireSecret(database, name, endsAt, overlapMs)
+      if (grant.kind === 'claim') this.endCertificates(database, name, endsAt)
+      database
+        .prepare('UPDATE identities SET secret_hash = ?, rotated_at = ? WHERE name = ?')
+        .run(fresh.hash, now, name)
+      const detail = overlapMs === 0 ? `to a ${grant.kind}` : `to a ${grant.kind}; what was before ends ${endsAt}`
+      recordChange(database, { at: now, action: 'rotated', name, detail })
+      return grantTo(database, name, now, fresh)
+    })
+  }
+
+  /** Opens a claim for an identity and leaves what it has as it is. Throws `IDENTITY_UNKNOWN`. */
+  openClaim(name: string, validMs: number, action: AuditAction): Claim {
+    return this.database.change((database, now) => {
+      this.findActive(name)
+      recordChange(database, { at: now, action, name, detail: 'with a claim' })
+      return openClaim(database, name, now, validMs)
+    })
+  }
+
+  /**
+   * Spends a claim on a certificate, once: whoever comes with the same key again gets the same certificate again, as an
+   * answer may be lost on the way. Throws `CLAIM_REFUSED`, and what `certify` throws.
+   * @param keyDigest Of the key that asks; see `CertificateFacts`.
+   * @param certify Makes the certificate, PEM.
+   */
+  async claim(
+    { name, token, keyDigest }: { name: string; token: string; keyDigest: string },
+    certify: () => Promise<string>,
+    actor: string,
+  ): Promise<string> {
+    const claimed = this.database.read(database => findClaim(database, name, token, new Date().toISOString()))
+    if (claimed.certificate !== null) return sameKey(claimed.certificate, keyDigest)
+    const certificate = await certify()
+    return this.database.change((database, now) => {
+      const { certificate: earlier } = findClaim(database, name, token, now)
+      if (earlier !== null) return sameKey(earlier, keyDigest) // Somebody was quicker.
+      spendClaim(database, name, now, certificate)
+      this.insertCertificate(database, name, readCertificate(certificate), now)
+      recordChange(database, {
+        at: now,
+        action: 'claimed',
+        name,
+        actor,
+        detail: detailOf(readCertificate(certificate)),
+      })
+      return certificate
+    })
   }
 
   /**
    * Lists a certificate that was issued to an identity, by its fingerprint. Those it has already stay valid, so that a
    * new one can be installed before the old one ends. Throws `IDENTITY_UNKNOWN`.
    */
-  addCertificate(name: string, { fingerprint, expiresAt }: { fingerprint: string; expiresAt: Date }): void {
-    const now = new Date().toISOString()
-    this.change(database => {
+  addCertificate(
+    name: string,
+    facts: Pick<CertificateFacts, 'fingerprint' | 'notAfter'>,
+    { action = 'certified', actor }: { action?: AuditAction; actor?: string } = {},
+  ): void {
+    this.database.change((database, now) => {
       this.findActive(name)
-      database
-        .prepare('INSERT INTO certificates (fingerprint, name, issued_at, expires_at) VALUES (?, ?, ?, ?)')
-        .run(fingerprint, name, now, expiresAt.toISOString())
-      this.audit(database, 'certified', name, now)
+      this.insertCertificate(database, name, facts, now)
+      recordChange(database, { at: now, action, name, actor, detail: detailOf(facts) })
     })
+  }
+
+  /** Whether a certificate will end before its day, by rotation: such a one is not renewed. */
+  isEnding(fingerprint: string): boolean {
+    const query = 'SELECT 1 FROM certificates WHERE fingerprint = ? AND revoked_at IS NOT NULL'
+    return this.database.read(database => database.prepare(query).get(fingerprint)) !== undefined
   }
 
   /** Ends an identity's access, by secret and by certificate: the broker ends its connections too. Throws `IDENTITY_UNKNOWN`, also for one that is revoked already. */
   revoke(name: string): void {
-    const now = new Date().toISOString()
-    this.change(database => {
+    this.database.change((database, now) => {
       this.findActive(name)
       database.prepare('UPDATE identities SET revoked_at = ? WHERE name = ?').run(now, name)
-      this.revokeCertificates(database, name, now)
-      this.audit(database, 'revoked', name, now)
+      this.clear(database, name, now)
+      recordChange(database, { at: now, action: 'revoked', name })
     })
   }
 
-  /** Replaces the secret; the old one is refused from now on. Throws `IDENTITY_UNKNOWN`. */
-  async rotate(name: string): Promise<{ secret: string }> {
-    this.findActive(name)
-    const { secret, hash, now } = await this.freshSecret()
-    this.change(database => {
-      this.findActive(name)
-      database.prepare('UPDATE identities SET secret_hash = ?, rotated_at = ? WHERE name = ?').run(hash, now, name)
-      this.audit(database, 'rotated', name, now)
-    })
-    return { secret }
+  /** Writes down what was done beside the registry. */
+  record(action: AuditAction, name: string, detail?: string): void {
+    this.database.change((database, at) =>
+      recordChange(database, { at, action, name, ...(detail !== undefined && { detail }) }),
+    )
   }
 
   /** Identities by name; without the revoked ones unless asked for. */
   list({ role, site, includeRevoked = false }: RegistryFilter = {}): RegistryEntry[] {
-    const query = `SELECT name, enrolled_at, rotated_at, revoked_at FROM identities
-      WHERE (?1 IS NULL OR role = ?1) AND (?2 IS NULL OR site = ?2) AND (?3 OR revoked_at IS NULL) ORDER BY name`
-    return this.read(database =>
+    const query = `${entryQuery} WHERE (?1 IS NULL OR role = ?1) AND (?2 IS NULL OR site = ?2)
+      AND (?3 OR revoked_at IS NULL) ORDER BY name`
+    return this.database.read(database =>
       (database.prepare(query).all(role ?? null, site ?? null, Number(includeRevoked)) as unknown as Row[]).map(
         entryOf,
       ),
@@ -145,95 +222,125 @@ export class Registry implements RegistryReader, Service {
   }
 
   /** The state changes of an identity, or of all, oldest first. */
-  history(name?: string): AuditEntry[] {
-    const query = 'SELECT at, action, name, actor FROM audit_log WHERE ?1 IS NULL OR name = ?1 ORDER BY sequence'
-    return this.read(database => database.prepare(query).all(name ?? null) as unknown as AuditEntry[])
+  history(filter: string | AuditFilter = {}): AuditEntry[] {
+    return this.database.read(database => readChanges(database, typeof filter === 'string' ? { name: filter } : filter))
   }
 
-  credential(name: string): ReturnType<RegistryReader['credential']> {
-    const row = this.read(database => database.prepare(credentialQuery).get(name)) as
-      | { name: string; secret_hash: string }
-      | undefined
-    return row && { identity: parseIdentity(row.name), secretHash: row.secret_hash }
+  credential(name: string): Credential | undefined {
+    return this.database.read(database => {
+      const row = database.prepare(credentialQuery).get(name) as { name: string; secret_hash: string } | undefined
+      if (!row) return undefined
+      const former = database.prepare(formerSecretQuery).get(name) as { secret_hash: string } | undefined
+      const identity = parseIdentity(row.name)
+      return { identity, secretHash: row.secret_hash, ...(former && { formerHash: former.secret_hash }) }
+    })
   }
 
-  certificate(fingerprint: string): ReturnType<RegistryReader['certificate']> {
-    const row = this.read(database => database.prepare(certificateQuery).get(fingerprint)) as
+  certificate(fingerprint: string): { identity: Identity } | undefined {
+    const row = this.database.read(database => database.prepare(certificateQuery).get(fingerprint)) as
       | { name: string }
       | undefined
     return row && { identity: parseIdentity(row.name) }
   }
 
   version(): string {
-    return this.read(versionOf)
+    return this.database.version()
   }
 
-  private revokeCertificates(database: DatabaseSync, name: string, now: string): void {
-    database.prepare('UPDATE certificates SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL').run(now, name)
+  private add(
+    database: DatabaseSync,
+    now: string,
+    { name, role, site }: Identity,
+    hash: string,
+    detail?: string,
+  ): void {
+    if (this.isActive(name)) throw alreadyEnrolled(name)
+    database
+      .prepare(
+        `INSERT INTO identities (name, role, site, secret_hash, enrolled_at) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (name) DO UPDATE SET secret_hash = excluded.secret_hash, enrolled_at = excluded.enrolled_at,
+           rotated_at = NULL, revoked_at = NULL`,
+      )
+      .run(name, role, site ?? null, hash, now)
+    // Whoever kept a certificate from before the revocation does not come back with the name.
+    this.clear(database, name, now)
+    recordChange(database, { at: now, action: 'enrolled', name, ...(detail !== undefined && { detail }) })
+  }
+
+  /** Ends every means to log in but the secret. */
+  private clear(database: DatabaseSync, name: string, now: string): void {
+    this.endCertificates(database, name, now)
+    database.prepare('DELETE FROM former_secrets WHERE name = ?').run(name)
+    database.prepare('DELETE FROM claims WHERE name = ?').run(name)
+  }
+
+  private endCertificates(database: DatabaseSync, name: string, at: string): void {
+    database
+      .prepare('UPDATE certificates SET revoked_at = ?1 WHERE name = ?2 AND (revoked_at IS NULL OR revoked_at > ?1)')
+      .run(at, name)
+  }
+
+  private retireSecret(database: DatabaseSync, name: string, endsAt: string, overlapMs: number): void {
+    database.prepare('DELETE FROM former_secrets WHERE name = ?').run(name)
+    if (overlapMs === 0) return
+    database
+      .prepare(
+        `INSERT INTO former_secrets (name, secret_hash, ends_at)
+         SELECT name, secret_hash, ? FROM identities WHERE name = ? AND secret_hash <> ''`,
+      )
+      .run(endsAt, name)
+  }
+
+  private insertCertificate(
+    database: DatabaseSync,
+    name: string,
+    { fingerprint, notAfter }: Pick<CertificateFacts, 'fingerprint' | 'notAfter'>,
+    now: string,
+  ): void {
+    database
+      .prepare('INSERT INTO certificates (fingerprint, name, issued_at, expires_at) VALUES (?, ?, ?, ?)')
+      .run(fingerprint, name, now, notAfter.toISOString())
   }
 
   private find(name: string): Row | undefined {
-    const query = 'SELECT name, enrolled_at, rotated_at, revoked_at FROM identities WHERE name = ?'
-    return this.read(database => database.prepare(query).get(name)) as unknown as Row | undefined
+    const query = `${entryQuery} WHERE name = ?`
+    return this.database.read(database => database.prepare(query).get(name)) as unknown as Row | undefined
+  }
+
+  private isActive(name: string): boolean {
+    const query = 'SELECT 1 FROM identities WHERE name = ? AND revoked_at IS NULL'
+    return this.database.read(database => database.prepare(query).get(name)) !== undefined
   }
 
   private findActive(name: string): void {
     const { revokedAt } = this.show(name)
     if (revokedAt) throw new FaultlineError('IDENTITY_UNKNOWN', `${name} was revoked on ${revokedAt}`)
   }
-
-  private async freshSecret(): Promise<{ secret: string; hash: string; now: string }> {
-    const secret = newSecret()
-    return { secret, hash: await hashSecret(secret), now: new Date().toISOString() }
-  }
-
-  private audit(database: DatabaseSync, action: AuditEntry['action'], name: string, at: string): void {
-    database
-      .prepare('INSERT INTO audit_log (at, action, name, actor) VALUES (?, ?, ?, ?)')
-      .run(at, action, name, actor())
-  }
-
-  private change(work: (database: DatabaseSync) => void): void {
-    this.read(database => inTransaction(database, () => work(database)))
-  }
-
-  private read<T>(work: (database: DatabaseSync) => T): T {
-    if (!this.open) throw new FaultlineError('DATABASE_FAILED', `${this.path} is not open`)
-    try {
-      return work(this.open)
-    } catch (thrown) {
-      throw toFaultlineError(thrown, 'DATABASE_FAILED', this.path)
-    }
-  }
-
-  /** Only its owner may read the hashes. SQLite gives the files beside it (-wal, -shm) the same mode. */
-  private restrictFile(): void {
-    try {
-      mkdirSync(dirname(this.path), { recursive: true })
-      closeSync(openSync(this.path, 'a', 0o600))
-      chmodSync(this.path, 0o600)
-    } catch (thrown) {
-      throw toFaultlineError(thrown, 'DATABASE_FAILED', this.path)
-    }
-  }
 }
+
+type Fresh = { grant: Grant; secret: string; hash: string }
+
+/** Before the transaction: the hash of a secret takes a while. */
+const prepare = async (grant: Grant): Promise<Fresh> =>
+  grant.kind === 'secret' ? { grant, ...(await freshSecret()) } : { grant, secret: '', hash: '' }
+
+const grantTo = (database: DatabaseSync, name: string, now: string, { grant, secret }: Fresh): Granted =>
+  grant.kind === 'secret'
+    ? { kind: 'secret', secret }
+    : { kind: 'claim', ...openClaim(database, name, now, grant.validMs) }
+
+async function freshSecret(): Promise<{ secret: string; hash: string }> {
+  const secret = newSecret()
+  return { secret, hash: await hashSecret(secret) }
+}
+
+function sameKey(certificate: string, keyDigest: string): string {
+  if (readCertificate(certificate).keyDigest === keyDigest) return certificate
+  throw claimRefused()
+}
+
+const detailOf = ({ fingerprint, notAfter }: Pick<CertificateFacts, 'fingerprint' | 'notAfter'>): string =>
+  `certificate ${fingerprint.slice(0, 16)}…, until ${notAfter.toISOString()}`
 
 const alreadyEnrolled = (name: string): FaultlineError =>
   new FaultlineError('IDENTITY_EXISTS', `${name} is enrolled already`)
-
-function entryOf(row: Row): RegistryEntry {
-  return {
-    ...parseIdentity(row.name),
-    enrolledAt: row.enrolled_at,
-    ...(row.rotated_at !== null && { rotatedAt: row.rotated_at }),
-    ...(row.revoked_at !== null && { revokedAt: row.revoked_at }),
-  }
-}
-
-function actor(): string {
-  try {
-    return userInfo().username
-  } catch {
-    return `uid ${process.getuid?.() ?? 'unknown'}` // A container may have no entry for its user.
-  }
-}

@@ -1,4 +1,12 @@
-import { createPrivateKey, KeyObject, randomBytes, webcrypto, X509Certificate } from 'node:crypto'
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  KeyObject,
+  randomBytes,
+  webcrypto,
+  X509Certificate,
+} from 'node:crypto'
 import { isIP } from 'node:net'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import type { Extension, Name, Pkcs10CertificateRequest } from '@peculiar/x509'
@@ -22,6 +30,8 @@ export interface CertificateFacts {
   name: string
   /** SHA-256 over the DER form, 64 lower-case hexadecimal digits. */
   fingerprint: string
+  /** SHA-256 over the public key (SubjectPublicKeyInfo, DER), as the fingerprint is written. */
+  keyDigest: string
   notBefore: Date
   notAfter: Date
 }
@@ -53,14 +63,26 @@ export async function createAuthority(name: string, days: number): Promise<Certi
 
 /** A new key, and the request (PKCS #10, RFC 2986) to certify it under a name. The key need not leave the caller. */
 export async function createRequest(name: string): Promise<{ request: string; key: string }> {
+  const key = exportKey((await newKeys()).privateKey)
+  return { request: await requestFor(name, key), key }
+}
+
+/** The request for a key there is already, PEM. Throws `CERTIFICATE_INVALID` for a key of another kind. */
+export async function requestFor(name: string, key: string): Promise<string> {
   const x509 = await loadX509()
-  const keys = await newKeys()
+  const keys = await importKeys(key)
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
     name: commonName(x509, name),
     keys,
     signingAlgorithm: algorithm,
   })
-  return { request: request.toString('pem'), key: exportKey(keys.privateKey) }
+  return request.toString('pem')
+}
+
+/** Which key a request is for, as `CertificateFacts.keyDigest` has it. Throws `CERTIFICATE_INVALID`. */
+export async function keyDigestOf(request: string): Promise<string> {
+  const x509 = await loadX509()
+  return digestOf(new Uint8Array(parseRequest(x509, request).publicKey.rawData))
 }
 
 /**
@@ -103,11 +125,19 @@ export function readCertificate(pem: string): CertificateFacts {
     const { fingerprint256, validFromDate, validToDate } = certificate
     const name: unknown = certificate.toLegacyObject().subject.CN
     if (typeof name !== 'string') throw new Error('it has no common name, or several')
-    return { name, fingerprint: hexOf(fingerprint256), notBefore: validFromDate, notAfter: validToDate }
+    return {
+      name,
+      fingerprint: hexOf(fingerprint256),
+      keyDigest: digestOf(certificate.publicKey.export({ type: 'spki', format: 'der' })),
+      notBefore: validFromDate,
+      notAfter: validToDate,
+    }
   } catch (cause) {
     throw toFaultlineError(cause, 'CERTIFICATE_INVALID', 'certificate')
   }
 }
+
+const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 /** OpenSSL's way to write a digest, made ours. */
 const hexOf = (fingerprint: string): string => fingerprint.replaceAll(':', '').toLowerCase()
@@ -165,6 +195,19 @@ function parseRequest(x509: X509, pem: string): Pkcs10CertificateRequest {
 
 const newKeys = (): Promise<webcrypto.CryptoKeyPair> =>
   webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']) as Promise<webcrypto.CryptoKeyPair>
+
+async function importKeys(key: string): Promise<webcrypto.CryptoKeyPair> {
+  try {
+    const spki = createPublicKey(key).export({ type: 'spki', format: 'der' })
+    const pkcs8 = createPrivateKey(key).export({ type: 'pkcs8', format: 'der' })
+    return {
+      publicKey: await webcrypto.subtle.importKey('spki', spki, algorithm, true, ['verify']),
+      privateKey: await webcrypto.subtle.importKey('pkcs8', pkcs8, algorithm, false, ['sign']),
+    }
+  } catch (cause) {
+    throw toFaultlineError(cause, 'CERTIFICATE_INVALID', 'key')
+  }
+}
 
 const exportKey = (key: webcrypto.CryptoKey): string =>
   KeyObject.from(key).export({ type: 'pkcs8', format: 'pem' }) as string

@@ -1,4 +1,4 @@
-import type { RegistryEntry } from '../registry.ts'
+import type { RegistryEntry } from '../registry-entry.ts'
 
 /** Prints for a person, on standard output. */
 export const say = (text: string): void => {

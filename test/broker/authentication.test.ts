@@ -156,6 +156,30 @@ test('a secret that is replaced ends the connections made with it', async t => {
   await connect(anna, { password: secret })
 })
 
+test('while a rotation overlaps both secrets are let in; at its end connections by the old one end', async t => {
+  const { registry, secrets } = await enrollAll()
+  t.after(() => registry.stop())
+  const { connect } = await startBroker(t, { registry })
+  const old = { password: secrets.get(anna.name) }
+  const { secret } = await registry.rotate(anna.name, { overlapMs: 2_000 })
+  const [former, current] = [await connect(anna, { ...old, clientId: 'a' }), await connect(anna, { password: secret })]
+  assert.equal(await refusalCode(connect(anna, { password: 'neither', clientId: 'b' })), badUserNameOrPassword)
+  await new Promise<void>(resolve => former.once('close', resolve))
+  assert.ok(Date.parse(registry.show(anna.name).rotatedAt!) + 2_000 <= Date.now())
+  assert.ok(current.connected)
+  assert.equal(await refusalCode(connect(anna, { ...old, clientId: 'a' })), badUserNameOrPassword)
+})
+
+test('who has no secret is let in by none', async t => {
+  const { registry, secrets } = await enrollAll()
+  t.after(() => registry.stop())
+  await registry.reEnroll(press.name, { kind: 'claim', validMs: 60_000 })
+  const { connect } = await startBroker(t, { registry })
+  for (const password of ['', secrets.get(press.name)]) {
+    assert.equal(await refusalCode(connect(press, { password })), badUserNameOrPassword)
+  }
+})
+
 test('a login that was being checked when its identity was revoked is refused', async t => {
   const { registry, secrets } = await enrollAll()
   t.after(() => registry.stop())

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { identityOf, verifySecret } from '@faultline/protocol'
 import { Registry } from '@faultline/provisioning'
 import { openDatabase } from '@faultline/runtime'
@@ -109,7 +110,7 @@ test('an audit log of before is kept when the registry is brought up to date', a
   old.exec(`INSERT INTO audit_log (at, action, name, actor) VALUES ('2026-01-01', 'enrolled', '${anna.name}', 'root')`)
   old.close()
   const registry = await openRegistry(t, path)
-  registry.addCertificate(anna.name, { fingerprint: 'aa', expiresAt: new Date() })
+  registry.addCertificate(anna.name, { fingerprint: 'aa', notAfter: new Date() })
   assert.deepEqual(
     registry.history(anna.name).map(({ action }) => action),
     ['enrolled', 'certified'],
@@ -118,13 +119,13 @@ test('an audit log of before is kept when the registry is brought up to date', a
 
 test('a certificate is whose it was issued to, until it or its identity is revoked', async t => {
   const registry = await openRegistry(t)
-  const expiresAt = new Date()
-  assert.throws(() => registry.addCertificate(press.name, { fingerprint: 'aa', expiresAt }), {
+  const notAfter = new Date(Date.now() + 60_000)
+  assert.throws(() => registry.addCertificate(press.name, { fingerprint: 'aa', notAfter }), {
     code: 'IDENTITY_UNKNOWN',
   })
   await registry.enroll(press)
-  registry.addCertificate(press.name, { fingerprint: 'aa', expiresAt })
-  registry.addCertificate(press.name, { fingerprint: 'bb', expiresAt })
+  registry.addCertificate(press.name, { fingerprint: 'aa', notAfter })
+  registry.addCertificate(press.name, { fingerprint: 'bb', notAfter })
   assert.deepEqual(registry.certificate('aa')?.identity, press)
   assert.deepEqual(registry.certificate('bb')?.identity, press)
   assert.equal(registry.certificate('cc'), undefined)
@@ -132,7 +133,7 @@ test('a certificate is whose it was issued to, until it or its identity is revok
   assert.equal(registry.certificate('aa'), undefined)
   await registry.enroll(press)
   assert.equal(registry.certificate('aa'), undefined)
-  registry.addCertificate(press.name, { fingerprint: 'dd', expiresAt })
+  registry.addCertificate(press.name, { fingerprint: 'dd', notAfter })
   assert.deepEqual(registry.certificate('dd')?.identity, press)
 })
 
@@ -201,4 +202,76 @@ test('a path that cannot be a registry is refused with a code', async t => {
   const directory = await temporaryDirectory(t)
   await assert.rejects(new Registry(directory).start(), { code: 'DATABASE_FAILED' })
   assert.throws(() => new Registry(':memory:').credential('x'), { code: 'DATABASE_FAILED' })
+})
+
+test('for as long as a rotation overlaps, both secrets are good; then the old one is not, and the version says so', async t => {
+  const registry = await openRegistry(t)
+  const { secret: old } = await registry.enroll(anna)
+  const { secret } = await registry.rotate(anna.name, { overlapMs: 1_000 })
+  const during = registry.version()
+  const { secretHash, formerHash } = registry.credential(anna.name)!
+  assert.ok(await verifySecret(secret, secretHash))
+  assert.ok(await verifySecret(old, formerHash!))
+  await delay(Date.parse(registry.show(anna.name).formerSecretUntil!) - Date.now() + 5)
+  assert.equal(registry.credential(anna.name)?.formerHash, undefined)
+  assert.notEqual(registry.version(), during)
+  // A second rotation with none leaves nothing of the first.
+  await registry.rotate(anna.name, { overlapMs: 60_000 })
+  await registry.rotate(anna.name)
+  assert.equal(registry.credential(anna.name)?.formerHash, undefined)
+})
+
+test('a rotation to a claim leaves certificates good until it ends, and no longer', async t => {
+  const registry = await openRegistry(t)
+  await registry.enroll(press)
+  const notAfter = new Date(Date.now() + 3_600_000)
+  registry.addCertificate(press.name, { fingerprint: 'aa', notAfter })
+  const grant = { kind: 'claim', validMs: 60_000 } as const
+  await registry.rotate(press.name, { grant, overlapMs: 60_000 })
+  assert.ok(registry.certificate('aa'))
+  assert.ok(registry.isEnding('aa'))
+  assert.ok(Date.parse(registry.show(press.name).certificateUntil!) < notAfter.getTime())
+  // A longer overlap later does not lengthen the first one; none ends it.
+  await registry.rotate(press.name, { grant, overlapMs: 3_000_000 })
+  assert.ok(Date.parse(registry.show(press.name).certificateUntil!) <= Date.now() + 60_000)
+  await registry.rotate(press.name, { grant })
+  assert.equal(registry.certificate('aa'), undefined)
+  assert.equal(registry.credential(press.name)?.secretHash, '')
+})
+
+test('a certificate is none after its last day', async t => {
+  const registry = await openRegistry(t)
+  await registry.enroll(press)
+  registry.addCertificate(press.name, { fingerprint: 'aa', notAfter: new Date(Date.now() - 1) })
+  assert.equal(registry.certificate('aa'), undefined)
+})
+
+test('re-enrolment voids all there was, of an identity that was revoked too', async t => {
+  const registry = await openRegistry(t)
+  const { secret } = await registry.enroll(press)
+  await registry.rotate(press.name, { overlapMs: 60_000 })
+  registry.addCertificate(press.name, { fingerprint: 'aa', notAfter: new Date(Date.now() + 60_000) })
+  const granted = await registry.reEnroll(press.name, { kind: 'secret' })
+  const { secretHash, formerHash } = registry.credential(press.name)!
+  assert.equal(formerHash, undefined)
+  assert.equal(await verifySecret(secret, secretHash), false)
+  assert.ok(granted.kind === 'secret' && (await verifySecret(granted.secret, secretHash)))
+  assert.equal(registry.certificate('aa'), undefined)
+  registry.revoke(press.name)
+  await registry.reEnroll(press.name, { kind: 'claim', validMs: 60_000 })
+  assert.deepEqual(registry.credential(press.name), { identity: press, secretHash: '' })
+  assert.ok(registry.show(press.name).claimUntil)
+  await assert.rejects(registry.reEnroll(pump.name, { kind: 'secret' }), { code: 'IDENTITY_UNKNOWN' })
+})
+
+test('all of a list are enrolled, or none', async t => {
+  const registry = await openRegistry(t)
+  await registry.enroll(pump)
+  assert.throws(() => registry.enrollAll([press, pump, anna], 1_000), { code: 'IDENTITY_EXISTS' })
+  assert.deepEqual(
+    registry.list().map(({ name }) => name),
+    [pump.name],
+  )
+  const claims = registry.enrollAll([press, anna], 1_000)
+  assert.equal(new Set(claims.map(({ token }) => token)).size, 2)
 })

@@ -44,8 +44,7 @@ export class TestAuthority {
   async client(identity: Identity, registry?: Registry, days = 1): Promise<PairFiles> {
     const { request, key } = await createRequest(identity.name)
     const certificate = await signRequest(this.authority, request, { name: identity.name, days })
-    const { fingerprint, notAfter } = readCertificate(certificate)
-    registry?.addCertificate(identity.name, { fingerprint, expiresAt: notAfter })
+    registry?.addCertificate(identity.name, readCertificate(certificate))
     return this.write({ certificate, key })
   }
 

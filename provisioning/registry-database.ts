@@ -1,0 +1,60 @@
+import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { FaultlineError, lastEndQuery, toFaultlineError } from '@faultline/protocol'
+import { type DatabaseSync, inTransaction, openDatabase, type Service, versionOf } from '@faultline/runtime'
+import { migrations } from './migrations.ts'
+
+/** The SQLite file of a registry. Several processes may use it at once: every change is one transaction. */
+export class RegistryDatabase implements Service {
+  private readonly path: string
+  private open: DatabaseSync | undefined
+
+  /** `:memory:` works, for one process. */
+  constructor(path: string) {
+    this.path = path
+  }
+
+  async start(): Promise<void> {
+    if (this.path !== ':memory:') this.restrictFile()
+    this.open = openDatabase(this.path, migrations)
+  }
+
+  async stop(): Promise<void> {
+    this.open?.close()
+    this.open = undefined
+  }
+
+  /** Throws `DATABASE_FAILED`, and what `work` throws. */
+  read<T>(work: (database: DatabaseSync) => T): T {
+    if (!this.open) throw new FaultlineError('DATABASE_FAILED', `${this.path} is not open`)
+    try {
+      return work(this.open)
+    } catch (thrown) {
+      throw toFaultlineError(thrown, 'DATABASE_FAILED', this.path)
+    }
+  }
+
+  /** All of `work` or nothing; it is given the time that the change is made at, ISO 8601. */
+  change<T>(work: (database: DatabaseSync, now: string) => T): T {
+    return this.read(database => inTransaction(database, () => work(database, new Date().toISOString())))
+  }
+
+  /** See `RegistryReader`. */
+  version(): string {
+    return this.read(database => {
+      const { at } = database.prepare(lastEndQuery).get() as { at: string }
+      return `${versionOf(database)} ${at}`
+    })
+  }
+
+  /** Only its owner may read the hashes. SQLite gives the files beside it (-wal, -shm) the same mode. */
+  private restrictFile(): void {
+    try {
+      mkdirSync(dirname(this.path), { recursive: true })
+      closeSync(openSync(this.path, 'a', 0o600))
+      chmodSync(this.path, 0o600)
+    } catch (thrown) {
+      throw toFaultlineError(thrown, 'DATABASE_FAILED', this.path)
+    }
+  }
+}
