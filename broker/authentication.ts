@@ -10,12 +10,10 @@ import {
   type RegistryReader,
   verifySecret,
 } from '@faultline/protocol'
-import type { Logger } from '@faultline/runtime'
+import { addressKey, type Logger, LoginThrottle } from '@faultline/runtime'
 import type { Client, ConnectPacket } from 'aedes'
-import { addressKey } from './addresses.ts'
 import { mayPublish } from './authorisation.ts'
 import type { BrokerCounts } from './counts.ts'
-import { LoginThrottle } from './login-throttle.ts'
 
 /** CONNACK return codes (MQTT 3.1.1, 3.2.2.3). */
 const identifierRejected = 2

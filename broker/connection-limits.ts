@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { addressKey } from './addresses.ts'
+import { addressKey } from '@faultline/runtime'
 
 /** How many connections there may be, of one address and in all; counted from the first packet of TCP. */
 export class ConnectionLimits {

@@ -180,10 +180,25 @@ export class Registry implements RegistryReader, Service {
     })
   }
 
-  /** Whether a certificate will end before its day, by rotation: such a one is not renewed. */
-  isEnding(fingerprint: string): boolean {
-    const query = 'SELECT 1 FROM certificates WHERE fingerprint = ? AND revoked_at IS NOT NULL'
-    return this.database.read(database => database.prepare(query).get(fingerprint)) !== undefined
+  /**
+   * Replaces a certificate by a newer one of the same identity; the old one stays good until its own end. Throws
+   * `ENROLMENT_REFUSED` for one that is not listed, was revoked, ends by rotation (or it would never end), or was renewed
+   * `renewalsPerDay` times today, and what `certify` throws.
+   */
+  async renew(
+    fingerprint: string,
+    certify: (name: string) => Promise<string>,
+    actor: (name: string) => string,
+  ): Promise<{ name: string; certificate: string }> {
+    const { name } = this.database.read(database => this.renewable(database, fingerprint))
+    const certificate = await certify(name)
+    const facts = readCertificate(certificate)
+    this.database.change((database, now) => {
+      this.renewable(database, fingerprint)
+      this.insertCertificate(database, name, facts, now)
+      recordChange(database, { at: now, action: 'renewed', name, actor: actor(name), detail: detailOf(facts) })
+    })
+    return { name, certificate }
   }
 
   /** Ends an identity's access, by secret and by certificate: the broker ends its connections too. Throws `IDENTITY_UNKNOWN`, also for one that is revoked already. */
@@ -302,6 +317,19 @@ export class Registry implements RegistryReader, Service {
       .run(fingerprint, name, now, notAfter.toISOString())
   }
 
+  private renewable(database: DatabaseSync, fingerprint: string): { name: string } {
+    const refused = (why: string) => new FaultlineError('ENROLMENT_REFUSED', why)
+    const listed = database.prepare(certificateQuery).get(fingerprint) as { name: string } | undefined
+    if (!listed) throw refused('the certificate is unknown, over or revoked')
+    const ending = 'SELECT 1 FROM certificates WHERE fingerprint = ? AND revoked_at IS NOT NULL'
+    if (database.prepare(ending).get(fingerprint)) throw refused('the certificate is being rotated: claim a new one')
+    const { count } = database
+      .prepare('SELECT count(*) AS count FROM certificates WHERE name = ? AND issued_at > ?')
+      .get(listed.name, new Date(Date.now() - dayMs).toISOString()) as { count: number }
+    if (count > renewalsPerDay) throw refused('renewed too often today')
+    return listed
+  }
+
   private find(name: string): Row | undefined {
     const query = `${entryQuery} WHERE name = ?`
     return this.database.read(database => database.prepare(query).get(name)) as unknown as Row | undefined
@@ -317,6 +345,10 @@ export class Registry implements RegistryReader, Service {
     if (revokedAt) throw new FaultlineError('IDENTITY_UNKNOWN', `${name} was revoked on ${revokedAt}`)
   }
 }
+
+const dayMs = 86_400_000
+/** Far more than a device needs that renews in time; a hostile one cannot fill the registry. */
+const renewalsPerDay = 10
 
 type Fresh = { grant: Grant; secret: string; hash: string }
 

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
 import { FaultlineError } from '@faultline/protocol'
 import { z } from 'zod'
+import type { EnrolmentAccess } from './enrolment.ts'
 
 const file = z.string().min(1).optional()
 
@@ -11,6 +12,18 @@ const credentials = {
   ca: file.describe("PEM file of the authority that signed the broker's certificate; the system's own when absent"),
   certificate: file.describe('PEM file of a certificate to log in with; read again at every connection'),
   key: file.describe('PEM file of its private key'),
+  enrolment: z
+    .strictObject({
+      url: z.url({ protocol: /^https$/ }).describe('Address of `npm run provision -- serve`'),
+      token: z.string().min(1).optional().describe('One-time token for the first certificate; used once'),
+      fingerprint: z
+        .string()
+        .regex(/^([0-9a-f]{2}:?){32}$/i, 'must be a SHA-256 in hexadecimal')
+        .optional()
+        .describe("SHA-256 of the fleet's authority, as `init` printed it; goes with token"),
+    })
+    .optional()
+    .describe('Where certificates are fetched and renewed; they are put where ca, certificate and key say'),
 }
 
 /** How to reach the broker. Files are paths, read when a connection is made. */
@@ -21,6 +34,8 @@ export interface BrokerAccess {
   ca?: string | undefined
   certificate?: string | undefined
   key?: string | undefined
+  /** Where the three are fetched and renewed. */
+  enrolment?: EnrolmentAccess | undefined
 }
 
 /** The entry `broker` of an agent's configuration, with what else it has to say. */
@@ -34,7 +49,11 @@ export const brokerAccess = <S extends z.ZodRawShape>(more: S) =>
     .describe('How the broker is reached')
 
 /** What is wrong with an access, or undefined. */
-export function accessProblem({ url, secret, ca, certificate, key }: BrokerAccess): string | undefined {
+export function accessProblem({ url, secret, ca, certificate, key, enrolment }: BrokerAccess): string | undefined {
+  if (enrolment && [ca, certificate, key].includes(undefined))
+    return 'enrolment needs ca, certificate and key: where they are put'
+  if (enrolment && (enrolment.token === undefined) !== (enrolment.fingerprint === undefined))
+    return 'token and fingerprint of enrolment go together'
   if ((certificate === undefined) !== (key === undefined)) return 'certificate and key go together'
   if (secret === undefined && certificate === undefined) return 'give secret, or certificate and key'
   if ((ca ?? certificate) !== undefined && !isSecure(url)) return 'ca and certificate need mqtts:// or wss://'

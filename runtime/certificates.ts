@@ -12,7 +12,7 @@ import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import type { Extension, Name, Pkcs10CertificateRequest } from '@peculiar/x509'
 
 /** Loaded when it is needed: few processes ever make a certificate. It asks for the polyfill before it. */
-async function loadX509() {
+export async function loadX509() {
   await import('reflect-metadata')
   return import('@peculiar/x509')
 }

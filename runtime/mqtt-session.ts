@@ -17,6 +17,7 @@ import {
 } from '@faultline/protocol'
 import mqtt, { ErrorWithSubackPacket, type IClientOptions, type MqttClient } from 'mqtt'
 import { type BrokerAccess, readTlsFiles } from './broker-access.ts'
+import { Enrolment } from './enrolment.ts'
 import type { Logger } from './logger.ts'
 import type { Service } from './service.ts'
 
@@ -52,6 +53,9 @@ interface SessionEvents {
 /** How long `stop` waits for acknowledgements, and then for the broker to close its end, in ms. */
 const goodbye = { acknowledgements: 2_000, close: 1_000 }
 
+/** MQTT 3.1.1, 3.14. MQTT.js sends it only when it means to stay away. */
+const disconnectPacket = Buffer.from([0xe0, 0x00])
+
 /**
  * A connection to the broker that outlives breaks: reconnects with exponential back-off and jitter (so that a
  * fleet does not return in step), subscribes again, speaks in typed messages, and never throws out of a subscriber.
@@ -65,6 +69,8 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
   private attempts = 0
   private readonly inFlight = new Set<Promise<unknown>>()
   private followed: readonly string[] = []
+  private enrolment: Enrolment | undefined
+  private beginning: Promise<void> | undefined
 
   constructor(options: MqttSessionOptions) {
     super()
@@ -96,10 +102,25 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
   }
 
   /**
-   * Begins connecting; does not wait for the broker, which may be down for a week. Throws `CERTIFICATE_INVALID` when a
-   * file cannot be read.
+   * Begins connecting; does not wait for the broker, which may be down for a week, nor for a certificate that has to be
+   * claimed first. Throws `CERTIFICATE_INVALID` when a file cannot be read.
    */
   async start(): Promise<void> {
+    this.enrolment = this.createEnrolment()
+    await this.enrolment?.start()
+    if (this.enrolment?.ready !== false) await this.begin()
+  }
+
+  /** Connects, once: the certificate it waited for may come while it does. */
+  private begin(): Promise<void> {
+    this.beginning ??= this.connect().catch(thrown => {
+      this.beginning = undefined
+      throw thrown
+    })
+    return this.beginning
+  }
+
+  private async connect(): Promise<void> {
     const { url, identity, secret, clientId, clean, will } = this.options
     const tls = await readTlsFiles(this.options)
     const client = mqtt.connect(url, {
@@ -149,6 +170,10 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
 
   /** Waits until everything in flight is acknowledged or two seconds have passed, then says goodbye (no will). */
   async stop(): Promise<void> {
+    await this.enrolment?.stop()
+    this.enrolment = undefined
+    await this.beginning?.catch(() => {})
+    this.beginning = undefined
     const client = this.client
     if (!client) return
     this.client = undefined
@@ -241,6 +266,25 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     } catch (error) {
       this.report(error)
     }
+  }
+
+  private createEnrolment(): Enrolment | undefined {
+    const { identity, enrolment: access, ca, certificate, key, logger } = this.options
+    if (!access || ca === undefined || certificate === undefined || key === undefined) return undefined
+    const enrolment = new Enrolment({ identity, access, files: { ca, certificate, key }, logger })
+    enrolment.on('certified', () => {
+      if (this.client) this.reconnect(this.client)
+      else this.begin().catch(thrown => this.report(thrown))
+    })
+    enrolment.on('problem', error => this.announce('problem', error))
+    return enrolment
+  }
+
+  /** Leaves with a goodbye (MQTT 3.1.1, 3.14: no will) and returns with the files as they are now. */
+  private reconnect({ stream, connected }: MqttClient): void {
+    if (!connected) return // The next attempt reads them anyway.
+    stream.end(disconnectPacket)
+    setTimeout(() => stream.destroy(), goodbye.close).unref()
   }
 
   private async subscribe(client: MqttClient): Promise<void> {

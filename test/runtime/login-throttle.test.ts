@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { addressKey } from '../../broker/addresses.ts'
-import { LoginThrottle } from '../../broker/login-throttle.ts'
+import { addressKey, LoginThrottle } from '@faultline/runtime'
 
 test('failures are forgiven as time goes by, so many a minute, address by address', t => {
   let now = 0
