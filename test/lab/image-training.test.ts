@@ -16,11 +16,9 @@ import { temporaryDirectory } from '../support/temp.ts'
 
 const plan: ImagePlan = {
   network: { name: 'image-local', widths: [8, 8, 8] },
-  epochs: 2,
   batch: 50,
-  rate: 40,
+  cycles: [{ epochs: 2, smallEpochs: 1, rate: 40 }],
   smoothing: 0.1,
-  smallEpochs: 1,
   smallSize: 24,
   teacherShare: 0,
   mirrored: false,
@@ -62,8 +60,9 @@ describe('image training', { skip: missingEngine('tfjs-node') }, () => {
     const [data, out, work] = [await temporaryDirectory(t), await temporaryDirectory(t), await temporaryDirectory(t)]
     await writeBatch(join(data, 'data_batch_1.bin'), 600, 1)
     await writeBatch(join(data, 'test_batch.bin'), 100, 2)
-    const server = { ...plan, network: { name: 'image-server', widths: [8, 8, 8] as const }, epochs: 6, mirrored: true }
-    const local = { ...plan, epochs: 6, teacherShare: 0.5 }
+    const cycles = [{ epochs: 6, smallEpochs: 1, rate: 40 }]
+    const server = { ...plan, network: { name: 'image-server', widths: [8, 8, 8] as const }, cycles, mirrored: true }
+    const local = { ...plan, cycles, teacherShare: 0.5 }
     const pair = await trainImages({ data, out, work, seed: 1, plans: { local, server } })
     for (const bundle of [pair.local, pair.server]) {
       const { passed } = await verifyOnEngines(bundle)
@@ -85,15 +84,22 @@ describe('image training', { skip: missingEngine('tfjs-node') }, () => {
     const work = await temporaryDirectory(t)
     const images = imageSet(200, 3)
     const run = { seed: 1, classes: 10 }
-    const whole = await trainImageNetwork(plan, images, { ...run, checkpoint: join(work, 'whole') })
-    const stopped = { ...run, checkpoint: join(work, 'parts') }
+    const cycles = [...plan.cycles, { epochs: 2, smallEpochs: 0, rate: 20 }]
+    const restarted = { ...plan, cycles }
+    const whole = await trainImageNetwork(restarted, images, { ...run, checkpoint: join(work, 'whole') })
+    const checkpoint = join(work, 'parts')
     const stop = () => {
       throw new Error('stopped')
     }
-    await assert.rejects(trainImageNetwork(plan, images, { ...stopped, onEpoch: stop }), /stopped/)
+    for (const _ of [1, 2, 3])
+      await assert.rejects(trainImageNetwork(restarted, images, { ...run, checkpoint, onEpoch: stop }), /stopped/)
     const epochs: number[] = []
-    const again = await trainImageNetwork(plan, images, { ...stopped, onEpoch: epoch => epochs.push(epoch) })
-    assert.deepEqual(epochs, [2])
+    const again = await trainImageNetwork(restarted, images, {
+      ...run,
+      checkpoint,
+      onEpoch: epoch => epochs.push(epoch),
+    })
+    assert.deepEqual(epochs, [4])
     for (const [i, variable] of whole.network.variables.entries()) {
       const difference = tf.tidy(() => tf.max(tf.abs(tf.sub(variable, again.network.variables[i]!))).dataSync()[0]!)
       assert.ok(difference < 1e-3, `variable ${i} differs by ${difference}`)
@@ -104,7 +110,7 @@ describe('image training', { skip: missingEngine('tfjs-node') }, () => {
     await chooseBackend()
     const checkpoint = join(await temporaryDirectory(t), 'checkpoint')
     const run = { seed: 1, classes: 10, checkpoint }
-    await trainImageNetwork({ ...plan, epochs: 1 }, imageSet(100, 3), run)
+    await trainImageNetwork({ ...plan, smoothing: 0 }, imageSet(100, 3), run)
     await assert.rejects(trainImageNetwork(plan, imageSet(100, 3), run), { code: 'CONFIG_INVALID' })
   })
 })

@@ -12,7 +12,7 @@ import { chooseThreshold, fitCorrectness, fitTemperature, reliabilityOf } from '
 import { argmaxRows, classificationMetrics } from '../metrics.ts'
 import { cifarClasses, cifarInput, cifarSize, readCifar } from './cifar.ts'
 import { localPlan, serverPlan } from './plans.ts'
-import { type ImagePlan, logitsOf, type TrainingRun, trainImageNetwork } from './trainer.ts'
+import { epochsOf, type ImagePlan, logitsOf, type TrainingRun, trainImageNetwork } from './trainer.ts'
 import type { TrainingImages } from './training-images.ts'
 
 export interface ImageTrainingOptions {
@@ -92,7 +92,7 @@ export async function trainImages(options: ImageTrainingOptions): Promise<{ loca
         at: new Date().toISOString(),
         data: ['CIFAR-10'],
         seed: options.seed,
-        note: `TensorFlow's native library, ${plan.epochs} epochs, ${Math.round(seconds / 60)} minutes. The last ${validation.count} training images calibrate and choose the threshold; the test images were asked once, at the end.`,
+        note: `TensorFlow's native library, ${epochsOf(plan)} epochs, ${Math.round(seconds / 60)} minutes. The last ${validation.count} training images calibrate and choose the threshold; the test images were asked once, at the end.`,
         split: {
           train: [{ recording: files.join(' '), class: 'all', from: 0, to: split }],
           validation: [{ recording: files.join(' '), class: 'all', from: split, to: images.count }],
@@ -118,7 +118,7 @@ async function fit(
   teacher: TrainingRun['teacher'],
 ): Promise<Trained> {
   const { name } = plan.network
-  const steps = plan.epochs * Math.floor(train.count / plan.batch)
+  const steps = epochsOf(plan) * Math.floor(train.count / plan.batch)
   const progress = new Progress(name, steps)
   const { network, seconds } = await trainImageNetwork(plan, train, {
     seed,

@@ -1,14 +1,16 @@
 import type { ImagePlan } from './trainer.ts'
 
 /** Shared by both networks; as arXiv 2404.00498 has them, at half its batch. */
-const common = { batch: 512, rate: 11.5, smoothing: 0.2, smallSize: 24 }
+const common = { batch: 512, smoothing: 0.2, smallSize: 24 }
 
 /** 2.0 million weights, 118 million multiplications an image, twice that with its mirrored half. */
 export const serverPlan: ImagePlan = {
   network: { name: 'image-server', widths: [64, 256, 256] },
-  epochs: 10,
   ...common,
-  smallEpochs: 5,
+  cycles: [
+    { epochs: 10, smallEpochs: 5, rate: 11.5 },
+    { epochs: 8, smallEpochs: 0, rate: 6 },
+  ],
   teacherShare: 0,
   mirrored: true,
 }
@@ -19,9 +21,8 @@ export const serverPlan: ImagePlan = {
  */
 export const localPlan: ImagePlan = {
   network: { name: 'image-local', widths: [28, 56, 80] },
-  epochs: 16,
   ...common,
-  smallEpochs: 6,
+  cycles: [{ epochs: 16, smallEpochs: 6, rate: 11.5 }],
   teacherShare: 0.5,
   mirrored: false,
 }

@@ -10,19 +10,30 @@ import { whiteningFilters } from './whitening.ts'
 /** How one of the two image networks is trained. */
 export interface ImagePlan {
   network: ImageNetworkShape
-  epochs: number
   batch: number
-  /** Peak learning rate per kilostep. */
-  rate: number
+  /** One after the other; each goes on from the average the one before ended with. */
+  cycles: readonly TrainingCycle[]
   /** Share of the target that is spread over all classes. */
   smoothing: number
-  /** Epochs at the start that see images of `smallSize` pixels, at little more than half the arithmetic. */
-  smallEpochs: number
+  /** Pixels a side of the images in small epochs. */
   smallSize: number
   /** Share of the target that is a teacher's answer rather than the label. */
   teacherShare: number
   /** Ship a network that asks about the mirror image as well: a little better for twice the arithmetic. */
   mirrored: boolean
+}
+
+/** A rise and a fall of the learning rate (warm restarts: Loshchilov and Hutter, arXiv 1608.03983). */
+export interface TrainingCycle {
+  epochs: number
+  /** Epochs at its start that see small images, at little more than half the arithmetic. */
+  smallEpochs: number
+  /** Peak learning rate per kilostep. */
+  rate: number
+}
+
+export function epochsOf(plan: ImagePlan): number {
+  return plan.cycles.reduce((sum, { epochs }) => sum + epochs, 0)
 }
 
 export interface TrainingRun {
@@ -53,16 +64,28 @@ export async function trainImageNetwork(
   const network = new ImageNetwork(plan.network, whiteningFilters(images), run.classes, random)
   const { kernels, offsets } = network.learned
   const batches = Math.floor(images.count / plan.batch)
-  const steps = plan.epochs * batches
   const averaged = network.variables
-  const optimiser = new Optimiser({ kernels, offsets, averaged, steps, batch: plan.batch, rate: plan.rate })
-  const variables = [...network.variables, ...optimiser.variables]
-  const order = stored ? restore(stored, variables) : random
-  let seconds = stored?.seconds ?? 0
+  const optimiserOf = ({ epochs, rate }: TrainingCycle) =>
+    new Optimiser({ kernels, offsets, averaged, steps: epochs * batches, batch: plan.batch, rate })
+  const starts = plan.cycles.map((_, i) => epochsOf({ ...plan, cycles: plan.cycles.slice(0, i) }))
   const begin = stored?.epoch ?? 0
-  const teacher = begin < plan.epochs ? run.teacher?.() : undefined
+  // At the end of a cycle its own optimiser has the average to go on from.
+  let cycle = Math.max(
+    0,
+    starts.findLastIndex(start => start < begin),
+  )
+  let optimiser = optimiserOf(plan.cycles[cycle]!)
+  const variables = () => [...network.variables, ...optimiser.variables]
+  const order = stored ? restore(stored, variables()) : random
+  let seconds = stored?.seconds ?? 0
+  const teacher = begin < epochsOf(plan) ? run.teacher?.() : undefined
 
-  for (let epoch = begin; epoch < plan.epochs; epoch++) {
+  for (let epoch = begin; epoch < epochsOf(plan); epoch++) {
+    if (epoch === starts[cycle + 1]) {
+      optimiser.finish()
+      optimiser.dispose()
+      optimiser = optimiserOf(plan.cycles[++cycle]!)
+    }
     const begun = performance.now()
     const rows = shuffle(
       Uint32Array.from({ length: images.count }, (_, i) => i),
@@ -78,7 +101,7 @@ export async function trainImageNetwork(
       await new Promise(resolve => setImmediate(resolve))
     }
     seconds += (performance.now() - begun) / 1000
-    const state = { plan: planText, epoch: epoch + 1, seconds, random: order.state, variables: valuesOf(variables) }
+    const state = { plan: planText, epoch: epoch + 1, seconds, random: order.state, variables: valuesOf(variables()) }
     await writeCheckpoint(run.checkpoint, state)
     run.onEpoch?.(epoch + 1, sum / batches, seconds)
   }
@@ -89,14 +112,14 @@ export async function trainImageNetwork(
   function trainStep(rows: Uint32Array, epoch: number, step: number): number {
     return tf.tidy(() => {
       const full = tf.tensor4d(images.varied(rows, epoch, order), [rows.length, images.height, images.width, 3])
-      const small = epoch < plan.smallEpochs
+      const small = epoch - starts[cycle]! < plan.cycles[cycle]!.smallEpochs
       const x = small ? tf.image.resizeBilinear(full, [plan.smallSize, plan.smallSize], false, true) : full
       const targets = tf.tensor2d(targetsOf(rows), [rows.length, run.classes])
       const { value, grads } = tf.variableGrads(
         () => crossEntropy(network.logits(x), targets),
         [...kernels, ...offsets],
       )
-      optimiser.step(step, grads)
+      optimiser.step(step - starts[cycle]! * batches, grads)
       return value.dataSync()[0]! / rows.length
     })
   }
