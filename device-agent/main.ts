@@ -10,8 +10,8 @@ import {
 } from '@faultline/runtime'
 import { DeviceAgent } from './agent.ts'
 import { type DeviceAgentConfig, deviceAgentConfig } from './config.ts'
+import { UntrainedModel } from './decisions/untrained-model.ts'
 import { createSource } from './sources/create.ts'
-import { UntrainedModel } from './untrained-model.ts'
 
 const program = createProgram('npm run device-agent --', 'Runs the device agent until it is told to stop.')
   .version(version)

@@ -1,7 +1,7 @@
 import type { ConfigReported, Inference, LoadedModel, TopicAddress } from '@faultline/protocol'
 import type { BrokerAccess, Logger } from '@faultline/runtime'
-import type { LocalModel } from './assessment.ts'
-import type { RuntimeSettings } from './configuration.ts'
+import type { RuntimeSettings } from './control/configuration.ts'
+import type { LocalModel } from './decisions/assessment.ts'
 import type { AgentPoint } from './point-monitor.ts'
 
 export interface DeviceAgentOptions extends RuntimeSettings {

@@ -2,8 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Bearing } from '@faultline/inference'
 import { toFaultlineError } from '@faultline/protocol'
 import type { Logger, Service } from '@faultline/runtime'
-import type { PointCommissioning } from './commissioning-keeper.ts'
-import type { Source, SourceWindow } from './source.ts'
+import type { PointCommissioning } from './decisions/commissioning-keeper.ts'
+import type { Source, SourceWindow } from './sources/source.ts'
 
 /** One sensor on one machine. */
 export interface AgentPoint {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { AuditedPolicy, classificationOf, createPolicy, featureNames, policyNames } from '@faultline/inference'
 import { counters, health, jsonSchemaOf, schemaFields } from '@faultline/protocol'
-import { publishedFeatures } from '../device-agent/assessment.ts'
+import { publishedFeatures } from '../device-agent/decisions/assessment.ts'
 import { root } from './support/command.ts'
 import { anchorsOf, deadLinks, linksOf, pages } from './support/markdown.ts'
 

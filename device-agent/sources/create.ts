@@ -1,10 +1,10 @@
 import { bearingClasses, type InputDescription, imageExtents, openDataset, openImages } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import { z } from 'zod'
-import type { Source } from '../source.ts'
 import { ImageSource } from './images.ts'
 import { ReplaySource } from './replay.ts'
 import { SimulatedSource } from './simulated.ts'
+import type { Source } from './source.ts'
 
 const positive = z.number().positive()
 

@@ -1,6 +1,6 @@
 import type { ImageExtents, ImageSet } from '@faultline/inference'
-import type { Source, SourceWindow } from '../source.ts'
 import { Pacer } from './pacer.ts'
+import type { Source, SourceWindow } from './source.ts'
 
 export interface ImagesOptions {
   images: ImageSet

@@ -1,7 +1,7 @@
 import type { RecordingInfo, Window } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
-import type { Source, SourceWindow } from '../source.ts'
 import { Pacer } from './pacer.ts'
+import type { Source, SourceWindow } from './source.ts'
 
 export interface ReplayOptions {
   recording: RecordingInfo

@@ -1,6 +1,6 @@
 import { type BearingClass, BearingSimulator, growing } from '@faultline/inference'
-import type { Source, SourceWindow } from '../source.ts'
 import { Pacer } from './pacer.ts'
+import type { Source, SourceWindow } from './source.ts'
 
 export interface SimulatedOptions {
   rateHz: number

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BearingSimulator, Classifier, createPolicy } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
-import { assess } from '../../device-agent/assessment.ts'
+import { assess } from '../../device-agent/decisions/assessment.ts'
 import { fixture } from '../inference/bundles.ts'
 import { sample, tinyLocalModel, tinyWindow } from '../support/tiny-models.ts'
 

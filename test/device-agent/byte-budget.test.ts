@@ -3,9 +3,9 @@ import { type TestContext, test } from 'node:test'
 import type { Budget } from '@faultline/protocol'
 import { silentLogger } from '@faultline/runtime'
 import fc from 'fast-check'
-import { ByteBudget, type Purpose } from '../../device-agent/byte-budget.ts'
-import { type Level, levels } from '../../device-agent/rolling-day.ts'
-import { openStorage, Settings } from '../../device-agent/storage.ts'
+import { ByteBudget, type Purpose } from '../../device-agent/link/byte-budget.ts'
+import { type Level, levels } from '../../device-agent/link/rolling-day.ts'
+import { openStorage, Settings } from '../../device-agent/spool/storage.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 const hour = 3_600_000

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { Commands } from '../../device-agent/commands.ts'
-import { openStorage } from '../../device-agent/storage.ts'
+import { Commands } from '../../device-agent/control/commands.ts'
+import { openStorage } from '../../device-agent/spool/storage.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 async function openCommands(t: TestContext, directory?: string) {

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Verdict } from '@faultline/protocol'
 import fc from 'fast-check'
-import { WindowCounters } from '../../device-agent/counters.ts'
-import { Escalations, type Settlement } from '../../device-agent/escalations.ts'
+import { WindowCounters } from '../../device-agent/decisions/counters.ts'
+import { Escalations, type Settlement } from '../../device-agent/decisions/escalations.ts'
 
 const deadlineMs = 100
 const point = 'motor-de'

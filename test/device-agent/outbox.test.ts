@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { TopicAddress } from '@faultline/protocol'
 import { silentLogger } from '@faultline/runtime'
-import { Outbox } from '../../device-agent/outbox.ts'
-import { Spool } from '../../device-agent/spool.ts'
-import { openStorage } from '../../device-agent/storage.ts'
+import { Outbox } from '../../device-agent/spool/outbox.ts'
+import { Spool } from '../../device-agent/spool/spool.ts'
+import { openStorage } from '../../device-agent/spool/storage.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 const address = { kind: 'inference', site: 'plant-a', device: 'pi-1', point: 'motor-de' } as const

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { type Circumstances, checkPriceList, loadBundle, quote } from '@faultline/inference'
 import { budget } from '@faultline/protocol'
 import { parse } from 'yaml'
-import { expectedSize } from '../../device-agent/escalation-size.ts'
+import { expectedSize } from '../../device-agent/decisions/escalation-size.ts'
 import { root } from '../support/command.ts'
 
 /** Bytes of the escalation of a window of 2,048 samples, judged by the shipped local model. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { FaultlineError } from '@faultline/protocol'
-import { Spool } from '../../device-agent/spool.ts'
-import { openStorage } from '../../device-agent/storage.ts'
+import { Spool } from '../../device-agent/spool/spool.ts'
+import { openStorage } from '../../device-agent/spool/storage.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 const topic = 'faultline/v1/devices/plant-a/pi-1/points/motor-de/inference'

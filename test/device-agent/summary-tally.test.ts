@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { encodePayload, examples } from '@faultline/protocol'
-import { SummaryTally } from '../../device-agent/summary-tally.ts'
+import { SummaryTally } from '../../device-agent/reports/summary-tally.ts'
 
 test('classes are counted whatever they are called', () => {
   const tally = new SummaryTally('press-3')

@@ -10,7 +10,7 @@ import {
   topicOf,
   type Verdict,
 } from '@faultline/protocol'
-import { WindowFlow } from '../../device-agent/window-flow.ts'
+import { WindowFlow } from '../../device-agent/decisions/window-flow.ts'
 import { ManualSource } from '../support/manual-source.ts'
 import { sample, tinyLocalModel, tinyWindow } from '../support/tiny-models.ts'
 

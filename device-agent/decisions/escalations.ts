@@ -1,5 +1,5 @@
 import { type AnsweredVerdict, isRejected, type Verdict } from '@faultline/protocol'
-import { IdleSignal } from './idle.ts'
+import { IdleSignal } from '../spool/idle.ts'
 
 /** How a window that was sent can end. */
 export type Settlement =

@@ -1,7 +1,7 @@
 import { encodePayload, identityOf, type Message, topicFilter } from '@faultline/protocol'
 import { MqttSession } from '@faultline/runtime'
-import type { DeviceAgentOptions } from './options.ts'
-import { willState } from './state.ts'
+import type { DeviceAgentOptions } from '../options.ts'
+import { willState } from '../reports/state.ts'
 
 /**
  * The connection of a device agent: its name, its will, and what it listens to.

@@ -1,10 +1,10 @@
 import type { DeviceState, LoadedModel, PointState } from '@faultline/protocol'
 import { version } from '@faultline/runtime'
-import type { LocalModel } from './assessment.ts'
+import type { RuntimeSettings } from '../control/configuration.ts'
+import type { LocalModel } from '../decisions/assessment.ts'
+import type { CommissioningKeeper } from '../decisions/commissioning-keeper.ts'
+import type { AgentPoint } from '../point-monitor.ts'
 import { clockSynchronised } from './clock.ts'
-import type { CommissioningKeeper } from './commissioning-keeper.ts'
-import type { RuntimeSettings } from './configuration.ts'
-import type { AgentPoint } from './point-monitor.ts'
 
 /** What the device says of itself while it is connected. */
 export function onlineState(

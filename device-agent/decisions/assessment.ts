@@ -11,9 +11,9 @@ import {
   type Window,
 } from '@faultline/inference'
 import { type ModelReference, unknownLabel } from '@faultline/protocol'
+import type { WindowQuote } from '../link/pricing.ts'
 import type { Commissioned, WindowJudge } from './commissioning-keeper.ts'
 import type { Decider } from './policy-keeper.ts'
-import type { WindowQuote } from './pricing.ts'
 
 /** What the agent asks of a model. `Classifier` is one. */
 export interface LocalModel extends Pick<Classifier, 'model' | 'classes' | 'task' | 'classify'> {

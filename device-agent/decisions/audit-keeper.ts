@@ -1,10 +1,10 @@
 import { type AuditAccount, AuditLedger, auditRateFor, type DecisionContext } from '@faultline/inference'
 import { type AnsweredVerdict, auditFinding, toFaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
+import type { RuntimeSettings } from '../control/configuration.ts'
+import type { AgentPoint } from '../point-monitor.ts'
+import type { Settings } from '../spool/storage.ts'
 import { type LocalModel, rounded } from './assessment.ts'
-import type { RuntimeSettings } from './configuration.ts'
-import type { AgentPoint } from './point-monitor.ts'
-import type { Settings } from './storage.ts'
 import { referenceOf, type WindowRecord } from './window-record.ts'
 
 export interface AuditKeeperOptions {

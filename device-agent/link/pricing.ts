@@ -1,8 +1,8 @@
 import { networkInterfaces } from 'node:os'
 import { type DecisionContext, quote } from '@faultline/inference'
 import type { Health, PriceList } from '@faultline/protocol'
+import type { RuntimeSettings } from '../control/configuration.ts'
 import type { Battery } from './battery.ts'
-import type { RuntimeSettings } from './configuration.ts'
 import type { ServerLoads } from './server-loads.ts'
 
 /** What a window is decided with, and the numbers that are published of it. */

@@ -1,7 +1,7 @@
 import { encodePayload, type Message, modelLevel, toFaultlineError, topicFilter } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
+import type { Publisher } from '../spool/outbox.ts'
 import type { LocalModel } from './assessment.ts'
-import type { Publisher } from './outbox.ts'
 import type { Policies } from './policies.ts'
 
 export interface EvidenceExchangeOptions {

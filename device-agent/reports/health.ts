@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import type { Health } from '@faultline/protocol'
-import type { AuditKeeper } from './audit-keeper.ts'
-import type { ByteBudget } from './byte-budget.ts'
-import type { Pricing } from './pricing.ts'
-import type { Spool } from './spool.ts'
-import type { WindowFlow } from './window-flow.ts'
+import type { AuditKeeper } from '../decisions/audit-keeper.ts'
+import type { WindowFlow } from '../decisions/window-flow.ts'
+import type { ByteBudget } from '../link/byte-budget.ts'
+import type { Pricing } from '../link/pricing.ts'
+import type { Spool } from '../spool/spool.ts'
 
 export interface HealthParts {
   startedAt: number

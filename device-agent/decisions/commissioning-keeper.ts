@@ -10,9 +10,9 @@ import {
 import { FaultlineError, identifier, type ModelReference, type PointState, toFaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import { z } from 'zod'
+import type { AgentPoint } from '../point-monitor.ts'
+import type { Settings } from '../spool/storage.ts'
 import type { LocalModel } from './assessment.ts'
-import type { AgentPoint } from './point-monitor.ts'
-import type { Settings } from './storage.ts'
 
 /** How a point is commissioned. Windows are counted at the pace of its source. */
 export interface PointCommissioning extends Omit<CommissioningOptions, 'windows'> {

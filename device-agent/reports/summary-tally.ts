@@ -1,5 +1,5 @@
 import type { Inference, Range, Summary } from '@faultline/protocol'
-import { rounded } from './assessment.ts'
+import { rounded } from '../decisions/assessment.ts'
 
 /** Minimum, mean and maximum of numbers as they come. */
 class RangeTally {

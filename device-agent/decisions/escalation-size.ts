@@ -1,8 +1,8 @@
 import { checkWindow } from '@faultline/inference'
 import { delivery, encodePayload, publishPacketBytes, type TopicAddress, topicOf } from '@faultline/protocol'
+import type { AgentPoint } from '../point-monitor.ts'
+import type { SourceWindow } from '../sources/source.ts'
 import type { LocalModel } from './assessment.ts'
-import type { AgentPoint } from './point-monitor.ts'
-import type { SourceWindow } from './source.ts'
 import { escalationOf, recordOf } from './window-record.ts'
 
 /** Bytes of an escalation: topic and payload, and the whole MQTT packet. */

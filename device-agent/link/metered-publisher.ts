@@ -1,7 +1,7 @@
 import { FaultlineError, type TopicAddress, type TopicKind } from '@faultline/protocol'
+import { sizeOf } from '../decisions/escalation-size.ts'
+import type { Publisher } from '../spool/outbox.ts'
 import type { ByteBudget } from './byte-budget.ts'
-import { sizeOf } from './escalation-size.ts'
-import type { Publisher } from './outbox.ts'
 
 /** Without them the fleet takes a device for one that it is not. */
 const upkeep: readonly TopicKind[] = ['state', 'config-reported']

@@ -1,5 +1,5 @@
 import type { Evidence } from '@faultline/inference'
-import type { AgentPoint } from './point-monitor.ts'
+import type { AgentPoint } from '../point-monitor.ts'
 import { type Decider, type PolicyChoice, PolicyKeeper, type PolicyKeeperOptions } from './policy-keeper.ts'
 
 /** The policies of a device: one for the points of each machine type, and one for those that name none. */

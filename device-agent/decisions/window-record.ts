@@ -9,8 +9,8 @@ import {
   newId,
   type Outcome,
 } from '@faultline/protocol'
+import type { SourceWindow } from '../sources/source.ts'
 import { type Assessment, finite, type LocalModel, rounded } from './assessment.ts'
-import type { SourceWindow } from './source.ts'
 
 /** One window on its way to an inference: all that must be known to publish it, without its samples. */
 export interface WindowRecord {

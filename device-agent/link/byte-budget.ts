@@ -1,7 +1,7 @@
 import { type Budget, type Health, toFaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
+import type { Settings } from '../spool/storage.ts'
 import { type Amounts, bucketMs, type Level, levels, RollingDay } from './rolling-day.ts'
-import type { Settings } from './storage.ts'
 
 /** What bytes are for. Upkeep is what the fleet must know of a device whatever else is held back: its state. */
 export type Purpose = 'upkeep' | 'report' | 'escalation' | 'exploration'

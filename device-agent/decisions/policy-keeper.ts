@@ -9,9 +9,9 @@ import {
 } from '@faultline/inference'
 import { toFaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
+import type { RuntimeSettings } from '../control/configuration.ts'
 import type { LocalModel } from './assessment.ts'
 import type { AuditKeeper } from './audit-keeper.ts'
-import type { RuntimeSettings } from './configuration.ts'
 import type { PolicyStateKey, PolicyStates } from './policy-states.ts'
 
 export type PolicyChoice = Pick<RuntimeSettings, 'policy' | 'auditRate' | 'episodes'>

@@ -9,7 +9,7 @@ import {
 } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import { z } from 'zod'
-import type { Settings } from './storage.ts'
+import type { Settings } from '../spool/storage.ts'
 
 /** What an operator may change at run time, complete. */
 export type RuntimeSettings = Required<RuntimeConfig>
