@@ -149,7 +149,10 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
         recalibrate: args => commissioning.recalibrate(args),
       })
       const handlers: MonitorHandlers = {
-        window: (point, window) => flow.handle(point, window),
+        window: (point, window) => {
+          this.announce('window', point.point, window)
+          return flow.handle(point, window)
+        },
         failed: () => void this.errors++,
       }
       const monitors = points.map(point => new PointMonitor(point, handlers, logger))

@@ -3,6 +3,7 @@ import { identifier, runtimeConfig } from '@faultline/protocol'
 import { brokerAccess } from '@faultline/runtime'
 import { z } from 'zod'
 import { sourceConfig } from './sources/create.ts'
+import { statusPageConfig } from './status-page/status-page.ts'
 
 /** Reporting and prices as they are until somebody says otherwise. */
 export const defaultSettings = {
@@ -90,6 +91,7 @@ export const deviceAgentConfig = z
       .min(1)
       .optional()
       .describe('Holds the charge of the battery in per cent: /sys/class/power_supply/BAT0/capacity'),
+    statusPage: statusPageConfig,
     seed: z.int().optional().describe('Seed of the audits and of policies that draw lots; random when absent'),
     points: z
       .array(

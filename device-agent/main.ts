@@ -6,12 +6,14 @@ import {
   loadConfig,
   runProgram,
   runService,
+  ServiceGroup,
   version,
 } from '@faultline/runtime'
 import { DeviceAgent } from './agent.ts'
 import { type DeviceAgentConfig, deviceAgentConfig } from './config.ts'
 import { UntrainedModel } from './decisions/untrained-model.ts'
 import { createSource } from './sources/create.ts'
+import { statusPageOf } from './status-page/status-page.ts'
 
 const program = createProgram('npm run device-agent --', 'Runs the device agent until it is told to stop.')
   .version(version)
@@ -32,7 +34,10 @@ async function run({ config: file }: { config: string }): Promise<void> {
       ...(bearing && { bearing: bearingFrom(bearing) }),
     })),
   )
-  await runService(new DeviceAgent({ ...config, points, classifier, enginesRejected: loaded?.enginesRejected, logger }))
+  const agent = new DeviceAgent({ ...config, points, classifier, enginesRejected: loaded?.enginesRejected, logger })
+  const page =
+    config.statusPage && statusPageOf({ ...config, agent, points, model: classifier }, config.statusPage, logger)
+  await runService(new ServiceGroup(page ? [agent, page] : [agent]))
   await loaded?.classifier.dispose()
 }
 

@@ -3,6 +3,7 @@ import type { BrokerAccess, Logger } from '@faultline/runtime'
 import type { RuntimeSettings } from './control/configuration.ts'
 import type { LocalModel } from './decisions/assessment.ts'
 import type { AgentPoint } from './point-monitor.ts'
+import type { SourceWindow } from './sources/source.ts'
 
 export interface DeviceAgentOptions extends RuntimeSettings {
   site: string
@@ -43,6 +44,8 @@ export function settingsOf(options: DeviceAgentOptions): RuntimeSettings {
 }
 
 export interface DeviceAgentEvents {
+  /** A point has taken a window; it is judged after this. */
+  window: [point: string, window: SourceWindow]
   /** Every window's inference and every revision, published or not. */
   inference: [event: InferenceEvent]
   online: []
