@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
-import { mkdir, open, readFile, unlink } from 'node:fs/promises'
+import { readFile, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { FaultlineError, toFaultlineError } from '@faultline/protocol'
+import { FaultlineError } from '@faultline/protocol'
 import { type CertifiedKey, createAuthority, readCertificate } from '@faultline/runtime'
+import { writeNewFile } from './own-file.ts'
 
 /** Where a fleet's authority lies: beside its registry. */
 export const authorityPaths = (registry: string): { certificate: string; key: string } => ({
@@ -10,16 +11,16 @@ export const authorityPaths = (registry: string): { certificate: string; key: st
   key: join(dirname(registry), 'ca.key'),
 })
 
-/** Makes the authority of a fleet; its key is for its owner alone. Throws `AUTHORITY_EXISTS`, `OUTPUT_UNWRITABLE`. */
+/** Makes the authority of a fleet; its key is for its owner alone. Throws `AUTHORITY_EXISTS`, `CONFIG_UNREADABLE`. */
 export async function initAuthority(registry: string, name: string, days: number): Promise<{ fingerprint: string }> {
   const paths = authorityPaths(registry)
   const there = [paths.key, paths.certificate].find(path => existsSync(path))
   if (there !== undefined) throw alreadyThere(there)
   const { certificate, key } = await createAuthority(name, days)
   // The key first: a certificate without one would only be in the way.
-  await writeOwnFile(paths.key, key, 0o600)
+  await writeNewFile(paths.key, async () => key)
   try {
-    await writeOwnFile(paths.certificate, certificate, 0o644)
+    await writeNewFile(paths.certificate, async () => certificate, 0o644)
   } catch (thrown) {
     await unlink(paths.key)
     throw thrown
@@ -45,26 +46,6 @@ export async function loadAuthorityCertificate(registry: string): Promise<{ pem:
     return { pem, fingerprint: readCertificate(pem).fingerprint }
   } catch (cause) {
     throw cause instanceof FaultlineError ? cause : missing(cause as Error)
-  }
-}
-
-/** Writes a file that must not be there yet. */
-export async function writeOwnFile(path: string, text: string | Buffer, mode: number): Promise<void> {
-  try {
-    await mkdir(dirname(path), { recursive: true })
-    const file = await open(path, 'wx', mode)
-    try {
-      await file.chmod(mode) // Whatever the umask took away.
-      await file.writeFile(text)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
-      throw new FaultlineError('CONFIG_EXISTS', `${path} is there already; nothing was written`, { cause })
-    }
-    throw toFaultlineError(cause, 'OUTPUT_UNWRITABLE')
   }
 }
 

@@ -236,6 +236,17 @@ export class Registry implements RegistryReader, Service {
     throw new FaultlineError('IDENTITY_UNKNOWN', `${name} is not enrolled`)
   }
 
+  /** The certificates of an identity that can still be used or were not revoked, the newest first. */
+  certificates(name: string): { fingerprint: string; until: string; state: 'until' | 'rotated out' }[] {
+    const query = `SELECT fingerprint, min(expires_at, ifnull(revoked_at, expires_at)) AS until,
+      iif(revoked_at IS NULL, 'until', 'rotated out') AS state FROM certificates
+      WHERE name = ? AND (revoked_at IS NULL OR revoked_at > ?) ORDER BY issued_at DESC, rowid DESC`
+    return this.database.read(
+      database =>
+        database.prepare(query).all(name, new Date().toISOString()) as unknown as ReturnType<Registry['certificates']>,
+    )
+  }
+
   /** The state changes of an identity, or of all, oldest first. */
   history(filter: string | AuditFilter = {}): AuditEntry[] {
     return this.database.read(database => readChanges(database, typeof filter === 'string' ? { name: filter } : filter))
@@ -269,7 +280,10 @@ export class Registry implements RegistryReader, Service {
     hash: string,
     detail?: string,
   ): void {
-    if (this.isActive(name)) throw alreadyEnrolled(name)
+    const known = database.prepare('SELECT revoked_at FROM identities WHERE name = ?').get(name) as
+      | { revoked_at: string | null }
+      | undefined
+    if (known?.revoked_at === null) throw alreadyEnrolled(name)
     database
       .prepare(
         `INSERT INTO identities (name, role, site, secret_hash, enrolled_at) VALUES (?, ?, ?, ?, ?)
@@ -278,7 +292,7 @@ export class Registry implements RegistryReader, Service {
       )
       .run(name, role, site ?? null, hash, now)
     // Whoever kept a certificate from before the revocation does not come back with the name.
-    this.clear(database, name, now)
+    if (known) this.clear(database, name, now)
     recordChange(database, { at: now, action: 'enrolled', name, ...(detail !== undefined && { detail }) })
   }
 

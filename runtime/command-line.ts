@@ -6,8 +6,12 @@ export { Command, InvalidArgumentError } from 'commander'
 
 /** Codes that are the caller's mistake exit with 2, everything else with 1. */
 const usageCodes = new Set([
+  'AUTHORITY_EXISTS',
+  'AUTHORITY_MISSING',
   'CONFIG_EXISTS',
   'CONFIG_INVALID',
+  'CSV_INVALID',
+  'EXPORT_INVALID',
   'IDENTIFIER_INVALID',
   'IDENTITY_EXISTS',
   'IDENTITY_UNKNOWN',

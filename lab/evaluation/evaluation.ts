@@ -1,5 +1,5 @@
+import { Progress } from '@faultline/runtime'
 import { BearingData } from '../data/bearing-data.ts'
-import { Progress } from '../progress.ts'
 import { chooseBackend } from '../training/backend.ts'
 import { bearingSignal, WINDOWS_PER_CLASS } from '../training/bearing-models.ts'
 import { type Aim, aimsOf } from './aims.ts'

@@ -1,6 +1,6 @@
 import { type BundleDescription, type Network, prepare, probabilitiesOf } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
-import { Progress } from '../progress.ts'
+import { Progress } from '@faultline/runtime'
 import { chooseThreshold, fitCorrectness, fitTemperature, reliabilityOf, temper } from '../training/calibration.ts'
 import { argmaxRows, calibrationError, classificationMetrics } from '../training/metrics.ts'
 import type { Labelled } from './labelled.ts'

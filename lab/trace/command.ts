@@ -1,7 +1,14 @@
 import { policyNames } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
-import { type Command, checkOutput, InvalidArgumentError, parseInteger, writeJson, writeText } from '@faultline/runtime'
-import { Progress } from '../progress.ts'
+import {
+  type Command,
+  checkOutput,
+  InvalidArgumentError,
+  Progress,
+  parseInteger,
+  writeJson,
+  writeText,
+} from '@faultline/runtime'
 import { evaluateTrace, policiesOf, type TraceOptions } from './evaluation.ts'
 import { rowsOf, traceTable } from './figures.ts'
 import { evaluatePool, poolTable } from './pool.ts'

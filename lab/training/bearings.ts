@@ -1,12 +1,12 @@
 import { join } from 'node:path'
 import { type Bundle, bearingClasses, Random } from '@faultline/inference'
+import { Progress } from '@faultline/runtime'
 import { augmented, drawnSamples } from '../data/augmentation.ts'
 import { BearingData } from '../data/bearing-data.ts'
 import { simulatedWindows } from '../data/simulated-windows.ts'
 import { consecutiveWindows, type LabelledWindow, randomWindows } from '../data/windows.ts'
 import { rmsBaseline } from '../evaluation/baseline.ts'
 import { hierarchicalMetrics, outcomesOf, type PairAnswers, SHIPPED_PRICE } from '../evaluation/pair.ts'
-import { Progress } from '../progress.ts'
 import { assertSeparate, type RecordingPart, type Split, splitByLoad } from '../splits.ts'
 import { chooseBackend } from './backend.ts'
 import {

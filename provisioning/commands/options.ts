@@ -1,5 +1,7 @@
 import { type Role, roles } from '@faultline/protocol'
-import { InvalidArgumentError } from '@faultline/runtime'
+import { type Command, InvalidArgumentError, parsePositive } from '@faultline/runtime'
+
+const hourMs = 3_600_000
 
 export function parseRole(text: string): Role {
   if ((roles as readonly string[]).includes(text)) return text as Role
@@ -10,3 +12,30 @@ export function parseBrokerUrl(text: string): string {
   if (/^(mqtts?|wss?):$/.test(URL.canParse(text) ? new URL(text).protocol : '')) return text
   throw new InvalidArgumentError('Give an address such as mqtt://broker.local:1883.')
 }
+
+export function parseEnrolmentUrl(text: string): string {
+  if (URL.canParse(text) && new URL(text).protocol === 'https:') return text
+  throw new InvalidArgumentError('Give an address such as https://provision.local:8443.')
+}
+
+/** Hours, as milliseconds. */
+export const parseHours = (text: string): number => parsePositive(text) * hourMs
+
+/** Hours or none, as milliseconds. */
+export const parseHoursOrNone = (text: string): number => (text === '0' ? 0 : parseHours(text))
+
+/** What a claim takes, for the commands that may open one. */
+export interface ClaimFlags {
+  claimHours: number
+  enrolmentUrl: string
+}
+
+export const withClaim = (command: Command): Command =>
+  command
+    .option('--claim-hours <hours>', 'how long the one-time token of a claim is good', parseHours, 72 * hourMs)
+    .option(
+      '--enrolment-url <url>',
+      'how devices reach `provision -- serve`',
+      parseEnrolmentUrl,
+      'https://127.0.0.1:8443',
+    )

@@ -1,11 +1,11 @@
 import type { Command } from '@faultline/runtime'
 import { renderTable } from '../table.ts'
-import { say, stateOf } from './output.ts'
+import { dayFromNow, minute, say, stateOf } from './output.ts'
 import { withOpen, withRegistry } from './registry-option.ts'
 
 export function addShow(program: Command): void {
   withRegistry(program.command('show'))
-    .description('show one identity and what was done to it')
+    .description('show one identity, its certificates and what was done to it')
     .argument('<name>', 'such as devices/plant-a/press-3')
     .action(show)
 }
@@ -13,7 +13,17 @@ export function addShow(program: Command): void {
 async function show(name: string, flags: { registry: string }): Promise<void> {
   await withOpen(flags.registry, registry => {
     const entry = registry.show(name)
-    const history = registry.history(name).map(({ at, action, actor }) => [at, action, actor])
-    say(`${entry.name} (${entry.role}): ${stateOf(entry)}\n\n${renderTable(['at', 'was', 'by'], history)}`)
+    const { hasSecret, formerSecretUntil, claimUntil } = entry
+    const lines = [
+      `${entry.name} (${entry.role}): ${stateOf(entry)}`,
+      ...(hasSecret && !entry.revokedAt ? ['secret       yes'] : []),
+      ...(formerSecretUntil ? [`             the one before until ${minute(formerSecretUntil)}`] : []),
+      ...(claimUntil ? [`claim        until ${dayFromNow(claimUntil)}`] : []),
+      ...registry
+        .certificates(name)
+        .map(({ fingerprint, until, state }) => `certificate  ${fingerprint}, ${state} ${dayFromNow(until)}`),
+    ]
+    const history = registry.history(name).map(({ at, action, actor, detail = '' }) => [at, action, actor, detail])
+    say(`${lines.join('\n')}\n\n${renderTable(['at', 'was', 'by', ''], history)}`)
   })
 }

@@ -1,5 +1,5 @@
 import { type EngineName, prepare } from '@faultline/inference'
-import { Progress } from '../../progress.ts'
+import { Progress } from '@faultline/runtime'
 import { argmaxRows, classificationMetrics } from '../../training/metrics.ts'
 import { probabilitiesOf } from '../classifiers.ts'
 import { curvesOf, type Point, type SplitCurves } from '../curves.ts'

@@ -1,6 +1,6 @@
 import { createEngine } from '@faultline/inference'
 import { toFaultlineError } from '@faultline/protocol'
-import { Progress } from '../../progress.ts'
+import { Progress } from '@faultline/runtime'
 import type { CutFigures } from './cuts.ts'
 import type { ImagePair } from './pair.ts'
 import { Partitions } from './partitions.ts'

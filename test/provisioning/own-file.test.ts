@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { writeNewFile } from '../../provisioning/agent-config.ts'
+import { writeNewFile } from '../../provisioning/own-file.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 test('a file with a secret is for its owner alone, and the owner can read it whatever the umask', async t => {

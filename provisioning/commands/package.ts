@@ -1,0 +1,61 @@
+import { FaultlineError, parseIdentity } from '@faultline/protocol'
+import { type Command, createRequest, parseInteger, readCertificate, signRequest } from '@faultline/runtime'
+import { claimingAccess } from '../agent-config.ts'
+import { loadAuthority, loadAuthorityCertificate } from '../authority.ts'
+import { deviceDirectories, devicePackage, packageName } from '../device-package.ts'
+import { writeNewFile } from '../own-file.ts'
+import type { Registry } from '../registry.ts'
+import { type ClaimFlags, parseBrokerUrl, withClaim } from './options.ts'
+import { say } from './output.ts'
+import { withOpen, withRegistry } from './registry-option.ts'
+
+interface Flags extends ClaimFlags {
+  registry: string
+  brokerUrl: string
+  certificate?: boolean
+  days: number
+  out?: string
+}
+
+export function addPackage(program: Command): void {
+  withClaim(withRegistry(program.command('package')))
+    .description('write a tar.gz that one enrolled device is set up from; what it has already stays good')
+    .argument('<name>', 'such as devices/plant-a/press-3')
+    .requiredOption('--broker-url <url>', 'how the device reaches the broker', parseBrokerUrl)
+    .option('--certificate', 'a certificate and a key made here, for a device that cannot reach `serve` at first')
+    .option('--days <days>', 'how long that certificate is good', parseInteger(1, 3_650), 90)
+    .option('--out <file>', 'must not be there yet (default: faultline-SITE-DEVICE.tar.gz)')
+    .action(packageDevice)
+}
+
+async function packageDevice(name: string, flags: Flags): Promise<void> {
+  const identity = parseIdentity(name)
+  if (identity.role !== 'device') throw new FaultlineError('CONFIG_INVALID', `${name} is no device`)
+  const { pem: ca, fingerprint } = await loadAuthorityCertificate(flags.registry)
+  const { enrolmentUrl, brokerUrl: url } = flags
+  const access = (token: string) =>
+    claimingAccess(deviceDirectories.state, { url, enrolmentUrl, fingerprint, claim: { token, expiresAt: '' } })
+  const certifiedAccess = { ...access('x'), enrolment: { url: enrolmentUrl } }
+  const out = flags.out ?? `${packageName(identity)}.tar.gz`
+  await withOpen(flags.registry, async registry => {
+    await writeNewFile(out, async () => {
+      if (!flags.certificate) {
+        const { token } = registry.openClaim(name, flags.claimHours, 'packaged')
+        return devicePackage(identity, { broker: access(token), ca })
+      }
+      const certified = await certify(registry, name, flags)
+      return devicePackage(identity, { broker: certifiedAccess, ca, certified })
+    })
+    const what = flags.certificate ? 'a private key' : 'a one-time token'
+    say(`packaged ${name}\n${out} (holds ${what}; only you can read it)`)
+  })
+}
+
+async function certify(registry: Registry, name: string, { registry: path, days }: Flags) {
+  const authority = await loadAuthority(path)
+  registry.show(name)
+  const { request, key } = await createRequest(name)
+  const certificate = await signRequest(authority, request, { name, days })
+  registry.addCertificate(name, readCertificate(certificate), { action: 'packaged' })
+  return { certificate, key }
+}

@@ -1,0 +1,49 @@
+import { readFile } from 'node:fs/promises'
+import { buffer } from 'node:stream/consumers'
+import { createGzip } from 'node:zlib'
+import type { Identity } from '@faultline/protocol'
+import type { BrokerAccess, CertifiedKey } from '@faultline/runtime'
+import { pack } from 'tar-stream'
+import { agentConfig } from './agent-config.ts'
+
+/** Where the installer puts things on the device. */
+export const deviceDirectories = { software: '/opt/faultline', state: '/var/lib/faultline' } as const
+
+const unit = 'faultline-device-agent.service'
+
+/**
+ * What one device is set up from, as a tar.gz of one directory: configuration, the authority's certificate, a
+ * certificate with its key where the device is not to claim one, unit file and installer.
+ */
+export async function devicePackage(
+  identity: Identity,
+  { broker, ca, certified }: { broker: BrokerAccess; ca: string; certified?: CertifiedKey },
+): Promise<Buffer> {
+  const config = agentConfig(identity, broker, {
+    dataDirectory: deviceDirectories.state,
+    model: `${deviceDirectories.software}/models/bearing-local`,
+  })
+  const files: [name: string, content: string, mode: number][] = [
+    ['device.yaml', config, 0o600],
+    ['ca.pem', ca, 0o644],
+    ...(certified
+      ? ([
+          ['agent.pem', certified.certificate, 0o644],
+          ['agent.key', certified.key, 0o600],
+        ] as [string, string, number][])
+      : []),
+    [unit, await installerFile(unit), 0o644],
+    ['install.sh', await installerFile('install.sh'), 0o755],
+  ]
+  const archive = pack()
+  const directory = packageName(identity)
+  archive.entry({ name: directory, type: 'directory', mode: 0o700 })
+  for (const [name, content, mode] of files) archive.entry({ name: `${directory}/${name}`, mode }, content)
+  archive.finalize()
+  return buffer(archive.pipe(createGzip()))
+}
+
+export const packageName = ({ site, id }: Identity): string => `faultline-${site}-${id}`
+
+const installerFile = (name: string): Promise<string> =>
+  readFile(new URL(`./installer/${name}`, import.meta.url), 'utf8')
