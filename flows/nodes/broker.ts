@@ -81,7 +81,9 @@ function accessOf(red: NodeRed, config: BrokerConfig, secret: string | undefined
   const url = config.url || given?.url
   const identity = config.identity || given?.identity
   const { ca, certificate, key } = given ?? {}
-  const access = { url: url ?? '', secret: secret || given?.secret, ca, certificate, key }
+  // Certificates are fetched in the process's own name only.
+  const enrolment = identity === given?.identity ? given?.enrolment : undefined
+  const access = { url: url ?? '', secret: secret || given?.secret, ca, certificate, key, enrolment }
   if (!url) throw new FaultlineError('CONFIG_INVALID', 'the broker has no URL')
   if (!identity) throw new FaultlineError('CONFIG_INVALID', 'the broker has no identity to log in with')
   if (!access.secret && !certificate) {
