@@ -202,6 +202,11 @@ export const errorCodes = {
     title: 'What was recorded does not hold what a question needs',
     remedy: 'The message says what is missing; take a later time, or a policy that does not look at it.',
   },
+  WORKER_FAILED: {
+    title: 'A process that runs models ended, or did not answer in time and was ended',
+    remedy:
+      'It is started again; the log around it names the windows it had. If one model does it often, try another engine.',
+  },
   FLOWS_FAILED: { title: 'The Node-RED runtime did not start', remedy: 'Read its log lines above this error.' },
   // Own mistakes
   INTERNAL: { title: 'Something failed that should not', remedy: 'Report it with the log around it.' },

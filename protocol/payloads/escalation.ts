@@ -33,6 +33,10 @@ export const escalation = z.strictObject({
   at: timestamp.describe('End of the window'),
   machine: identifier.describe('What the point measures'),
   reason: reason.describe('Why the local answer was not accepted'),
+  alarm: z
+    .literal(true)
+    .optional()
+    .describe('The last inference of this machine names a fault: it is served before others. Absent where it does not'),
   deadline: timestamp.describe(
     'After this the device no longer waits; on its own clock, as `at` is: only the difference counts',
   ),
