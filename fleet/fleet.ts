@@ -7,7 +7,7 @@ import { type LoadedClassifier, openDataset } from '@faultline/inference'
 import { type Identity, type Inference, identityOf, topicFilter } from '@faultline/protocol'
 import { Registry } from '@faultline/provisioning'
 import { type Logger, MqttSession, type Service, ServiceGroup } from '@faultline/runtime'
-import { ServerAgent } from '@faultline/server-agent'
+import { InProcessHost, ServerAgent } from '@faultline/server-agent'
 import { createStore, Recorder, type TelemetryStore } from '@faultline/telemetry'
 import { FleetIdentities, fleetIdentities } from './identities.ts'
 import { type Machine, recordedMachines, simulatedMachines } from './machines.ts'
@@ -181,8 +181,7 @@ export class Fleet implements Service {
       new ServerAgent({
         server: fleetIdentities.server.id,
         broker: access(fleetIdentities.server),
-        classifiers: new Map([[server.classifier.task, server.classifier]]),
-        enginesRejected: new Map([[server.classifier.task, server.enginesRejected]]),
+        host: new InProcessHost([server.classifier], new Map([[server.classifier.task, server.enginesRejected]])),
         logger,
       }),
     )

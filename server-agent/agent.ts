@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events'
 import {
+  type Escalation,
   encodePayload,
   identityOf,
   isRejected,
-  type LoadedModel,
   type Message,
   parseTopic,
   type ServerState,
@@ -13,22 +13,24 @@ import {
   type Verdict,
 } from '@faultline/protocol'
 import { type BrokerAccess, type Logger, MqttSession, type Service, version } from '@faultline/runtime'
-import { Batcher } from './batcher.ts'
-import type { ServerModel } from './model.ts'
+import { type BatchReport, Dispatcher } from './dispatcher.ts'
+import type { ModelHost } from './model-host.ts'
 import { Pools } from './pools.ts'
-import { EscalationQueue, type QueuedEscalation } from './queue.ts'
+import type { QueuedEscalation } from './queue.ts'
 import { StatePublisher } from './state-publisher.ts'
-import { Throughput } from './throughput.ts'
 
 export interface ServerAgentOptions {
   server: string
   broker: BrokerAccess & { backOff?: { initialMs: number; maximumMs: number } }
-  /** Models by task; not disposed of by the agent. */
-  classifiers: ReadonlyMap<string, ServerModel>
-  /** Engines tried before the one in use, by task, for the state message. */
-  enginesRejected?: ReadonlyMap<string, LoadedModel['enginesRejected']>
+  /** Where the models run; started before the agent, and stopped after it, by whoever made it. */
+  host: ModelHost
   maxBatch?: number
   maxQueue?: number
+  maxQueueBytes?: number
+  /** How long a batch that is not full may wait for more, in ms. */
+  maxDelayMs?: number
+  /** How long a stop may take to finish what it has, in ms; the rest is rejected. */
+  drainMs?: number
   /** The state message follows the load, at most this often. */
   stateIntervalMs?: number
   /** How long evidence gathers before pools are published. */
@@ -40,7 +42,9 @@ interface ServerAgentEvents {
   online: []
   offline: []
   /** An escalation was answered or rejected. */
-  verdict: [verdict: Verdict]
+  verdict: [verdict: Verdict, task: string]
+  /** A worker finished a batch. */
+  batch: [report: BatchReport]
 }
 
 /** All server agents are one group: each escalation goes to one of them. */
@@ -53,9 +57,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
   private readonly options: ServerAgentOptions
   private readonly maxBatch: number
   private readonly maxQueue: number
-  private readonly queue: EscalationQueue
-  private readonly throughput = new Throughput()
-  private readonly batcher: Batcher
+  private readonly dispatcher: Dispatcher
   private readonly state: StatePublisher
   private readonly pools: Pools
   /** Grows with every start without anything on disk, as long as the clock does. */
@@ -65,24 +67,26 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
 
   constructor(options: ServerAgentOptions) {
     super()
-    const { server, classifiers, maxBatch = 32, maxQueue = 256, stateIntervalMs = 3_000, poolIntervalMs } = options
+    const { server, host, maxBatch = 32, maxQueue = 256, stateIntervalMs = 3_000, poolIntervalMs, logger } = options
     this.options = options
     this.maxBatch = maxBatch
     this.maxQueue = maxQueue
-    this.queue = new EscalationQueue(maxQueue)
-    this.batcher = new Batcher({
+    this.dispatcher = new Dispatcher({
       agent: server,
-      queue: this.queue,
-      models: classifiers,
+      host,
       maxBatch,
-      throughput: this.throughput,
+      maxQueue,
+      maxQueueBytes: options.maxQueueBytes ?? 67_108_864,
+      maxDelayMs: options.maxDelayMs ?? 0,
       answer: (item, verdict) => this.answer(item, verdict),
-      logger: options.logger,
+      measured: report => this.announce('batch', report),
+      logger,
     })
+    host.onChange(() => this.state.changed())
     this.pools = new Pools({
       publish: async (address, payload) =>
         payload ? this.session?.publish(address, payload) : this.session?.publishRaw(address, Buffer.alloc(0)),
-      logger: options.logger,
+      logger,
       intervalMs: poolIntervalMs,
     })
     this.state = new StatePublisher(() => this.publishState(this.onlineState()), stateIntervalMs)
@@ -109,6 +113,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
       logger,
     })
     this.session = session
+    this.dispatcher.open()
     session.on('online', () => {
       this.state.now()
       this.announce('online')
@@ -133,7 +138,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     const { session } = this
     if (!session) return
     await session.unsubscribe()
-    await this.batcher.drained()
+    await this.dispatcher.drain(this.options.drainMs ?? 10_000)
     this.state.stop()
     this.pools.stop()
     this.publishState({ online: false, boot: this.boot, at: new Date().toISOString() })
@@ -148,54 +153,56 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
   }
 
   private take(message: Extract<Message, { kind: 'escalation' }>): void {
-    const { site, device, point } = message.address
-    const item: QueuedEscalation = {
-      escalation: message.payload,
+    const { payload: escalation, address } = message
+    const { site, device, point } = address
+    const receivedAt = performance.now()
+    this.dispatcher.offer({
+      escalation,
       replyTo: { kind: 'verdict', site, device, point },
-      receivedAt: performance.now(),
-    }
-    if (this.queue.offer(item)) {
-      this.batcher.wake()
-      // A queue that grows is news, too, while the model is still at its first batch.
-      this.state.changed()
-    } else {
-      const retryAfterMs = this.throughput.expectedMs(this.queue.size)
-      const { id } = message.payload
-      this.answer(item, { id, rejected: 'overloaded', agent: this.options.server, retryAfterMs })
-    }
+      receivedAt,
+      expiresAt: receivedAt + patienceMs(escalation),
+      bytes: escalation.window.bytes.byteLength + overheadBytes,
+      deaths: 0,
+    })
+    // A queue that grows is news, too, while the model is still at its first batch.
+    this.state.changed()
   }
 
-  private answer({ replyTo }: QueuedEscalation, verdict: Verdict): void {
+  private answer({ replyTo, escalation }: QueuedEscalation, verdict: Verdict): void {
     if (isRejected(verdict)) this.counts.rejected++
     else this.counts.answered++
     this.session?.publish(replyTo, verdict).catch(error => {
       this.options.logger.warn({ id: verdict.id, error: toFaultlineError(error).message }, 'verdict not sent')
     })
     this.state.changed()
-    this.announce('verdict', verdict)
+    this.announce('verdict', verdict, escalation.task)
   }
 
   private onlineState(): ServerState {
-    const { classifiers, enginesRejected } = this.options
+    const models = [...this.options.host.models.values()]
+    const largest = Math.max(...models.map(({ times }) => times.best ?? this.maxBatch))
     return {
       online: true,
       at: new Date().toISOString(),
       boot: this.boot,
       agentVersion: version,
-      models: [...classifiers].map(([task, { model, engine }]) => ({
+      models: models.map(({ model, task, engine, enginesRejected }) => ({
         ...model,
         task,
         role: 'server',
         engine,
-        enginesRejected: enginesRejected?.get(task) ?? [],
+        enginesRejected: [...enginesRejected],
       })),
-      capacity: { maxBatch: this.maxBatch, maxQueue: this.maxQueue },
+      capacity: {
+        maxBatch: models.length > 0 ? Math.min(this.maxBatch, largest) : this.maxBatch,
+        maxQueue: this.maxQueue,
+      },
       load: {
-        queued: this.queue.size,
+        queued: this.dispatcher.queued(),
         answered: this.counts.answered,
         rejected: this.counts.rejected,
-        windowsPerSecond: this.throughput.windowsPerSecond,
-        waitMs: this.throughput.expectedMs(this.queue.size),
+        windowsPerSecond: this.dispatcher.throughput.windowsPerSecond,
+        waitMs: Math.ceil(this.dispatcher.waitMs()),
       },
     }
   }
@@ -211,9 +218,18 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
   /** A listener's mistake is not the agent's. */
   private announce<E extends keyof ServerAgentEvents>(event: E, ...args: ServerAgentEvents[E]): void {
     try {
-      this.emit(event as keyof ServerAgentEvents, ...(args as [Verdict]))
+      this.emit(event as keyof ServerAgentEvents, ...(args as ServerAgentEvents['verdict']))
     } catch (thrown) {
       this.options.logger.error({ event, error: toFaultlineError(thrown).message }, 'a listener failed')
     }
   }
 }
+
+/** What an escalation takes of memory beside its samples, about. */
+const overheadBytes = 2_048
+
+/**
+ * How long the device waits for a verdict. Both times are the device's own, so that only their difference counts: a Pi
+ * without a clock that keeps the time is served like any other.
+ */
+const patienceMs = ({ at, deadline }: Escalation): number => Date.parse(deadline) - Date.parse(at)

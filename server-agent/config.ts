@@ -17,8 +17,36 @@ export const serverAgentConfig = z.strictObject({
     .min(1)
     .optional()
     .describe('Public keys as `models -- key` prints them: only bundles signed with one are loaded; all when absent'),
-  maxBatch: z.int().positive().max(1_024).default(32).describe('Windows the model takes at once'),
+  workers: z
+    .int()
+    .positive()
+    .max(256)
+    .optional()
+    .describe('Processes that run models, each with all of them; one per core when absent'),
+  maxBatch: z
+    .int()
+    .positive()
+    .max(1_024)
+    .default(32)
+    .describe('Windows a model takes at once, at most: what is fastest is measured at the start'),
+  maxDelayMs: z
+    .number()
+    .min(0)
+    .max(1_000)
+    .default(0)
+    .describe('How long a batch that is not full waits for more, in ms, while a worker is free'),
   maxQueue: z.int().positive().max(100_000).default(256).describe('Escalations that may wait; more are rejected'),
+  maxQueueBytes: z
+    .int()
+    .min(65_536)
+    .default(67_108_864)
+    .describe('Memory that waiting escalations may take; more are rejected'),
+  drainMs: z
+    .int()
+    .min(0)
+    .max(600_000)
+    .default(10_000)
+    .describe('How long a stop may take to answer what waits, in ms; the rest is rejected'),
 })
 
 export type ServerAgentConfig = z.infer<typeof serverAgentConfig>

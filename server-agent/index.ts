@@ -1,3 +1,6 @@
 export { ServerAgent, type ServerAgentOptions } from './agent.ts'
 export { type ServerAgentConfig, serverAgentConfig } from './config.ts'
-export type { ServerModel } from './model.ts'
+export { InProcessHost } from './in-process-host.ts'
+export type { ServerModel } from './job.ts'
+export type { ModelHost, ServedModel, Worker } from './model-host.ts'
+export { ProcessHost, type ProcessHostOptions } from './process-host.ts'

@@ -14,8 +14,10 @@ test('the program runs from its file, names its models, and ends when told to', 
   const watcher = await observe(t, broker)
   const file = join(await temporaryDirectory(t), 'server.yaml')
   const { url, secret } = broker
-  await writeFile(file, stringify({ server: 'server-1', broker: { url, secret }, models: ['models/bearing-server'] }))
+  const models = ['models/bearing-server']
+  await writeFile(file, stringify({ server: 'server-1', broker: { url, secret }, models, workers: 1 }))
   const program = startScript(t, 'server-agent/main.ts', ['--config', file])
+  await program.said(/connected to the broker/, 120_000)
   const state = await watcher.seeOne('server-state').catch(error => assert.fail(`${error}\n${program.output}`))
   assert.ok(state.online)
   assert.equal(state.models[0]?.task, 'bearing-fault')

@@ -3,11 +3,11 @@ import type { TestContext } from 'node:test'
 import { type AgentPoint, DeviceAgent, type DeviceAgentOptions, type InferenceEvent } from '@faultline/device-agent'
 import { identityOf } from '@faultline/protocol'
 import { MqttSession, silentLogger } from '@faultline/runtime'
-import { ServerAgent, type ServerAgentOptions } from '@faultline/server-agent'
+import { InProcessHost, ServerAgent, type ServerAgentOptions, type ServerModel } from '@faultline/server-agent'
 import type { BrokerAccess } from './agent-broker.ts'
 import { ManualSource } from './manual-source.ts'
 import { temporaryDirectory } from './temp.ts'
-import { TinyServerModel, tinyLocalModel, tinyTask } from './tiny-models.ts'
+import { TinyServerModel, tinyLocalModel } from './tiny-models.ts'
 
 export const site = 'plant-a'
 export const device = 'pi-1'
@@ -101,16 +101,16 @@ async function deviceOptions(
   }
 }
 
-/** A server agent that is connected. */
+/** A server agent that is connected. Models of `classifiers` run in this process. */
 export async function startServer(
   t: Pick<TestContext, 'after'>,
   broker: BrokerAccess,
-  options: Partial<ServerAgentOptions> = {},
+  { classifiers, ...options }: Partial<ServerAgentOptions> & { classifiers?: ReadonlyMap<string, ServerModel> } = {},
 ): Promise<ServerAgent> {
   const agent = new ServerAgent({
     server: 'server-1',
     broker: { url: broker.url, secret: broker.secret, backOff },
-    classifiers: new Map([[tinyTask, new TinyServerModel()]]),
+    host: new InProcessHost([...(classifiers?.values() ?? [new TinyServerModel()])]),
     logger: silentLogger,
     ...options,
   })
