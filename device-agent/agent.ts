@@ -26,7 +26,13 @@ import { ByteBudget } from './link/byte-budget.ts'
 import { MeteredPublisher } from './link/metered-publisher.ts'
 import { Pricing } from './link/pricing.ts'
 import { ServerLoads } from './link/server-loads.ts'
-import { type DeviceAgentEvents, type DeviceAgentOptions, type InferenceEvent, settingsOf } from './options.ts'
+import {
+  boundsOf,
+  type DeviceAgentEvents,
+  type DeviceAgentOptions,
+  type InferenceEvent,
+  settingsOf,
+} from './options.ts'
 import { type MonitorHandlers, PointMonitor } from './point-monitor.ts'
 import { healthOf } from './reports/health.ts'
 import { offlineState, onlineState } from './reports/state.ts'
@@ -65,13 +71,14 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   /** As published; the last one after a stop. Undefined before the start. */
   get health(): Health | undefined {
     if (!this.running) return this.finalHealth
-    const { startedAt, flow, audits, spool, pricing, budget, session } = this.running
+    const { startedAt, flow, audits, spool, outbox, pricing, budget, session } = this.running
     const overruns = this.overruns - this.overrunsBefore
     return healthOf({
       startedAt,
       flow,
       audits,
       spool,
+      outbox,
       pricing,
       budget,
       overruns,
@@ -121,11 +128,11 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       const pricing = new Pricing(configuration.current, new Battery(this.options.batteryFile), servers)
       const evidence = new EvidenceExchange({ ...stem, model: classifier.model, policies, logger })
       const session = agentSession(this.options, boot, evidence.filters, message => this.receive(message))
-      const spool = new Spool(database, this.options.spoolLimit)
+      const spool = new Spool(database, boundsOf(this.options))
       const budget = new ByteBudget({ settings, metered: () => pricing.metered, logger })
       budget.use(configuration.current.budget)
       const publisher = new MeteredPublisher(session, budget)
-      const outbox = new Outbox(spool, publisher, logger)
+      const outbox = new Outbox({ spool, publisher, logger })
       const flow = new WindowFlow(
         {
           ...stem,
@@ -137,7 +144,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
           quote: bytes => pricing.quote(bytes),
           answered: inferMs => pricing.answered(inferMs),
           commissioning,
-          send: (address, payload) => outbox.send(address, payload),
+          send: (address, payload, worth) => outbox.send(address, payload, worth),
           announce: (inference, { point, truth }) =>
             this.announce('inference', { address: { kind: 'inference', ...stem, point }, inference, truth }),
           failed: thrown => this.failed(thrown, 'not published'),
@@ -179,8 +186,9 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       }
       session.on('online', () => this.connected())
       session.on('offline', () => {
-        // MQTT.js would send it again with the next connection, and nobody would have paid for it.
-        if (budget.applies) session.withdraw()
+        outbox.disconnected()
+        // MQTT.js would send it again with every connection, whatever it is that breaks them, and nobody would have paid.
+        session.withdraw()
         this.announce('offline')
       })
       session.on('cleared', address => {
@@ -236,7 +244,8 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     running.pricing.connectedFrom(running.session.localAddress)
     this.publishState()
     this.publish('config-reported', running.configuration.report)
-    running.outbox.pump()
+    this.publishHealth()
+    if (running.outbox.connected()) running.flow.renewReports()
     this.announce('online')
   }
 
@@ -297,8 +306,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     )
     this.timers.repeat('summary', summaryIntervalS, () => this.running?.flow.flushSummaries())
     this.timers.repeat('health', healthIntervalS, () => {
-      const { health } = this
-      if (health && this.online) this.publish('health', health)
+      this.publishHealth()
       // What waited for the budget may fit by now.
       this.running?.outbox.pump()
     })
@@ -308,6 +316,15 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     this.errors++
     const { code, message } = toFaultlineError(thrown)
     this.options.logger.error({ code, error: message }, what)
+  }
+
+  private publishHealth(): void {
+    try {
+      const { health } = this
+      if (health && this.online) this.publish('health', health)
+    } catch (thrown) {
+      this.failed(thrown, 'no health')
+    }
   }
 
   private publishState(settings = this.running?.configuration.current): void {

@@ -3,6 +3,7 @@ import { identifier, runtimeConfig } from '@faultline/protocol'
 import { brokerAccess } from '@faultline/runtime'
 import { z } from 'zod'
 import { sourceConfig } from './sources/create.ts'
+import { defaultBounds } from './spool/spool.ts'
 import { statusPageConfig } from './status-page/status-page.ts'
 
 /** Reporting and prices as they are until somebody says otherwise. */
@@ -86,6 +87,21 @@ export const deviceAgentConfig = z
     reporting: settings.reporting.default(defaultSettings.reporting),
     summaryIntervalS: settings.summaryIntervalS.default(defaultSettings.summaryIntervalS),
     healthIntervalS: settings.healthIntervalS.default(defaultSettings.healthIntervalS),
+    spool: z
+      .strictObject({
+        maximumBytes: z
+          .int()
+          .min(65_536)
+          .default(defaultBounds.bytes)
+          .describe('Of what waits for a connection; escalations are given up first, results of commands never'),
+        maximumDays: z
+          .number()
+          .positive()
+          .default(defaultBounds.ageS / 86_400)
+          .describe('For which the agent has run since; what waited longer is given up'),
+      })
+      .prefault({})
+      .describe('Bounds of what waits for a connection'),
     batteryFile: z
       .string()
       .min(1)

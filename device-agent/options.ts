@@ -4,6 +4,7 @@ import type { RuntimeSettings } from './control/configuration.ts'
 import type { LocalModel } from './decisions/assessment.ts'
 import type { AgentPoint } from './point-monitor.ts'
 import type { SourceWindow } from './sources/source.ts'
+import type { SpoolBounds } from './spool/spool.ts'
 
 export interface DeviceAgentOptions extends RuntimeSettings {
   site: string
@@ -18,8 +19,8 @@ export interface DeviceAgentOptions extends RuntimeSettings {
   dataDirectory: string
   /** Holds the charge of the battery in per cent, where there is one. */
   batteryFile?: string
-  /** Messages kept while there is no connection. */
-  spoolLimit?: number
+  /** What is kept while there is no connection. */
+  spool?: { maximumBytes: number; maximumDays: number }
   /** Of the audits; random when absent. */
   seed?: number
   /** How often what policies have learned is told to others; ten minutes when absent. */
@@ -42,6 +43,10 @@ export function settingsOf(options: DeviceAgentOptions): RuntimeSettings {
   const rates = { reporting, summaryIntervalS, healthIntervalS }
   return { policy, price, prices, budget, auditRate, episodes, deadlineMs, ...rates }
 }
+
+/** The bounds of the spool, as its file has them. */
+export const boundsOf = ({ spool }: DeviceAgentOptions): Partial<SpoolBounds> =>
+  spool ? { bytes: spool.maximumBytes, ageS: spool.maximumDays * 86_400 } : {}
 
 export interface DeviceAgentEvents {
   /** A point has taken a window; it is judged after this. */

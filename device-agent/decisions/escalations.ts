@@ -64,6 +64,11 @@ export class Escalations<W> {
     this.handlers.revised(entry.window, verdict, performance.now() - entry.sentAt)
   }
 
+  /** A window that waits for a connection: its verdict, should one ever come, revises it. */
+  expectLate(id: string, point: string, window: W): void {
+    this.remember(id, { window, point, sentAt: performance.now() })
+  }
+
   /** The window could not be sent after all. */
   abandon(id: string): void {
     if (this.pending.has(id)) this.settle(id, { outcome: 'offline' })

@@ -14,6 +14,7 @@ import type { AgentPoint } from '../point-monitor.ts'
 import { PointReporting, type ReportSink } from '../reports/reporting.ts'
 import type { SourceWindow } from '../sources/source.ts'
 import type { Publisher } from '../spool/outbox.ts'
+import type { NewMessage } from '../spool/spool.ts'
 import { assess, type LocalModel } from './assessment.ts'
 import type { AuditKeeper } from './audit-keeper.ts'
 import type { CommissioningKeeper } from './commissioning-keeper.ts'
@@ -39,8 +40,8 @@ export interface WindowFlowOptions {
   answered: (inferMs: number) => void
   /** What is normal for each point, where points learn it. */
   commissioning?: Pick<CommissioningKeeper, 'judge'>
-  /** Where inferences and summaries go that are to be published. */
-  send: (address: TopicAddress, payload: Buffer) => void
+  /** Where inferences and summaries go that are to be published, and escalations that wait for a connection. */
+  send: (address: TopicAddress, payload: Buffer, worth?: Pick<NewMessage, 'notable' | 'value'>) => void
   /** Told of every inference, published or not. */
   announce: (inference: Inference, record: WindowRecord) => void
   /** Something could not be published, because it does not fit the contract. */
@@ -110,8 +111,10 @@ export class WindowFlow {
     if (assessment.decision.action === 'accept') {
       this.bytes.avoided += size.content
       this.conclude(record, 'accepted')
-    } else if (!publisher.online) this.conclude(record, 'offline')
-    else if (performance.now() < this.pausedUntil) this.conclude(record, 'rejected')
+    } else if (!publisher.online) {
+      this.conclude(record, 'offline')
+      this.defer(record, window)
+    } else if (performance.now() < this.pausedUntil) this.conclude(record, 'rejected')
     else this.escalate(record, window)
   }
 
@@ -124,6 +127,11 @@ export class WindowFlow {
   /** Publishes the summaries since the last time. */
   flushSummaries(): void {
     for (const reporting of this.reporting.values()) reporting.flush()
+  }
+
+  /** The next inference of every point is published, for those who have not heard of it for long. */
+  renewReports(): void {
+    for (const reporting of this.reporting.values()) reporting.renew()
   }
 
   /** Waits a while for verdicts under way, then ends every window with the local answer. */
@@ -140,6 +148,27 @@ export class WindowFlow {
   private conclude(record: WindowRecord, outcome: Unsent): void {
     this.counters.conclude(outcome)
     this.publish(record, inferenceOf(record, outcome))
+  }
+
+  /**
+   * Nobody waits for the verdict any more, but the record and the policy may yet learn from it. What the device knows least
+   * about is worth most. What was sent to learn from is not worth the wait: the next window will do as well.
+   */
+  private defer(record: WindowRecord, window: SourceWindow): void {
+    const { model } = this.options
+    const { local, valid, decision } = record.assessment
+    if (decision.explores) return
+    const value = valid ? 1 - local.confidence : 1
+    record.deferred = true
+    this.deliver(
+      this.escalationAddress(record),
+      () => {
+        const { deadlineMs } = this.rules.settings
+        return encodePayload('escalation', escalationOf(record, window, model, deadlineMs))
+      },
+      { value },
+    )
+    this.escalations.expectLate(record.id, record.point, record)
   }
 
   private escalate(record: WindowRecord, window: SourceWindow): void {
@@ -186,7 +215,7 @@ export class WindowFlow {
   }
 
   private learn(record: WindowRecord, verdict: AnsweredVerdict, afterMs: number): void {
-    this.roundTrips.add(afterMs)
+    if (!record.deferred) this.roundTrips.add(afterMs)
     this.options.answered(verdict.inferMs)
     this.options.audits.answered(record, verdict)
     const { assessment, context } = record
@@ -205,17 +234,19 @@ export class WindowFlow {
   private sinkFor(point: string): ReportSink {
     const { site, device } = this.options
     return {
-      inference: inference =>
-        this.deliver({ kind: 'inference', site, device, point }, () => encodePayload('inference', inference)),
+      inference: (inference, notable) =>
+        this.deliver({ kind: 'inference', site, device, point }, () => encodePayload('inference', inference), {
+          notable,
+        }),
       summary: summary =>
         this.deliver({ kind: 'summary', site, device, point }, () => encodePayload('summary', summary)),
     }
   }
 
   /** Never throws: it is called from timers too, and a window has ended whether or not anybody hears of it. */
-  private deliver(address: TopicAddress, encode: () => Buffer): void {
+  private deliver(address: TopicAddress, encode: () => Buffer, worth?: Pick<NewMessage, 'notable' | 'value'>): void {
     try {
-      this.options.send(address, encode())
+      this.options.send(address, encode(), worth)
     } catch (thrown) {
       this.options.failed(thrown)
     }

@@ -26,6 +26,8 @@ export interface WindowRecord {
   /** False where the model knows no normal class. */
   faults?: false
   truth?: string
+  /** It waited for a connection, which says nothing about how long verdicts take. */
+  deferred?: true
   /** Topic and payload of the escalation, sent or not; known once the decision is carried out. */
   escalationBytes?: number
 }

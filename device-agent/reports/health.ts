@@ -4,6 +4,7 @@ import type { AuditKeeper } from '../decisions/audit-keeper.ts'
 import type { WindowFlow } from '../decisions/window-flow.ts'
 import type { ByteBudget } from '../link/byte-budget.ts'
 import type { Pricing } from '../link/pricing.ts'
+import type { Outbox } from '../spool/outbox.ts'
 import type { Spool } from '../spool/spool.ts'
 
 export interface HealthParts {
@@ -11,6 +12,7 @@ export interface HealthParts {
   flow: WindowFlow
   audits: AuditKeeper
   spool: Spool
+  outbox: Outbox
   pricing: Pricing
   budget: ByteBudget
   overruns: number
@@ -20,10 +22,11 @@ export interface HealthParts {
 
 /** How the agent is doing. Everything counts from the agent's start, except what audits found. */
 export function healthOf(parts: HealthParts): Health {
-  const { startedAt, flow, audits, spool, pricing, budget, overruns, bytes, errors } = parts
+  const { startedAt, flow, audits, spool, outbox, pricing, budget, overruns, bytes, errors } = parts
   const roundTripMs = flow.roundTrips.summary
   const price = pricing.report
   const spent = budget.report
+  const { setAside } = spool
   const temperatureC = processorTemperature()
   return {
     at: new Date().toISOString(),
@@ -34,7 +37,12 @@ export function healthOf(parts: HealthParts): Health {
     revisions: flow.revisions,
     errors,
     overruns,
-    queues: { spool: spool.size, pending: flow.pending, dropped: spool.dropped },
+    queues: {
+      spool: spool.size,
+      pending: flow.pending,
+      dropped: outbox.dropped,
+      ...(setAside > 0 && { setAside }),
+    },
     ...(roundTripMs && { roundTripMs }),
     bytes: { sent: bytes.sent, escalations: flow.bytes.escalated, received: bytes.received },
     ...(price && { price }),

@@ -2,7 +2,8 @@ import type { Inference, Summary } from '@faultline/protocol'
 import { SummaryTally } from './summary-tally.ts'
 
 export interface ReportSink {
-  inference(inference: Inference): void
+  /** `notable`: it says something else than the one before. */
+  inference(inference: Inference, notable: boolean): void
   summary(summary: Summary): void
 }
 
@@ -24,16 +25,22 @@ export class PointReporting {
   }
 
   report(inference: Inference): void {
-    if (this.mode === 'every' || inference.revises !== undefined) {
-      this.sink.inference(inference)
+    if (inference.revises !== undefined) {
+      this.sink.inference(inference, true)
       return
     }
     const kind = `${inference.label} ${inference.decidedBy} ${inference.outcome}`
-    if (kind === this.lastPublished && inference.reason !== 'audit') this.tally.add(inference)
+    const notable = kind !== this.lastPublished || inference.reason === 'audit'
+    if (!notable && this.mode === 'exception') this.tally.add(inference)
     else {
       this.lastPublished = kind
-      this.sink.inference(inference)
+      this.sink.inference(inference, notable)
     }
+  }
+
+  /** The next inference is published whatever it says. */
+  renew(): void {
+    this.lastPublished = undefined
   }
 
   setMode(mode: 'every' | 'exception'): void {

@@ -1,7 +1,9 @@
-import { parseTopic, type TopicAddress, toFaultlineError, topicOf } from '@faultline/protocol'
+import { FaultlineError, parseTopic, type TopicAddress, toFaultlineError, topicOf } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
+import { asBacklog } from './backlog.ts'
 import { IdleSignal } from './idle.ts'
-import type { Spool, SpooledMessage } from './spool.ts'
+import { Pace } from './pace.ts'
+import type { NewMessage, Spool, SpooledMessage } from './spool.ts'
 
 /** The part of the session the outbox needs. */
 export interface Publisher {
@@ -9,112 +11,240 @@ export interface Publisher {
   publishRaw(address: TopicAddress, payload: Buffer): Promise<void>
 }
 
+export interface OutboxOptions {
+  spool: Spool
+  publisher: Publisher
+  logger: Logger
+  /** Messages that may wait for their acknowledgement at once. */
+  inFlight?: number
+  /** How a backlog is sent: so many at once, then so many a second. */
+  backlog?: { atOnce: number; perSecond: number }
+  /** How long a connection lasts before a message that may have broken others is sent over it, alone. */
+  suspectAfterMs?: number
+}
+
+/** What was there before a connection, and whether it is sent later than what is new. */
+interface Connection {
+  backlogUpTo: number
+  overtaken: boolean
+}
+
+type Cursor = 'live' | 'backlog'
+
+/** Nobody waits longer than that for the acknowledgement of a message that is sent alone. */
+const aloneMs = 10_000
+
 /**
- * What must arrive: written to the spool, then sent in order, a few at a time, so that a device that returns after a day
- * does not drown the broker or its own fresh messages.
+ * What must arrive: written to the spool, sent, and gone when the broker has it. With a connection, results of commands
+ * go first, then what happens now, then at a pace that a returning site does not drown the broker with what has waited:
+ * reports in their order, then escalations, the most valuable first. A backlog that goes at once goes before anything new.
  */
 export class Outbox {
-  private readonly spool: Spool
-  private readonly publisher: Publisher
-  private readonly logger: Logger
-  private readonly window: number
+  private readonly options: Required<OutboxOptions>
   private readonly inFlight = new Set<number>()
   private readonly idleSignal = new IdleSignal()
-  /** Everything up to this message has been handed to the publisher. */
-  private cursor = 0
+  private readonly pace: Pace
+  private connection: Connection | undefined
+  /** Reports up to these have been handed to the publisher. */
+  private readonly cursors = { live: 0, backlog: 0 }
+  private alone: 'no' | 'wanted' | 'under-way' = 'no'
+  private readonly timers: Partial<Record<'pace' | 'suspects', NodeJS.Timeout>> = {}
   private stopped = false
   private closed = false
+  private lost = 0
 
-  constructor(spool: Spool, publisher: Publisher, logger: Logger, window = 20) {
-    this.spool = spool
-    this.publisher = publisher
-    this.logger = logger
-    this.window = window
+  constructor(options: OutboxOptions) {
+    this.options = { inFlight: 20, backlog: { atOnce: 100, perSecond: 25 }, suspectAfterMs: 5_000, ...options }
+    this.pace = new Pace(this.options.backlog)
+  }
+
+  /** Messages given up: by the spool, and those that could neither be written nor sent. */
+  get dropped(): number {
+    return this.options.spool.dropped + this.lost
   }
 
   /** Never throws: a message that cannot be written (a full disk) is sent without, if it can be. */
-  send(address: TopicAddress, payload: Buffer): void {
+  send(address: TopicAddress, payload: Buffer, worth: Pick<NewMessage, 'notable' | 'value'> = {}): void {
+    const { spool, publisher, logger } = this.options
     try {
-      this.spool.add(address.kind, topicOf(address), payload)
+      spool.add({ kind: address.kind, topic: topicOf(address), payload, ...worth })
     } catch (thrown) {
-      const error = toFaultlineError(thrown)
-      this.logger.error({ code: error.code, error: error.message }, 'message not spooled')
-      this.publisher.publishRaw(address, payload).catch(() => {}) // It was tried; the log has it.
+      const { code, message } = toFaultlineError(thrown)
+      logger.error({ code, error: message }, 'message not spooled')
+      const lost = () => void this.lost++
+      // While offline it would wait in memory, and with it all that follow.
+      if (publisher.online) publisher.publishRaw(address, payload).catch(lost)
+      else lost()
       return
     }
     this.pump()
   }
 
-  /** Sends what waits; called when the connection is there again. Never throws. */
+  /** There is a new connection. True when what is new overtakes what has waited. Never throws. */
+  connected(): boolean {
+    const { spool, backlog, suspectAfterMs } = this.options
+    this.disconnected()
+    const overtaken = spool.size > backlog.atOnce
+    this.connection = { backlogUpTo: spool.lastSeq, overtaken }
+    this.cursors.live = spool.lastSeq
+    this.cursors.backlog = 0
+    this.pace.begin()
+    this.timers.suspects = setTimeout(() => {
+      this.alone = 'wanted'
+      this.pump()
+    }, suspectAfterMs)
+    this.pump()
+    return overtaken
+  }
+
+  /** The connection is gone; its publisher rejects what was under way. */
+  disconnected(): void {
+    this.connection = undefined
+    this.alone = 'no'
+    for (const timer of Object.values(this.timers)) clearTimeout(timer)
+  }
+
+  /** Sends what may be sent now. Never throws. */
   pump(): void {
-    if (this.stopped || !this.publisher.online) return
-    while (this.inFlight.size < this.window) {
-      const messages = this.next(this.window - this.inFlight.size)
-      if (messages.length === 0) return
-      for (const { seq, topic, payload } of messages) {
-        this.cursor = seq
-        if (this.inFlight.has(seq)) continue
-        const address = parseTopic(topic)
-        // A topic from a version that had other topics: nobody would understand it.
-        if (!address) this.shorten(() => this.spool.acknowledge(seq))
-        else void this.publish(seq, address, payload)
-      }
+    if (this.stopped || !this.connection || !this.options.publisher.online) return
+    try {
+      if (this.alone !== 'no') this.tryAlone()
+      if (this.alone === 'no') this.sendAll(this.connection)
+    } catch (thrown) {
+      // The next message or the next connection tries again.
+      this.options.logger.error({ error: toFaultlineError(thrown).message }, 'spool not read')
     }
   }
 
   /** Resolves when nothing waits, or after so long. */
   async drained(timeoutMs: number): Promise<void> {
-    if (this.spool.size > 0) await this.idleSignal.wait(timeoutMs)
+    if (this.options.spool.size > 0) await this.idleSignal.wait(timeoutMs)
   }
 
   /** Sends nothing more; what was not acknowledged stays in the spool. */
   stop(): void {
     this.stopped = true
+    this.disconnected()
   }
 
   /** The database is about to close. */
   close(): void {
-    this.stopped = true
+    this.stop()
     this.closed = true
-    this.shorten(() => this.spool.flush())
+    this.note(() => this.options.spool.flush())
   }
 
-  private next(limit: number): SpooledMessage[] {
-    try {
-      return this.spool.after(this.cursor, limit)
-    } catch (thrown) {
-      // The next message or the next connection tries again.
-      this.logger.error({ error: toFaultlineError(thrown).message }, 'spool not read')
-      return []
+  private get room(): number {
+    return this.options.inFlight - this.inFlight.size
+  }
+
+  private sendAll({ backlogUpTo, overtaken }: Connection): void {
+    const { spool } = this.options
+    const lanes = {
+      results: () => this.each(limit => spool.results(limit + this.inFlight.size)),
+      live: () => this.each(limit => spool.reports(this.cursors.live, Number.MAX_SAFE_INTEGER, limit), 'live'),
+      backlog: () => {
+        this.paced(limit => spool.reports(this.cursors.backlog, backlogUpTo, limit), 'backlog')
+        this.paced(limit => spool.escalations(limit + this.inFlight.size))
+      },
+    }
+    lanes.results()
+    if (overtaken) lanes.live()
+    lanes.backlog()
+    if (!overtaken) lanes.live()
+  }
+
+  /** Sends as many as there is room for, and says how many. */
+  private each(next: (limit: number) => SpooledMessage[], cursor?: Cursor, atMost = Number.POSITIVE_INFINITY): number {
+    let sent = 0
+    for (;;) {
+      const limit = Math.min(this.room, atMost - sent)
+      if (limit <= 0) return sent
+      const messages = next(limit).filter(({ seq }) => {
+        if (cursor) this.cursors[cursor] = seq
+        return !this.inFlight.has(seq)
+      })
+      if (messages.length === 0) return sent
+      for (const message of messages.slice(0, limit)) this.publish(message, cursor)
+      sent += Math.min(limit, messages.length)
     }
   }
 
-  private async publish(seq: number, address: TopicAddress, payload: Buffer): Promise<void> {
+  private paced(next: (limit: number) => SpooledMessage[], cursor?: Cursor): void {
+    this.pace.take(this.each(next, cursor, this.pace.granted))
+    clearTimeout(this.timers.pace)
+    if (this.pace.granted < 1) this.timers.pace = setTimeout(() => this.pump(), this.pace.waitMs)
+  }
+
+  /** A message that may be what breaks the connection goes when nothing else is under way, so that one knows. */
+  private tryAlone(): void {
+    if (this.alone === 'under-way' || this.inFlight.size > 0) return
+    const [suspect] = this.options.spool.suspects(1)
+    this.alone = suspect ? 'under-way' : 'no'
+    if (!suspect) return
+    this.publish(suspect, 'backlog')
+    this.timers.suspects = setTimeout(() => {
+      this.tried(suspect.seq)
+      this.alone = 'no'
+      this.pump()
+    }, aloneMs)
+  }
+
+  private publish({ seq, topic, payload }: SpooledMessage, cursor?: Cursor): void {
+    const { publisher, spool } = this.options
+    const address = parseTopic(topic)
+    // A topic from a version that had other topics: nobody would understand it.
+    if (!address) {
+      this.note(() => spool.acknowledge(seq))
+      return
+    }
     this.inFlight.add(seq)
-    try {
-      await this.publisher.publishRaw(address, payload)
-      this.inFlight.delete(seq)
-      this.acknowledged(seq)
-    } catch {
-      // The connection went before the broker had it: again from here, once it is back.
-      this.inFlight.delete(seq)
-      this.cursor = Math.min(this.cursor, seq - 1)
-    }
+    const connection = this.connection
+    const late = cursor === 'backlog' && connection?.overtaken
+    publisher.publishRaw(address, late ? asBacklog(address, payload) : payload).then(
+      () => {
+        this.inFlight.delete(seq)
+        this.acknowledged(seq)
+      },
+      thrown => {
+        this.inFlight.delete(seq)
+        // Again from here, with the next message or connection.
+        if (cursor && this.connection === connection) this.cursors[cursor] = Math.min(this.cursors[cursor], seq - 1)
+        this.endAlone('no')
+        const unpaid = thrown instanceof FaultlineError && thrown.code === 'BUDGET_EXHAUSTED'
+        if (!unpaid && !this.stopped) this.tried(seq)
+      },
+    )
   }
 
   private acknowledged(seq: number): void {
     if (this.closed) return
-    this.shorten(() => this.spool.acknowledge(seq))
+    const { spool } = this.options
+    this.note(() => spool.acknowledge(seq))
+    this.endAlone('wanted')
     this.pump()
-    if (this.spool.size === 0) this.idleSignal.notify()
+    if (spool.size === 0) this.idleSignal.notify()
   }
 
-  private shorten(work: () => void): void {
+  private endAlone(next: 'no' | 'wanted'): void {
+    if (this.alone !== 'under-way') return
+    clearTimeout(this.timers.suspects)
+    this.alone = next
+  }
+
+  private tried(seq: number): void {
+    const { spool, logger } = this.options
+    this.note(() => {
+      if (spool.tried(seq)) logger.error({ seq }, 'message set aside: the connection broke with it again and again')
+    })
+  }
+
+  private note(work: () => void): void {
     try {
       work()
     } catch (thrown) {
       // Some messages will be sent a second time after a restart, which receivers bear.
-      this.logger.error({ error: toFaultlineError(thrown).message }, 'spool not shortened')
+      this.options.logger.error({ error: toFaultlineError(thrown).message }, 'spool not written')
     }
   }
 }

@@ -22,6 +22,15 @@ const migrations = [
      used INTEGER NOT NULL,
      PRIMARY KEY (model, policy)
    ) STRICT`,
+  // `class` and `worth`: what a full spool gives up. `at`: ms the agent had run. `tries`: broken connections.
+  `ALTER TABLE messages ADD COLUMN class INTEGER NOT NULL DEFAULT 2;
+   ALTER TABLE messages ADD COLUMN worth REAL NOT NULL DEFAULT 0;
+   ALTER TABLE messages ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE messages ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
+   UPDATE messages SET class = CASE kind WHEN 'command-result' THEN 0 WHEN 'summary' THEN 1 ELSE 2 END;
+   DROP INDEX messages_by_kind;
+   CREATE INDEX messages_by_worth ON messages (class, worth, seq);
+   CREATE INDEX messages_tried ON messages (tries, seq) WHERE tries > 0`,
 ]
 
 /** The agent's own database: what must survive a restart. Throws `DATABASE_FAILED`. */

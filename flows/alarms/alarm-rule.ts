@@ -60,7 +60,8 @@ const maxSummaryVotes = 10_000
  * - On: N of the last M windows say the same fault. If N of M say some fault but no single one reaches N, and the machine
  *   has no alarm, the fault seen most is raised: a weak record that alternates between two faults must not stay silent.
  * - Off: only normal windows clear an alarm. A machine that now shows another fault is not healthy; both alarms stand.
- * - A revision takes the place of the vote for its window. Windows without a valid answer have no vote.
+ * - A revision takes the place of the vote for its window. Windows without a valid answer have no vote, nor have
+ *   those from a backlog: later ones of their point were counted already.
  *
  * Pure: no clock, no timers, no MQTT.
  */
@@ -109,7 +110,7 @@ export class AlarmRule {
 
   /** Counts one window. Throws `IDENTIFIER_INVALID` when its label cannot name an alarm. */
   observe(source: Source, inference: Inference, now: Date): AlarmChange[] {
-    if (inference.faults === false) return []
+    if (inference.faults === false || inference.backlog) return []
     const { id, machine: name, label, confidence, decidedBy, at, revises } = inference
     const machine = this.machineOf(source.site, name)
     const votes = this.votesOf(machine, pointKey(source))
@@ -132,7 +133,7 @@ export class AlarmRule {
 
   /** Counts the windows a device did not publish one by one, spread evenly because their order is not known. */
   observeSummary(source: Source, summary: Summary, now: Date): AlarmChange[] {
-    if (summary.faults === false) return []
+    if (summary.faults === false || summary.backlog) return []
     const machine = this.machineOf(source.site, summary.machine)
     const votes = this.votesOf(machine, pointKey(source))
     const changes: AlarmChange[] = []

@@ -72,6 +72,8 @@ export class FleetView {
   }
 
   apply(message: Message): void {
+    // The page shows what is now.
+    if ((message.kind === 'inference' || message.kind === 'summary') && message.payload.backlog) return
     if (message.kind === 'inference') {
       const { site, device, point } = message.address
       this.device(site, device)

@@ -26,6 +26,12 @@ export const namesNoFault = z
   .optional()
   .describe('False where the model knows no normal class: its labels name what it sees, no faults, and raise no alarm')
 
+/** Of reports: absent where they came in their order. */
+export const fromBacklog = z
+  .literal(true)
+  .optional()
+  .describe('Sent after later reports of its point, from what waited for a connection: history, which raises no alarm')
+
 export const range = z.strictObject({
   min: z.number().describe('Smallest'),
   mean: z.number().describe('Mean'),

@@ -50,7 +50,12 @@ export const health = z.strictObject({
     .strictObject({
       spool: count.describe('Messages waiting for the connection'),
       pending: count.describe('Escalations waiting for a verdict'),
-      dropped: count.optional().describe('Messages the full spool gave up, since the start'),
+      dropped: count
+        .optional()
+        .describe('Messages given up since the start: the spool was full, they too old, or the disk failed'),
+      setAside: count
+        .optional()
+        .describe('Of those waiting, messages with which the connection broke again and again; not sent any more'),
     })
     .describe('What waits'),
   roundTripMs: z

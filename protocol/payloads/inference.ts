@@ -1,6 +1,16 @@
 import { z } from 'zod'
 import { identifier, messageId } from '../identifiers.ts'
-import { count, label, milliseconds, modelReference, namesNoFault, probability, reason, timestamp } from './common.ts'
+import {
+  count,
+  fromBacklog,
+  label,
+  milliseconds,
+  modelReference,
+  namesNoFault,
+  probability,
+  reason,
+  timestamp,
+} from './common.ts'
 
 /** How a window ended. Every window ends in exactly one of these; `pending` is the only state before. */
 export const outcomes = ['accepted', 'answered', 'late', 'rejected', 'offline', 'withheld'] as const
@@ -64,6 +74,7 @@ export const inference = z.strictObject({
   shaftHz: z.number().positive().optional().describe('Shaft rate in Hz, where known'),
   faults: namesNoFault,
   revises: messageId.optional().describe('The inference this one replaces: a verdict came after the deadline'),
+  backlog: fromBacklog,
 })
 
 export type Inference = z.infer<typeof inference>

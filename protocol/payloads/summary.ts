@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { identifier } from '../identifiers.ts'
-import { count, label, namesNoFault, range, timestamp } from './common.ts'
+import { count, fromBacklog, label, namesNoFault, range, timestamp } from './common.ts'
 import { outcome } from './inference.ts'
 
 /** What happened at a point over an interval, in place of the inferences that were not published. */
@@ -14,6 +14,7 @@ export const summary = z.strictObject({
   confidence: range.optional().describe('Absent when no window had a valid answer'),
   features: z.record(z.string(), range).describe('Signal features over the interval'),
   faults: namesNoFault,
+  backlog: fromBacklog,
 })
 
 export type Summary = z.infer<typeof summary>

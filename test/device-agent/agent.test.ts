@@ -89,13 +89,16 @@ test('a rejection lets the local answer stand at once', async t => {
 
 test('windows that no server answers go on with local answers, and verdicts resume when it returns', async t => {
   const broker = await startAgentBroker(t)
+  const operator = await observe(t, broker)
   const first = await startServer(t, broker)
-  const edge = await startDevice(t, broker, { deadlineMs: 80 })
+  const edge = await startDevice(t, broker, { deadlineMs: 20_000 })
   await edge.online()
   assert.equal((await edge.infer(sample.doubtful))[0]?.decidedBy, 'server')
   await first.stop()
+  await edge.configure(operator, { deadlineMs: 50 })
   assert.equal((await edge.infer(sample.doubtful))[0]?.decidedBy, 'local-fallback')
   assert.equal((await edge.infer(sample.normal))[0]?.decidedBy, 'local')
+  await edge.configure(operator, { deadlineMs: 20_000 })
   await startServer(t, broker)
   assert.equal((await edge.infer(sample.doubtful))[0]?.decidedBy, 'server')
   assert.deepEqual(edge.counters, {
@@ -121,6 +124,7 @@ test('a model without a valid answer never says normal', async t => {
     assert.equal(inference?.label, 'unknown')
     assert.equal(inference?.confidence, null)
   }
+  await edge.configure(watcher, { deadlineMs: 20_000 })
   await startServer(t, broker)
   const [answered] = await edge.infer(sample.nan)
   assert.equal(answered?.label, 'fault')

@@ -476,3 +476,17 @@ test('whatever the windows say, changes alternate: raised, returned, raised', ()
     { numRuns: 200 },
   )
 })
+
+test('a backlog that comes after what is now has no vote', () => {
+  const rule = newRule()
+  assert.deepEqual(feed(rule, 'bbbbbb', here, { backlog: true }), [])
+  const summary = {
+    from: noon.toISOString(),
+    to: noon.toISOString(),
+    machine: 'motor',
+    windows: 50,
+    labels: { ball: 50 },
+  }
+  assert.deepEqual(rule.observeSummary(here, { ...summary, outcomes: {}, features: {}, backlog: true }, noon), [])
+  assert.deepEqual([...rule.alarms()], [])
+})

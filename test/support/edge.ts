@@ -1,11 +1,12 @@
 import { EventEmitter, once } from 'node:events'
 import type { TestContext } from 'node:test'
 import { type AgentPoint, DeviceAgent, type DeviceAgentOptions, type InferenceEvent } from '@faultline/device-agent'
-import { identityOf } from '@faultline/protocol'
+import { identityOf, type RuntimeConfig } from '@faultline/protocol'
 import { MqttSession, silentLogger } from '@faultline/runtime'
 import { InProcessHost, ServerAgent, type ServerAgentOptions, type ServerModel } from '@faultline/server-agent'
 import type { BrokerAccess } from './agent-broker.ts'
 import { ManualSource } from './manual-source.ts'
+import type { Observer } from './observer.ts'
 import { temporaryDirectory } from './temp.ts'
 import { TinyServerModel, tinyLocalModel } from './tiny-models.ts'
 
@@ -51,6 +52,14 @@ export class TestDevice {
     const before = this.inferences.length
     this.source.give(...firsts)
     return (await this.inferred(before + firsts.length)).slice(before)
+  }
+
+  /** What an operator does, done when the device says so. */
+  async configure(operator: Observer, config: RuntimeConfig): Promise<void> {
+    const configured = once(this.agent, 'configured', { signal: AbortSignal.timeout(20_000) })
+    const revision = this.agent.configuration!.revision + 1
+    await operator.session.publish({ kind: 'config-desired', site, device }, { revision, config })
+    await configured
   }
 
   async online(): Promise<void> {
