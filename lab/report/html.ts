@@ -19,6 +19,8 @@ import {
 import { alarms, methodNames, percent, whole, withInterval } from './figures.ts'
 import { figure, legend, matrix, page, section } from './page.ts'
 import { escaped } from './plot.ts'
+import { streamTable } from './streams.ts'
+import { htmlTable } from './table.ts'
 
 /** The whole evaluation as one page that asks for nothing from outside. */
 export function htmlReport(evaluation: Evaluation): string {
@@ -28,6 +30,7 @@ export function htmlReport(evaluation: Evaluation): string {
     commissioning(evaluation),
     escalation(evaluation),
     noise(evaluation),
+    streams(evaluation),
     confusion(evaluation),
     reliability(evaluation),
     spectra(evaluation),
@@ -158,6 +161,12 @@ function rmsInNoise(noisy: readonly Row[]): string {
   if (!rms?.falseAlarms) return ''
   const { windows, of } = rms.falseAlarms
   return `The RMS rule at ${rms.fold} misses ${percent(rms.missedFaultRate)} and calls ${windows} of ${of} normal windows faulty.`
+}
+
+function streams(evaluation: Evaluation): string {
+  if (evaluation.streams.length === 0) return ''
+  const table = streamTable(evaluation)
+  return section(table.title, table.note ?? '', htmlTable(table))
 }
 
 function confusion({ rows, classes }: Evaluation): string {

@@ -1,7 +1,7 @@
 import type { Evaluation } from '../evaluation/evaluation.ts'
 import { groupBy } from '../evaluation/group-by.ts'
-import type { Delay } from '../evaluation/streams.ts'
 import { alarms, methodNames, percent, whole, withInterval } from './figures.ts'
+import { streamTable } from './streams.ts'
 
 /** Everything that is measured, as plain tables. */
 export function terminalReport(evaluation: Evaluation): string {
@@ -24,7 +24,10 @@ export function terminalReport(evaluation: Evaluation): string {
   }
   if (commissioning.length > 0)
     parts.push('Commissioning on UESTC, first 20 s of normal', commissioningTable(evaluation))
-  if (streams.length > 0) parts.push('Streams: normal, then a fault', streamTable(evaluation))
+  if (streams.length > 0) {
+    const { title, head, rows } = streamTable(evaluation)
+    parts.push(title, aligned([head, ...rows]))
+  }
   const verdicts = aims.map(({ aim, measured, met, missedBy }) => [
     aim,
     measured,
@@ -70,24 +73,6 @@ function commissioningTable({ commissioning }: Evaluation): string {
     ]),
   ])
   return aligned([['speed', 'run', 'limit', 'independent windows', 'alarms', 'found within'], ...table])
-}
-
-function streamTable({ streams }: Evaluation): string {
-  const seconds = (value: number | null) => (value === null ? '–' : `${value.toFixed(1)} s`)
-  const delay = ({ median, worst, never }: Delay) =>
-    `${seconds(median)}, at worst ${seconds(worst)}${never > 0 ? `, never in ${never}` : ''}`
-  const table = streams.map(({ split, models, method, streams, accuracy, escalated, firstWindow, alarm, nuisance }) => [
-    `${split} (${models})`,
-    method,
-    String(streams),
-    percent(accuracy),
-    percent(escalated),
-    delay(firstWindow),
-    `${delay(alarm)}${nuisance.onAtOnset > 0 ? `, on before in ${nuisance.onAtOnset}` : ''}`,
-    `${nuisance.alarms} in ${whole(nuisance.seconds)} s: ${whole(nuisance.perDay)} a day, at most ${whole(nuisance.perDayAtMost)}`,
-  ])
-  const heads = ['split', 'policy', 'streams', 'accuracy', 'escalated', 'first window', 'alarm', 'nuisance alarms']
-  return aligned([heads, ...table])
 }
 
 /** Columns padded to their widest cell. */

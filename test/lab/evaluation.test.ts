@@ -9,6 +9,7 @@ import { ALL_FOLDS } from '../../lab/evaluation/rows.ts'
 import { shippedSplits } from '../../lab/evaluation/shipped.ts'
 import { trainBearings } from '../../lab/index.ts'
 import { htmlReport } from '../../lab/report/html.ts'
+import { streamTable } from '../../lab/report/streams.ts'
 import { terminalReport } from '../../lab/report/terminal.ts'
 import { runProgramFile } from '../support/command.ts'
 import { temporaryDirectory } from '../support/temp.ts'
@@ -106,6 +107,9 @@ test('every split, every method and every figure, from recordings to report', as
       assert.ok(text.includes(split), split)
     }
     for (const { aim } of aims) assert.ok(text.includes(aim))
+    const table = streamTable(again)
+    assert.ok(table.rows.length > 0)
+    for (const cell of table.rows.flat()) assert.ok(page.includes(`<td>${cell}</td>`) && text.includes(cell), cell)
     // One file: nothing is asked for from outside, nothing failed to be a number.
     assert.doesNotMatch(page, /https?:|src=|@import|url\((?!#)|NaN|undefined/)
     assert.doesNotMatch(text, /NaN|undefined/)
