@@ -19,7 +19,7 @@ export {
   type SigningKey,
   signBundle,
 } from './bundle/signature.ts'
-export { type BundleNetworks, type TfjsArtifacts, writeBundle } from './bundle/writer.ts'
+export { type BundleNetworks, recalibrateBundle, type TfjsArtifacts, writeBundle } from './bundle/writer.ts'
 export {
   Calibration,
   type CalibrationModel,
@@ -28,6 +28,12 @@ export {
   type LabelledAnswer,
 } from './calibration/calibration.ts'
 export { type Outcome, type Reliability, type ReliabilityBin, reliabilityOf } from './calibration/reliability.ts'
+export {
+  FEWEST_CONTRADICTIONS,
+  type PairedAnswer,
+  ServerTrust,
+  type ServerTrustModel,
+} from './calibration/server-trust.ts'
 export { type Classification, classificationOf, isValid } from './classification.ts'
 export {
   type Classified,

@@ -2,6 +2,7 @@ import { type Bundle, inputShape, loadBundle, readSignature } from '@faultline/i
 import { FaultlineError } from '@faultline/protocol'
 import { createProgram, parseInteger, runProgram } from '@faultline/runtime'
 import { addImportCommand } from './import/command.ts'
+import { addCalibrateCommand } from './recalibrate.ts'
 import { addSigningCommands, readTrusted } from './signing.ts'
 import { trainBearings } from './training/bearings.ts'
 import { trainImages } from './training/images/images.ts'
@@ -65,6 +66,7 @@ program
   })
 
 addImportCommand(program)
+addCalibrateCommand(program)
 addSigningCommands(program)
 
 await runProgram(program)
@@ -95,6 +97,7 @@ function print({ description, digest }: Bundle): void {
     ['threshold', String(calibration.threshold ?? 'none')],
     ['reliability', reliabilityOf(calibration)],
     ['correctness', calibration.correctness ? `fitted on ${calibration.correctness.samples} answers` : 'none'],
+    ['server', trustOf(calibration)],
     ['trained', trainedOn(training)],
     ['note', training.note],
     ['metrics', JSON.stringify(training.metrics, null, 2)],
@@ -104,6 +107,11 @@ function print({ description, digest }: Bundle): void {
 
 function trainedOn({ at, seed, data }: Bundle['description']['training']): string {
   return data.length > 0 ? `${at}, seed ${seed}, on ${data.join(' and ')}` : `not here; brought in ${at}`
+}
+
+function trustOf({ server }: Bundle['description']['calibration']): string {
+  if (!server) return 'taken to be always right'
+  return `believed as ${server.contradictions} contradictions in ${server.agreement.samples} answers suggest, of ${server.model ?? 'an unnamed model'}`
 }
 
 function reliabilityOf({ reliability }: Bundle['description']['calibration']): string {

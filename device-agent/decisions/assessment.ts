@@ -7,6 +7,7 @@ import {
   type DecisionContext,
   isValid,
   type LocalResult,
+  type ServerTrustModel,
   timeFeatures,
   type Window,
 } from '@faultline/inference'
@@ -24,7 +25,10 @@ export interface LocalModel extends Pick<Classifier, 'model' | 'classes' | 'task
   readonly bearing?: Bearing
   /** What policies take from the bundle, where there is one. */
   readonly bundle?: {
-    description: { normal?: string; calibration: { threshold?: number; correctness?: CalibrationModel } }
+    description: {
+      normal?: string
+      calibration: { threshold?: number; correctness?: CalibrationModel; server?: ServerTrustModel }
+    }
   }
 }
 

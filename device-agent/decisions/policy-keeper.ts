@@ -137,6 +137,7 @@ export class PolicyKeeper implements Decider {
       normal: description?.normal,
       threshold: description?.calibration.threshold,
       calibration: description?.calibration.correctness,
+      server: description?.calibration.server,
     }
     return new AuditedPolicy(new EpisodicPolicy(createPolicy(policy, known, seed), episodes), {
       rate: audits.rate(auditRate),

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { calibrationModel } from '../calibration/calibration.ts'
+import { serverTrustModel } from '../calibration/server-trust.ts'
 import { bearingDescription } from '../signal/bearing-description.ts'
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/)
@@ -105,6 +106,8 @@ export const bundleDescription = z.strictObject({
     reliability: reliabilityTable.optional(),
     /** How probable it is that an answer is right, given all its probabilities after the temperature; the policy `default` starts from it. */
     correctness: calibrationModel.optional(),
+    /** How far the server model is to be believed where it contradicts this one; absent where nobody measured it. */
+    server: serverTrustModel.optional(),
   }),
   /** Prepared inputs, and what every engine must give back (probabilities or logits, as `output` says) within `tolerance`. */
   golden: z.strictObject({

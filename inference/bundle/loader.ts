@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFile, realpath } from 'node:fs/promises'
 import { join, sep } from 'node:path'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
+import type { CalibrationModel } from '../calibration/calibration.ts'
 import { checkFeatureNames } from '../signal/features.ts'
 import { representationNames } from '../signal/representations.ts'
 import type { Bundle } from './bundle.ts'
@@ -77,13 +78,18 @@ export function checkDescription(value: unknown, path: string): BundleDescriptio
   if (new Set(classes).size !== classes.length) throw invalid(path, 'classes', 'names a class twice')
   if (data.normal !== undefined && !classes.includes(data.normal))
     throw invalid(path, 'normal', `"${data.normal}" is none of the classes`)
-  if (calibration.correctness && calibration.correctness.classes !== classes.length)
-    throw invalid(path, 'calibration.correctness.classes', `is not ${classes.length}, the number of classes`)
+  checkClasses(path, 'calibration.correctness', calibration.correctness, classes.length)
+  checkClasses(path, 'calibration.server.agreement', calibration.server?.agreement, classes.length)
   if (!data.formats.onnx && !data.formats.tfjs) throw invalid(path, 'formats', 'the bundle holds no network')
   checkInput(input, path)
   checkRows(path, 'golden.inputs', golden.inputs, golden.inputs.length, inputSize(input))
   checkRows(path, 'golden.outputs', golden.outputs, golden.inputs.length, classes.length)
   return data
+}
+
+function checkClasses(path: string, field: string, fitted: CalibrationModel | undefined, count: number): void {
+  if (fitted && fitted.classes !== count)
+    throw invalid(path, `${field}.classes`, `is not ${count}, the number of classes`)
 }
 
 function checkInput(input: BundleDescription['input'], path: string): void {

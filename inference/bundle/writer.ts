@@ -45,8 +45,27 @@ export async function writeBundle(
       model: add('model.json', modelJson(networks.tfjs)),
       weights: [add('weights.bin', joined(networks.tfjs.weightData))],
     }
+  return put(directory, { ...description, formats }, files)
+}
+
+/**
+ * Gives a bundle another calibration; its networks stay as they are. A signature goes, since it was of what is no more.
+ * Throws `BUNDLE_INVALID` or `BUNDLE_UNREADABLE`.
+ */
+export async function recalibrateBundle(
+  { directory, description }: Bundle,
+  calibration: BundleDescription['calibration'],
+): Promise<Bundle> {
+  return put(directory, { ...description, calibration }, new Map())
+}
+
+async function put(
+  directory: string,
+  description: BundleDescription,
+  files: ReadonlyMap<string, Uint8Array>,
+): Promise<Bundle> {
   const path = join(directory, DESCRIPTION_FILE)
-  const checked = checkDescription({ ...description, formats }, path)
+  const checked = checkDescription(description, path)
   try {
     await mkdir(directory, { recursive: true })
     await rm(join(directory, SIGNATURE_FILE), { force: true })

@@ -28,8 +28,14 @@ export function softplus(x: number): number {
  * Vandenberghe 2004, section 9.5; the loss is convex, so there is one minimum and it is found from anywhere), and the
  * inverse of the loss's curvature there as covariance (Laplace; MacKay 1992).
  * @param rows One row of features per sample.
+ * @param outcomes 1 or true for right, 0 or false for wrong; a share between them counts as that much of each.
  */
-export function fitLogistic(rows: readonly (readonly number[])[], right: readonly boolean[], prior: Prior): Posterior {
+export function fitLogistic(
+  rows: readonly (readonly number[])[],
+  outcomes: readonly (number | boolean)[],
+  prior: Prior,
+): Posterior {
+  const right = outcomes.map(Number)
   const size = prior.mean.length
   let mean = Float64Array.from(prior.mean)
   let value = lossAt(mean, rows, right, prior)
@@ -67,14 +73,14 @@ export function dot(weights: ArrayLike<number>, row: readonly number[]): number 
 function lossAt(
   weights: Float64Array,
   rows: readonly (readonly number[])[],
-  right: readonly boolean[],
+  right: readonly number[],
   { mean, deviation }: Prior,
 ): number {
   let sum = 0
   for (let i = 0; i < weights.length; i++) sum += ((weights[i]! - mean[i]!) / deviation[i]!) ** 2 / 2
   for (let i = 0; i < rows.length; i++) {
     const logit = dot(weights, rows[i]!)
-    sum += softplus(right[i] ? -logit : logit)
+    sum += right[i]! * softplus(-logit) + (1 - right[i]!) * softplus(logit)
   }
   return sum
 }
@@ -82,7 +88,7 @@ function lossAt(
 function slopeAt(
   weights: Float64Array,
   rows: readonly (readonly number[])[],
-  right: readonly boolean[],
+  right: readonly number[],
   { mean, deviation }: Prior,
 ): { gradient: Float64Array; curvature: Float64Array } {
   const size = weights.length
@@ -92,7 +98,7 @@ function slopeAt(
   for (let i = 0; i < rows.length; i++) {
     const row = rows[i]!
     const p = sigmoid(dot(weights, row))
-    const error = p - (right[i] ? 1 : 0)
+    const error = p - right[i]!
     const spread = p * (1 - p)
     for (let j = 0; j < size; j++) {
       const x = row[j]!

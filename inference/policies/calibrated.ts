@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ServerTrust, type ServerTrustModel } from '../calibration/server-trust.ts'
 import { factory, required } from './factory.ts'
 import type { Decision, DecisionContext, ErrorCosts, LocalResult } from './policy.ts'
 import { StatelessPolicy } from './stateless.ts'
@@ -8,6 +9,8 @@ export interface CalibratedOptions {
   costs: Partial<ErrorCosts>
   /** The class that means nothing is wrong. Not needed where all errors cost 1. */
   normal?: string
+  /** As the bundle carries it; without it the server is taken to be always right. */
+  server?: ServerTrustModel
   model?: string
 }
 
@@ -30,24 +33,37 @@ const alike: ErrorCosts = { missedFault: 1, falseAlarm: 1, wrongFault: 1 }
  * Accepts when the answer costs no more than asking, if the probabilities are true: with all errors costing 1, when
  * 1 - p1 <= price. With two classes and costs of their own this is `twoThresholds`, except that an answer is never
  * accepted against the closed form: where that would call the other class, the window is escalated.
+ *
+ * Where the bundle says how far the server is to be believed, asking saves the share `gain` of wrong answers in place of all of them, and its
+ * mistakes are taken to cost what the device's own would.
  */
 export class CalibratedPolicy extends StatelessPolicy {
   readonly name = 'calibrated'
   readonly #costs: Partial<ErrorCosts>
   readonly #normal: string | undefined
+  readonly #trust: ServerTrust | undefined
 
-  constructor({ costs, normal, model }: CalibratedOptions) {
+  constructor({ costs, normal, server, model }: CalibratedOptions) {
     super(model)
+    this.#trust = server && new ServerTrust(server)
     this.#costs = costs
     this.#normal = normal
   }
 
   protected judge(local: LocalResult, { price, costs }: DecisionContext): Decision {
     const expectedCost = this.#expectedCost(local, { ...alike, ...costs, ...this.#costs })
-    const numbers = { score: local.confidence, expectedCost, price }
-    return expectedCost > price
+    const saved = this.#saved(local, expectedCost)
+    const numbers = { score: local.confidence, expectedCost, price, ...(this.#trust && { saved }) }
+    return saved > price
       ? { action: 'escalate', reason: 'cheaper-to-ask', numbers }
       : { action: 'accept', reason: 'cheaper-to-accept', numbers }
+  }
+
+  /** What asking saves of that on average. */
+  #saved({ confidence, probabilities }: LocalResult, expectedCost: number): number {
+    if (!this.#trust) return expectedCost
+    const wrong = 1 - confidence
+    return wrong > 0 ? (expectedCost / wrong) * this.#trust.gain(probabilities) : 0
   }
 
   /** What accepting costs on average, over the classes it could really be. */
@@ -83,6 +99,7 @@ export const createCalibrated = factory(
     return new CalibratedPolicy({
       costs: given,
       normal: differ ? required('calibrated', 'the normal class', known) : known,
+      server: model.server,
       model: model.digest,
     })
   },

@@ -6,6 +6,7 @@ import { ChangeDetector, type ChangeState, changeState } from '../calibration/ch
 import { featuresOf, MOST_OFFSETS, offsetsFor, priorOf, shapeNames } from '../calibration/features.ts'
 import { dot, sigmoid } from '../calibration/logistic.ts'
 import { ResidualCounters, type ResidualState, residualStateFor } from '../calibration/residual-counters.ts'
+import { ServerTrust, type ServerTrustModel } from '../calibration/server-trust.ts'
 import { capped, type Evidence, type Poolable } from '../pooling/evidence.ts'
 import { LogisticEvidence, type LogisticEvidenceState, logisticEvidenceState } from '../pooling/logistic-evidence.ts'
 import { Random, type RandomState } from '../random.ts'
@@ -17,6 +18,8 @@ import { isWrong, StatefulPolicy } from './stateful.ts'
 export interface DefaultOptions {
   /** As the local model's bundle carries it; without one the policy starts from scratch. */
   calibration?: CalibrationModel
+  /** As the bundle carries it, where the server's answers are known too; its `agreement` takes the place of `calibration`. */
+  server?: ServerTrustModel
   /** Bins of the counters. */
   bins: number
   /** What random checks of accepted answers may cost per window, in units of one wrong accepted answer. */
@@ -63,6 +66,10 @@ const UNSURE = 1
  * Unless a change is suspected, checks cost at most `checkBudget` per window, so they are rarer where asking is dear. They are no
  * audits: those are drawn from what remains accepted.
  *
+ * A server is taken for the truth unless the bundle says how far it is to be believed (`ServerTrust`). Then "right" means that
+ * the server agrees, which is all that verdicts ever show, and a window is escalated where P(it does not) times trust is more than the
+ * price.
+ *
  * The constants below were chosen on synthetic classifiers (two, four and ten classes; over- and underconfident; with
  * uneven classes, noisy labels and shifts). `checkBudget`, `SUSPICION` and `CAUTION` were settled with the public traces in
  * view as well, which `docs/reference/what-if.md` says beside the figures.
@@ -71,6 +78,7 @@ export class DefaultPolicy extends StatefulPolicy<Memory> implements Poolable {
   readonly name = 'default'
   protected readonly memorySchema: z.ZodType<Memory>
   readonly #checkBudget: number
+  readonly #trust: ServerTrust | undefined
   /** Weights of a score that never moves, so that bins keep their meaning. */
   readonly #fixed: readonly number[] | undefined
   #belief: Belief | undefined
@@ -80,8 +88,10 @@ export class DefaultPolicy extends StatefulPolicy<Memory> implements Poolable {
   #watchUntil = 0
   #random: Random
 
-  constructor({ calibration, bins, checkBudget, seed, model }: DefaultOptions) {
+  constructor({ server, calibration: correctness, bins, checkBudget, seed, model }: DefaultOptions) {
     super(model)
+    const calibration = server?.agreement ?? correctness
+    this.#trust = server && new ServerTrust(server)
     const sizes = calibration ? [calibration.belief.mean.length] : possibleSizes
     const counters = { bins, edges: calibration?.edges, warmUp: WARM_UP }
     this.#checkBudget = checkBudget
@@ -104,19 +114,23 @@ export class DefaultPolicy extends StatefulPolicy<Memory> implements Poolable {
     this.#counters.see(score)
     const objection = this.#counters.objection(score)
     const right = objection ?? sigmoid(estimate.logit - CAUTION * Math.sqrt(estimate.variance))
-    const numbers = { score: local.confidence, right, price }
+    // Only where the two differ does asking change the answer, and then the server is not always the one that is right.
+    const trust = this.#trust?.trust(local.probabilities) ?? 1
+    const numbers = { score: local.confidence, right, price, ...(this.#trust && { trust }) }
     const token = this.token()
-    if (1 - right > price) {
+    if ((1 - right) * trust > price) {
       const reason = objection === undefined ? 'cheaper-to-ask' : 'counters-ask'
-      const explores = objection === undefined && 1 - sigmoid(estimate.logit) <= price
+      const explores = objection === undefined && (1 - sigmoid(estimate.logit)) * trust <= price
       return { action: 'escalate', reason, numbers, token, explores }
     }
     const checkRate = this.#checkRate(price)
-    if (this.#random.uniform() < checkRate)
+    // Where trust is below the price, nothing that a check could find would be worth asking for.
+    if (trust >= price && this.#random.uniform() < checkRate)
       return { action: 'escalate', reason: 'checked', numbers: { ...numbers, checkRate }, token, explores: true }
+    const distrusts = 1 - right > price
     return {
       action: 'accept',
-      reason: objection === undefined ? 'cheaper-to-accept' : 'counters-accept',
+      reason: distrusts ? 'server-no-better' : objection === undefined ? 'cheaper-to-accept' : 'counters-accept',
       numbers,
       token,
     }
@@ -201,5 +215,6 @@ const schema = z.strictObject({
 export const createDefault = factory(
   'default',
   schema,
-  (given, { calibration, digest }, seed) => new DefaultPolicy({ ...given, calibration, seed, model: digest }),
+  (given, { calibration, server, digest }, seed) =>
+    new DefaultPolicy({ ...given, calibration, server, seed, model: digest }),
 )

@@ -1,6 +1,7 @@
 import { FaultlineError } from '@faultline/protocol'
 import { z } from 'zod'
 import type { CalibrationModel } from '../calibration/calibration.ts'
+import type { ServerTrustModel } from '../calibration/server-trust.ts'
 import type { Policy } from './policy.ts'
 
 /** What policies take from the local model's bundle where the settings leave it open. */
@@ -15,6 +16,8 @@ export interface PolicyModel {
   edges?: readonly number[]
   /** What maps answers to the probability that they are right. */
   calibration?: CalibrationModel
+  /** How far the server is to be believed where the two differ; the server is taken for the truth without it. */
+  server?: ServerTrustModel
 }
 
 /** Makes a policy from parameters nobody has checked yet. */

@@ -1,9 +1,10 @@
-import { bearingClasses, type CalibrationModel, type Random } from '@faultline/inference'
+import { bearingClasses, type Random } from '@faultline/inference'
 import type { BearingData } from '../data/bearing-data.ts'
 import { consecutiveWindows, type LabelledWindow, rms } from '../data/windows.ts'
 import type { RecordingPart } from '../splits.ts'
 import { bearingSignal } from '../training/bearing-models.ts'
 import type { PairAnswers } from './pair.ts'
+import type { Known } from './policy.ts'
 
 export const classes: readonly string[] = bearingClasses
 
@@ -16,8 +17,8 @@ export interface FoldAnswers extends PairAnswers {
   runs: readonly string[]
   /** Level of each window, for the RMS rule. */
   levels: Float32Array
-  /** Fitted without the test side: how far a local answer can be believed. */
-  correctness: CalibrationModel
+  /** Fitted without the test side: how far a local answer can be believed, and the server's where that could be measured. */
+  known: Known
   /** How probable the calibrated policy takes each local answer to be right. */
   scores: Float32Array
   /** Chosen without the test side: what one escalation costs, in wrong accepted answers. */

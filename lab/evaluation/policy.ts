@@ -1,4 +1,4 @@
-import { type CalibrationModel, classificationOf, createPolicy } from '@faultline/inference'
+import { classificationOf, createPolicy, type PolicyModel } from '@faultline/inference'
 import { classes } from './answers.ts'
 
 /**
@@ -10,16 +10,21 @@ const ESCALATED = 0.2
 /** Random checks are left out: they cost little and would only blur a figure. */
 const settings = { name: 'default', parameters: { checkBudget: 0 } }
 
+/** What a fold or a bundle knows of when local answers will do. */
+export type Known = Pick<PolicyModel, 'calibration' | 'server'>
+
 /**
  * How probable the policy that devices start with, `default`, takes each local answer to be right, before any verdict taught it:
- * it escalates below 1 - price. NaN for an answer that is none, which escalates.
+ * it escalates below 1 - price. Where a server's mistakes are known, 1 less what asking would save. NaN for an answer that
+ * is none, which escalates.
  */
-export function scoresOf(probabilities: Float32Array, calibration: CalibrationModel): Float32Array {
-  const policy = createPolicy(settings, { calibration })
+export function scoresOf(probabilities: Float32Array, known: Known): Float32Array {
+  const policy = createPolicy(settings, known)
   return Float32Array.from({ length: probabilities.length / classes.length }, (_, row) => {
     const answer = Array.from(probabilities.subarray(row * classes.length, (row + 1) * classes.length))
     const { numbers } = policy.decide({ ...classificationOf(classes, answer), classes }, { price: 0 })
-    return numbers.right ?? Number.NaN
+    const { right = Number.NaN, trust = 1 } = numbers
+    return 1 - (1 - right) * trust
   })
 }
 

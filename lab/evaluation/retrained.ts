@@ -10,11 +10,10 @@ import {
   serverPlan,
   trainModel,
 } from '../training/bearing-models.ts'
-import { chooseThreshold, fitCorrectness } from '../training/calibration.ts'
+import { fitPair } from '../training/pair-calibration.ts'
 import { classes, everyWindow, type FoldAnswers, knownOf } from './answers.ts'
 import { rmsBaseline } from './baseline.ts'
 import type { Fold } from './folds.ts'
-import { outcomesOf, SHIPPED_PRICE } from './pair.ts'
 import { priceFor, scoresOf } from './policy.ts'
 
 export interface RetrainingOptions {
@@ -60,9 +59,14 @@ export async function retrainedAnswers(
   const local = await trained(plans.local)
   const server = await trained(plans.server)
   const labels = labelsOf(validation)
-  const correctness = fitCorrectness(local.validation, labels, classes.length)
+  const {
+    threshold,
+    correctness,
+    server: trust,
+  } = fitPair({ labels, local: local.validation, server: server.validation }, classes.length, undefined)
+  const believed = { calibration: correctness, server: trust }
   // The share escalated is one of recordings where there are any: simulated machines are easier.
-  const scores = scoresOf(local.validation, correctness)
+  const scores = scoresOf(local.validation, believed)
   const price = priceFor(held.length > 0 ? scores.subarray(0, held.length) : scores)
   return {
     split,
@@ -71,14 +75,11 @@ export async function retrainedAnswers(
     ...knownOf(testedOn, test),
     local: local.test,
     server: server.test,
-    correctness,
-    scores: scoresOf(local.test, correctness),
+    known: believed,
+    scores: scoresOf(local.test, believed),
     price,
     threshold: 1 - price,
-    confidence: chooseThreshold(
-      outcomesOf({ labels, local: local.validation, server: server.validation }, classes.length),
-      SHIPPED_PRICE,
-    ),
+    confidence: threshold,
     rmsLimit: rmsBaseline(known, test).limit,
   }
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { type Bearing, type CalibrationModel, type Classifier, Random } from '@faultline/inference'
+import { type Bearing, type Classifier, Random } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import type { BearingData } from '../data/bearing-data.ts'
 import { type LabelledWindow, rms } from '../data/windows.ts'
@@ -9,7 +9,7 @@ import { rmsBaseline } from './baseline.ts'
 import { loadPair, probabilitiesOf } from './classifiers.ts'
 import { splitNames, whole } from './folds.ts'
 import { groupBy } from './group-by.ts'
-import { priceFor, scoresOf } from './policy.ts'
+import { type Known, priceFor, scoresOf } from './policy.ts'
 
 /** Signal-to-noise ratios in dB that the shipped pair is tried at. */
 export const noiseLevels: readonly number[] = [-4, 0, 4, 10]
@@ -49,9 +49,10 @@ export class ShippedPair {
   }
 
   /** How far the local model's answers can be believed. Throws `BUNDLE_INVALID` for a bundle that does not say. */
-  get correctness(): CalibrationModel {
+  get known(): Known {
     const { description, directory } = this.local.bundle
-    if (description.calibration.correctness) return description.calibration.correctness
+    const { correctness, server } = description.calibration
+    if (correctness) return { calibration: correctness, server }
     throw new FaultlineError('BUNDLE_INVALID', `${directory} does not say how far its answers can be believed`)
   }
 
@@ -60,13 +61,13 @@ export class ShippedPair {
     windows: readonly LabelledWindow[],
   ): Promise<{ local: Float32Array; server: Float32Array; scores: Float32Array }> {
     const answers = await this.answers(windows)
-    return { ...answers, scores: scoresOf(answers.local, this.correctness) }
+    return { ...answers, scores: scoresOf(answers.local, this.known) }
   }
 
   /** The price of an escalation as the validation side of its own split suggests it; for a pair that looks at that rig's bearing. */
   async price(data: BearingData): Promise<number> {
     const windows = await everyWindow(data, this.split.validation, new Random(0))
-    return priceFor(scoresOf(await probabilitiesOf(this.local, windows), this.correctness))
+    return priceFor(scoresOf(await probabilitiesOf(this.local, windows), this.known))
   }
 
   async dispose(): Promise<void> {
@@ -95,7 +96,7 @@ export async function shippedAnswers(pair: ShippedPair, data: BearingData, price
       models: 'shipped',
       ...knownOf(data, windows),
       ...(await pair.judged(windows)),
-      correctness: pair.correctness,
+      known: pair.known,
       price,
       threshold: 1 - price,
       confidence: pair.threshold,
@@ -124,7 +125,7 @@ export async function acrossRigs(
       models: 'shipped',
       ...knownOf(other, windows),
       ...(await pair.judged(windows)),
-      correctness: pair.correctness,
+      known: pair.known,
       price,
       threshold: 1 - price,
       confidence: pair.threshold,

@@ -168,7 +168,7 @@ function answer(policy: Policy, fold: FoldAnswers, row: number, index: number): 
 function policyOf(fold: FoldAnswers, method: StreamMethod): Policy {
   const { name, episodes } = policies[method]
   const parameters = name === 'relevance' ? { confidence: fold.confidence } : {}
-  const policy = createPolicy({ name, parameters }, { normal: classes[NORMAL], calibration: fold.correctness })
+  const policy = createPolicy({ name, parameters }, { normal: classes[NORMAL], ...fold.known })
   return new EpisodicPolicy(policy, episodes ? streamEpisodes : 'off')
 }
 

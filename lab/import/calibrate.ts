@@ -1,8 +1,9 @@
-import { type BundleDescription, type Network, prepare, probabilitiesOf } from '@faultline/inference'
+import { type BundleDescription, type Classifier, type Network, prepare, probabilitiesOf } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import { Progress } from '@faultline/runtime'
-import { chooseThreshold, fitCorrectness, fitTemperature, reliabilityOf, temper } from '../training/calibration.ts'
+import { fitTemperature, reliabilityOf, temper } from '../training/calibration.ts'
 import { argmaxRows, calibrationError, classificationMetrics } from '../training/metrics.ts'
+import { fitPair } from '../training/pair-calibration.ts'
 import type { Labelled } from './labelled.ts'
 import { labelledImages } from './labelled-images.ts'
 import { labelledSignals } from './labelled-signals.ts'
@@ -20,17 +21,24 @@ const BATCH = 64
 const FEWEST_SAMPLES = 50
 /** Labels are bytes, as in the data sets. */
 const MOST_CLASSES = 256
-/** The price the shipped models' thresholds are made for. */
-const PRICE = 0.2
 /** A confusion matrix larger than this is for a program, not for `inspect`. */
 const MOST_CONFUSED_CLASSES = 20
 
 /**
  * Asks the network about labelled data it was not trained on, and fits its temperature there.
- * Throws `RECORDING_UNREADABLE`, `RECORDING_INVALID` or `WINDOW_INVALID`.
+ * Throws `RECORDING_UNREADABLE`, `RECORDING_INVALID` or `WINDOW_INVALID`, and `MODEL_MISMATCH` for a server of other classes.
+ * @param server Of a local model: the one that windows will be escalated to, so that its mistakes are counted. Taken to be
+ *   always right where absent.
  */
-export async function calibrate(network: Network, model: Model, data: string): Promise<Calibration> {
-  const { probabilities, labels } = await answersOn(network, model, data)
+export async function calibrate(
+  network: Network,
+  model: Model,
+  data: string,
+  server?: Classifier,
+): Promise<Calibration> {
+  if (server && server.classes.join() !== model.classes.join())
+    throw new FaultlineError('MODEL_MISMATCH', `the server names the classes ${server.classes.join(', ')}`)
+  const { probabilities, labels, remote } = await answersOn(network, model, data, server)
   const { classes, normal, role } = model
   const count = labels.length
   const temperature = rounded(fitTemperature(probabilities, labels, classes.length))
@@ -47,9 +55,10 @@ export async function calibrate(network: Network, model: Model, data: string): P
     samples: count,
     calibration: {
       temperature,
-      ...(role === 'local' ? { threshold: thresholdOf(calibrated, answers, labels, classes.length) } : {}),
+      ...(role === 'local'
+        ? fitPair({ labels, local: calibrated, server: remote }, classes.length, server?.bundle.digest)
+        : {}),
       reliability,
-      ...(role === 'local' ? { correctness: fitCorrectness(calibrated, labels, classes.length) } : {}),
     },
     metrics: {
       calibrationData: {
@@ -65,17 +74,7 @@ export async function calibrate(network: Network, model: Model, data: string): P
   }
 }
 
-/** Which windows to escalate at the price, if the server were always right: it is not known here how right it is. */
-function thresholdOf(probabilities: Float32Array, answers: Uint8Array, labels: Uint8Array, classes: number): number {
-  const outcomes = Array.from(answers, (answer, row) => ({
-    confidence: probabilities[row * classes + answer]!,
-    localRight: answer === labels[row],
-    serverRight: true,
-  }))
-  return chooseThreshold(outcomes, PRICE)
-}
-
-async function answersOn(network: Network, model: Model, data: string) {
+async function answersOn(network: Network, model: Model, data: string, server: Classifier | undefined) {
   const { input, classes } = model
   if (classes.length > MOST_CLASSES)
     throw new FaultlineError('CONFIG_INVALID', `more than ${MOST_CLASSES} classes cannot be calibrated`)
@@ -89,6 +88,7 @@ async function answersOn(network: Network, model: Model, data: string) {
     )
   const rows: number[][] = []
   const labels: number[] = []
+  const remote: number[] = []
   const progress = new Progress('calibrating', count)
   const run = async (batch: readonly Labelled[]) => {
     const prepared = batch.map(({ window }) => prepare(window, input).values)
@@ -100,6 +100,9 @@ async function answersOn(network: Network, model: Model, data: string) {
       rows.push(probabilitiesOf(row, { output: model.output, calibration: { temperature: 1 } }))
       labels.push(label)
     }
+    if (server)
+      for (const { classification } of await server.classify(batch.map(({ window }) => window)))
+        remote.push(...classification.probabilities)
     progress.update(labels.length)
   }
   try {
@@ -114,7 +117,11 @@ async function answersOn(network: Network, model: Model, data: string) {
   } finally {
     progress.stop()
   }
-  return { probabilities: Float32Array.from(rows.flat()), labels: Uint8Array.from(labels) }
+  return {
+    probabilities: Float32Array.from(rows.flat()),
+    labels: Uint8Array.from(labels),
+    remote: server && Float32Array.from(remote),
+  }
 }
 
 function rounded(value: number): number {

@@ -14,6 +14,7 @@ interface Options extends InputOptions {
   normal?: string
   logits?: boolean
   calibrate?: string
+  server?: string
   key?: string
   out: string
   force?: boolean
@@ -64,6 +65,7 @@ export function addImportCommand(program: Command): void {
     .option('--representation <name>', 'signal: samples (as they are), raw (standardised), spectrum, …')
     .option('--features <names>', 'features: their names, with commas', list)
     .option('--calibrate <path>', 'labelled data it was not trained on: fits a temperature and measures reliability')
+    .option('--server <bundle>', 'with --role local and --calibrate: the server model beside it, whose mistakes count')
     .option('--key <file>', 'signs the bundle with this private key')
     .requiredOption('--out <directory>', 'where the bundle goes')
     .option('--force', 'replaces what is in that directory')
@@ -81,13 +83,14 @@ export function addImportCommand(program: Command): void {
         input: declaredInput(options),
       }
       const key = options.key === undefined ? undefined : await readKey(options.key)
-      const { out, force, calibrate } = options
+      const { out, force, calibrate, server } = options
       const { bundle, verification, notes } = await importModel({
         model,
         declaration,
         out,
         force,
         calibration: calibrate,
+        server,
         key,
       })
       for (const note of notes) process.stderr.write(`note: ${note}\n`)

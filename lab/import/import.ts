@@ -3,6 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import {
   type Bundle,
   type BundleDescription,
+  Classifier,
   createEngine,
   loadBundle,
   type Network,
@@ -27,6 +28,8 @@ export interface ImportOptions {
   force?: boolean
   /** Labelled data the model was not trained on. */
   calibration?: string
+  /** Bundle of the server model that a local model's windows will be escalated to; with `calibration`. */
+  server?: string
   /** Private key in PEM to sign with. */
   key?: string
 }
@@ -48,7 +51,9 @@ type Description = Omit<BundleDescription, 'formats'>
  * errors of bundles, engines and recordings.
  */
 export async function importModel(options: ImportOptions): Promise<Imported> {
-  const { model, declaration, out, calibration: data, key } = options
+  const { model, declaration, out, calibration: data, server, key } = options
+  if (server !== undefined && (data === undefined || declaration.role !== 'local'))
+    throw new FaultlineError('CONFIG_INVALID', '--server goes with --role local and --calibrate')
   if (!options.force && (await exists(out)))
     throw new FaultlineError('CONFIG_EXISTS', `${out} is there already; --force replaces the bundle in it`)
   const network = await readNetwork(model)
@@ -74,7 +79,7 @@ export async function importModel(options: ImportOptions): Promise<Imported> {
     let final: Description
     try {
       const golden = goldenOf(inputs, await answers(running, inputs, draft), declaration.classes.length)
-      const measured = data === undefined ? undefined : await calibrate(running, draft, data)
+      const measured = data === undefined ? undefined : await calibrated(running, draft, data, server)
       final = {
         ...draft,
         golden,
@@ -91,6 +96,15 @@ export async function importModel(options: ImportOptions): Promise<Imported> {
     return { bundle: await loadBundle(out), verification, notes: network.notes }
   } finally {
     await rm(dirname(staging), { recursive: true, force: true })
+  }
+}
+
+async function calibrated(network: Network, draft: Description, data: string, server: string | undefined) {
+  const beside = server === undefined ? undefined : await Classifier.load(server)
+  try {
+    return await calibrate(network, draft, data, beside)
+  } finally {
+    await beside?.dispose()
   }
 }
 

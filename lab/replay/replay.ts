@@ -201,12 +201,13 @@ function deciderOf(
   const key = `${window.site}\n${window.device}\n${window.digest}`
   const known = deciders.get(key)
   if (known) return { policy: known, local }
-  const { threshold = Math.max(0, 1 - price), correctness } = bundle?.calibration ?? {}
+  const { threshold = Math.max(0, 1 - price), correctness, server } = bundle?.calibration ?? {}
   const model: PolicyModel = {
     digest: window.digest,
     normal: bundle?.normal ?? normal,
     threshold,
     calibration: correctness,
+    server,
   }
   const policy = createPolicy(settings, model, seed)
   deciders.set(key, policy)

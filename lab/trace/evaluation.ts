@@ -1,5 +1,13 @@
 import { setImmediate } from 'node:timers/promises'
-import { Calibration, createPolicy, type PolicyModel, policyNames, Random } from '@faultline/inference'
+import {
+  Calibration,
+  createPolicy,
+  type PolicyModel,
+  policyNames,
+  Random,
+  ServerTrust,
+  type ServerTrustModel,
+} from '@faultline/inference'
 import { shuffle } from '../shuffle.ts'
 import { type Mean, meanOf } from './interval.ts'
 import { below, bestFixedThreshold, replay, type Tally, tally } from './replay.ts'
@@ -66,10 +74,11 @@ export async function evaluateTrace(trace: Trace, { onProgress, ...options }: Tr
     const labelled = rows.slice(0, Math.round(options.calibrate * rows.length))
     const rest = rows.slice(labelled.length)
     const calibration = labelled.length > 0 ? calibrated(labelled, trace).model : undefined
+    const server = trustFrom(labelled, trace)
     for (const price of prices) {
       keep(BEST_FIXED, price, tally(rest, price, below(bestFixedThreshold(rest, price))))
       const threshold = labelled.length > 0 ? Math.min(1, bestFixedThreshold(labelled, price)) : Math.max(0, 1 - price)
-      const model: PolicyModel = { normal: options.normal, threshold, calibration }
+      const model: PolicyModel = { normal: options.normal, threshold, calibration, server }
       for (const name of policies) {
         const parameters = needHorizon.has(name) ? { horizon: rest.length } : {}
         keep(name, price, replay(createPolicy({ name, parameters }, model, seed), rest, price, trace))
@@ -103,6 +112,16 @@ export function policiesOf(text: string): string[] {
 export function calibrated(labelled: readonly TraceRow[], { classes }: Pick<Trace, 'classes'>): Calibration {
   const answers = labelled.map(row => ({ probabilities: row.local.probabilities, right: isLocalRight(row) }))
   return Calibration.fit(answers, { classes: classes.length })
+}
+
+/** Undefined for a server that is taken to be always right, and where the labels say too little of it. */
+export function trustFrom(
+  labelled: readonly TraceRow[],
+  { classes, hasRemote }: Pick<Trace, 'classes' | 'hasRemote'>,
+): ServerTrustModel | undefined {
+  if (!hasRemote) return undefined
+  const answers = labelled.map(({ local, remote, truth }) => ({ probabilities: local.probabilities, remote, truth }))
+  return ServerTrust.fit(answers, { classes: classes.length })?.model
 }
 
 /** A copy of the rows in an order of its own for each seed. */

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { createPolicy, type Policy, type PolicyModel, pooled } from '@faultline/inference'
 import { aligned } from '../report/terminal.ts'
-import { calibrated, shuffled } from './evaluation.ts'
+import { calibrated, shuffled, trustFrom } from './evaluation.ts'
 import { type Mean, meanOf } from './interval.ts'
 import { replay } from './replay.ts'
 import type { Trace } from './trace.ts'
@@ -49,7 +49,8 @@ export async function evaluatePool(trace: Trace, options: PoolOptions): Promise<
   for (let seed = 0; seed < seeds; seed++) {
     const rows = shuffled(trace.rows, seed)
     const labelled = rows.slice(0, labelledCount)
-    const model: PolicyModel = labelled.length > 0 ? { calibration: calibrated(labelled, trace).model } : {}
+    const model: PolicyModel =
+      labelled.length > 0 ? { calibration: calibrated(labelled, trace).model, server: trustFrom(labelled, trace) } : {}
     const hand = (device: number) =>
       rows.slice(labelledCount + device * WINDOWS, labelledCount + (device + 1) * WINDOWS)
     for (const price of prices)

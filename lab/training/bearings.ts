@@ -6,7 +6,7 @@ import { BearingData } from '../data/bearing-data.ts'
 import { simulatedWindows } from '../data/simulated-windows.ts'
 import { consecutiveWindows, type LabelledWindow, randomWindows } from '../data/windows.ts'
 import { rmsBaseline } from '../evaluation/baseline.ts'
-import { hierarchicalMetrics, outcomesOf, type PairAnswers, SHIPPED_PRICE } from '../evaluation/pair.ts'
+import { hierarchicalMetrics, type PairAnswers, SHIPPED_PRICE } from '../evaluation/pair.ts'
 import { assertSeparate, type RecordingPart, type Split, splitByLoad } from '../splits.ts'
 import { chooseBackend } from './backend.ts'
 import {
@@ -20,8 +20,8 @@ import {
   WINDOWS_PER_CLASS,
 } from './bearing-models.ts'
 import { writeModelBundle } from './bundles.ts'
-import { chooseThreshold, fitCorrectness } from './calibration.ts'
 import { argmaxRows, calibrationError, classificationMetrics } from './metrics.ts'
+import { fitPair, type PairCalibration } from './pair-calibration.ts'
 
 export interface BearingTrainingOptions {
   /** The CWRU directory or the one it lies in; without it the models learn from simulated machines only. */
@@ -65,16 +65,12 @@ export async function trainBearings(options: BearingTrainingOptions): Promise<{ 
 
   const answers = (windows: readonly LabelledWindow[]) => pairAnswers(local, server, windows)
   const held = answers(all(sides.validation))
-  const threshold = chooseThreshold(outcomesOf(held, classes.length), SHIPPED_PRICE)
-  const correctness = fitCorrectness(held.local, held.labels, classes.length)
-  const together = measurements(sides, answers, threshold)
 
   // Not the training windows: their gain was varied.
   const baseline = data && rmsBaseline(await everyWindow(data, split.train, new Random(seed)), sides.test.recorded)
 
-  const write = (role: 'local' | 'server', model: TrainedModel) => {
-    const own = role === 'local' ? { threshold, correctness } : {}
-    return writeModelBundle(join(options.out, model.plan.network.name), model, goldenWindows(sides), own, {
+  const write = (role: 'local' | 'server', model: TrainedModel, own?: PairCalibration) =>
+    writeModelBundle(join(options.out, model.plan.network.name), model, goldenWindows(sides), own ?? {}, {
       at: new Date().toISOString(),
       data: data ? ['CWRU bearing data, drive end, 12 kHz', 'simulated machines'] : ['simulated machines'],
       seed,
@@ -82,14 +78,15 @@ export async function trainBearings(options: BearingTrainingOptions): Promise<{ 
       split,
       metrics: {
         ...ownMetrics(model, sides),
-        ...(role === 'local' ? { hierarchical: together } : {}),
+        ...(own ? { hierarchical: measurements(sides, answers, own.threshold) } : {}),
         ...(baseline ? { rmsBaseline: baseline } : {}),
         windowsUsed: { train: count(sides.train), validation: count(sides.validation) },
         epoch: model.epoch,
       },
     })
-  }
-  return { local: await write('local', local), server: await write('server', server) }
+  const serverBundle = await write('server', server)
+  const own = fitPair(held, classes.length, serverBundle.digest)
+  return { local: await write('local', local, own), server: serverBundle }
 }
 
 /** Windows of every side. Training draws at random and varies; the other sides take each window once, as it is. */

@@ -4,6 +4,7 @@ import type { LabelledWindow } from '../data/windows.ts'
 import { exportOnnx } from '../onnx/export.ts'
 import type { TrainedModel } from './bearing-models.ts'
 import { examplesOf } from './examples.ts'
+import type { PairCalibration } from './pair-calibration.ts'
 import { predict } from './trainer.ts'
 
 /** Engines round differently; more than this is a mistake, not rounding. */
@@ -20,7 +21,7 @@ export async function writeModelBundle(
   directory: string,
   model: TrainedModel,
   windows: readonly LabelledWindow[],
-  own: Pick<BundleDescription['calibration'], 'threshold' | 'correctness'>,
+  own: Partial<PairCalibration>,
   training: Provenance,
 ): Promise<Bundle> {
   const { plan, network, input, classes, temperature } = model

@@ -99,7 +99,7 @@ function answers(change: Partial<FoldAnswers> = {}): FoldAnswers {
     local: Float32Array.from([row(0, 0.9), row(1, 0.9), row(1, 0.9), row(2, 0.4), row(2, 0.9), row(2, 0.9)].flat()),
     server: Float32Array.from([0, 0, 1, 1, 2, 2].flatMap(label => row(label, 0.97))),
     scores: Float32Array.of(0.9, 0.9, 0.9, 0.4, 0.9, 0.9),
-    correctness: Calibration.fit([], { classes: 4 }).model,
+    known: { calibration: Calibration.fit([], { classes: 4 }).model },
     price: 0.5,
     threshold: 0.5,
     confidence: 0.5,
@@ -128,10 +128,9 @@ test('scores are what the default policy decides by, and no answer at all is esc
     right.map(each => ({ probabilities: answer(each), right: each })),
     { classes: 4 },
   ).model
-  const scores = scoresOf(
-    Float32Array.from([...answer(true), ...answer(false), ...answer(true).fill(Number.NaN)]),
+  const scores = scoresOf(Float32Array.from([...answer(true), ...answer(false), ...answer(true).fill(Number.NaN)]), {
     calibration,
-  )
+  })
   assert.ok(scores[0]! > 0.9 && scores[1]! < 0.3, scores.join())
   assert.ok(Number.isNaN(scores[2]))
   const policy = createPolicy({ name: 'default', parameters: { checkBudget: 0 } }, { calibration })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { before, type TestContext, test } from 'node:test'
-import { Classifier, createSigningKey, type EngineName, loadBundle } from '@faultline/inference'
+import { Classifier, createSigningKey, type EngineName, loadBundle, ServerTrust } from '@faultline/inference'
 import * as tf from '@tensorflow/tfjs'
 import type { Declaration } from '../../lab/import/declaration.ts'
 import { type ImportOptions, importModel } from '../../lab/import/import.ts'
@@ -135,6 +135,29 @@ test('labelled batches calibrate a model: temperature, threshold, reliability', 
   assert.match(training.note, /keras\.onnx.*tf2onnx.*210 labelled examples/)
   const { accuracy } = training.metrics.calibrationData as { accuracy: number }
   assert.equal(accuracy, reliability!.accuracy)
+})
+
+test('with a server model beside it, the bundle of a local model says how far that is to be believed', async t => {
+  const data = join(await temporaryDirectory(t), 'held-out.bin')
+  await writeBatch(data, 21, 150)
+  // A server that sees everything too dark, and is wrong about most of it.
+  const dark = { scale: 1, mean: [200], std: [1] }
+  const { bundle: server } = await imported(t, {
+    declaration: { ...surface, name: 'surface-server', role: 'server', input: { kind: 'image', pixels: dark } },
+  })
+  const { bundle } = await imported(t, { calibration: data, server: server.directory })
+  const { threshold, server: trust } = bundle.description.calibration
+  assert.equal(trust!.model, server.digest)
+  assert.ok(trust!.contradictions >= 50 && trust!.agreement.samples === 150)
+  assert.ok(new ServerTrust(trust!).trust([0.6, 0.3, 0.1]) < 0)
+  // Nothing is gained by asking it.
+  assert.equal(threshold, 0)
+  await assert.rejects(imported(t, { server: server.directory }), withCode('CONFIG_INVALID', /--server goes with/))
+  const declaration: Declaration = { ...surface, classes: ['sound', 'crack', 'rust'] }
+  await assert.rejects(
+    imported(t, { declaration, calibration: data, server: server.directory }),
+    withCode('MODEL_MISMATCH', /server names the classes/),
+  )
 })
 
 test('labelled files in a directory per class calibrate too, and logits as well as probabilities', async t => {

@@ -41,7 +41,8 @@ export function extentsOf({ shape: [a, b, c], layout }: ImageInput): readonly [n
 /** What policies take from the local bundle. */
 export function policyModelOf({ bundle }: Classifier): PolicyModel {
   const { calibration, normal } = bundle.description
-  return { digest: bundle.digest, normal, threshold: calibration.threshold, calibration: calibration.correctness }
+  const { threshold, correctness, server } = calibration
+  return { digest: bundle.digest, normal, threshold, calibration: correctness, server }
 }
 
 const TEST_BATCH = 'test_batch.bin'

@@ -2,14 +2,15 @@ import { join } from 'node:path'
 import { type Bundle, type BundleDescription, probabilitiesOf, writeBundle } from '@faultline/inference'
 import { Progress } from '@faultline/runtime'
 import * as tf from '@tensorflow/tfjs'
-import { hierarchicalMetrics, outcomesOf, type PairAnswers, SHIPPED_PRICE } from '../../evaluation/pair.ts'
+import { hierarchicalMetrics, type PairAnswers, SHIPPED_PRICE } from '../../evaluation/pair.ts'
 import { goldenInputs, goldenOf } from '../../import/golden.ts'
 import { exportOnnx } from '../../onnx/export.ts'
 import { halfArtifacts, roundToHalf } from '../../onnx/half-precision.ts'
 import { requireNativeBackend } from '../backend.ts'
 import { artifactsOf } from '../bundles.ts'
-import { chooseThreshold, fitCorrectness, fitTemperature, reliabilityOf } from '../calibration.ts'
+import { fitTemperature, reliabilityOf } from '../calibration.ts'
 import { argmaxRows, classificationMetrics } from '../metrics.ts'
+import { fitPair, type PairCalibration } from '../pair-calibration.ts'
 import { cifarClasses, cifarInput, cifarSize, readCifar } from './cifar.ts'
 import { localPlan, serverPlan } from './plans.ts'
 import { epochsOf, type ImagePlan, logitsOf, type TrainingRun, trainImageNetwork } from './trainer.ts'
@@ -65,27 +66,15 @@ export async function trainImages(options: ImageTrainingOptions): Promise<{ loca
     server: answersOf(server.model, set, server.temperature),
   })
   const chosen = answers(validation)
-  const threshold = chooseThreshold(outcomesOf(chosen, classes.length), SHIPPED_PRICE)
   const final = answers(test)
-  const together = hierarchicalMetrics(final, classes, threshold, SHIPPED_PRICE)
-  const hierarchical = {
-    ...measured(final.labels, final.local, together),
-    threshold,
-    price: SHIPPED_PRICE,
-    escalated: together.escalated,
-    cost: together.cost,
-  }
-
-  const write = (role: 'local' | 'server') => {
+  const write = (role: 'local' | 'server', own?: PairCalibration) => {
     const trained = { local, server }[role]
     const { temperature, plan, seconds } = trained
     return writeNetwork(join(options.out, plan.network.name), trained, {
       role,
       calibration: {
         temperature,
-        ...(role === 'local'
-          ? { threshold, correctness: fitCorrectness(chosen.local, chosen.labels, classes.length) }
-          : {}),
+        ...own,
         reliability: reliabilityOf(chosen[role], chosen.labels, classes.length),
       },
       training: {
@@ -101,13 +90,21 @@ export async function trainImages(options: ImageTrainingOptions): Promise<{ loca
         metrics: {
           test: measured(final.labels, final[role]),
           validation: measured(chosen.labels, chosen[role]),
-          ...(role === 'local' ? { hierarchical } : {}),
+          ...(own ? { hierarchical: togetherAt(own.threshold, final) } : {}),
           trainingSeconds: Math.round(seconds),
         },
       },
     })
   }
-  return { local: await write('local'), server: await write('server') }
+  const written = await write('server')
+  return { local: await write('local', fitPair(chosen, classes.length, written.digest)), server: written }
+}
+
+/** The pair's answers to the test images at the threshold. */
+function togetherAt(threshold: number, final: PairAnswers) {
+  const together = hierarchicalMetrics(final, classes, threshold, SHIPPED_PRICE)
+  const { escalated, cost } = together
+  return { ...measured(final.labels, final.local, together), threshold, price: SHIPPED_PRICE, escalated, cost }
 }
 
 async function fit(
