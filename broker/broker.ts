@@ -191,6 +191,7 @@ export class Broker implements Service {
     connection.once('close', () => this.connections.delete(connection))
     controlInlet(connection, {
       packetBytes: this.limits.packetBytes,
+      connectBytes: this.limits.connectBytes,
       rate: new RateLimit(this.limits),
       oversized: () => this.counts.limited['packet-size']++,
       heldBack: () => this.counts.heldBack++,

@@ -44,6 +44,11 @@ export const brokerConfig = z.strictObject({
   limits: z
     .strictObject({
       packetBytes: limit('packetBytes', 128, 'Bytes of one packet: topic and payload', 268_435_455),
+      connectBytes: limit(
+        'connectBytes',
+        512,
+        'Bytes of CONNECT: what anybody may have the broker keep before a login',
+      ),
       topicLevels: limit('topicLevels', 10, 'Levels of a topic', 100),
       connections: limit('connections', 1, 'Connections in all'),
       connectionsPerAddress: limit('connectionsPerAddress', 1, 'Connections of one address, or /64 of IPv6'),

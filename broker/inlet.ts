@@ -5,6 +5,8 @@ import type { RateLimit } from './rate-limit.ts'
 
 export interface InletOptions {
   packetBytes: number
+  /** The same for CONNECT. */
+  connectBytes: number
   rate: RateLimit
   /** A packet is announced that is larger than allowed; the connection is ended. */
   oversized(): void
@@ -19,8 +21,8 @@ export interface InletOptions {
  * of `read` costs one look at each header; a stream in between would copy every byte.
  */
 export function controlInlet(connection: Duplex, options: InletOptions): void {
-  const { packetBytes, rate, oversized, heldBack, tooFast } = options
-  const cap = new PacketCap(packetBytes)
+  const { packetBytes, connectBytes, rate, oversized, heldBack, tooFast } = options
+  const cap = new PacketCap(packetBytes, Math.min(packetBytes, connectBytes))
   const read = connection.read.bind(connection)
   let pause: NodeJS.Timeout | undefined
   connection.once('close', () => clearTimeout(pause))
@@ -53,7 +55,7 @@ export function controlInlet(connection: Duplex, options: InletOptions): void {
     const before = cap.publishes
     if (!cap.accepts(chunk)) {
       oversized()
-      return end('MESSAGE_TOO_LARGE', `a packet exceeds ${packetBytes} bytes`)
+      return end('MESSAGE_TOO_LARGE', `a packet exceeds ${packetBytes} bytes, or ${connectBytes} before the login`)
     }
     rate.took(cap.publishes - before, chunk.length)
     return chunk

@@ -4,6 +4,8 @@ import { maxPayloadBytes } from '@faultline/protocol'
 export interface BrokerLimits {
   /** Remaining length of a packet: topic and payload. */
   packetBytes: number
+  /** The same for CONNECT, which anybody may send: user name, secret and will. */
+  connectBytes: number
   topicLevels: number
   /** Connections in all, and from one address (a /64 of IPv6). */
   connections: number
@@ -42,6 +44,7 @@ export interface BrokerLimits {
 /** The packet limit is the largest payload of the contract, and room for the longest topic MQTT knows. */
 export const defaultLimits: BrokerLimits = {
   packetBytes: maxPayloadBytes + 65_536 + 4,
+  connectBytes: 65_536,
   topicLevels: 20,
   connections: 20_000,
   connectionsPerAddress: 2_000,

@@ -8,15 +8,21 @@ const publish = 3
  */
 export class PacketCap {
   private readonly maximumBytes: number
+  private readonly firstBytes: number
+  private isFirst = true
   private bodyBytesLeft = 0
   private lengthBytes = 0
   private length = 0
   private expectsType = true
   private published = 0
 
-  /** `maximumBytes` bounds the remaining length: variable header (the topic is in there) and payload. */
-  constructor(maximumBytes: number) {
+  /**
+   * `maximumBytes` bounds the remaining length: variable header (the topic is in there) and payload; `firstBytes` that of
+   * the first packet, which is of somebody who has not said yet who they are.
+   */
+  constructor(maximumBytes: number, firstBytes = maximumBytes) {
     this.maximumBytes = maximumBytes
+    this.firstBytes = firstBytes
   }
 
   /** How many PUBLISH packets have begun. */
@@ -41,10 +47,11 @@ export class PacketCap {
       } else {
         const byte = chunk[i++]!
         this.length += (byte & 0x7f) << (7 * this.lengthBytes++)
-        if (this.length > this.maximumBytes) return false
+        if (this.length > (this.isFirst ? this.firstBytes : this.maximumBytes)) return false
         if (byte < 0x80) {
           this.bodyBytesLeft = this.length
           this.expectsType = true
+          this.isFirst = false
         } else if (this.lengthBytes === 4) return false // MQTT 3.1.1, 2.2.3: at most four bytes
       }
     }

@@ -58,6 +58,16 @@ test('a packet announced above the limit ends the connection before its body is 
   assert.equal(broker.counts.limited['packet-size'], 2)
 })
 
+test('a CONNECT has a limit of its own, as anybody may send one', async t => {
+  const { broker, connect } = await startBroker(t)
+  const stranger = await connectRaw(t, broker.port)
+  stranger.socket.write(Buffer.concat([Buffer.from([0x10]), header(65_537).subarray(1)]))
+  await stranger.closed()
+  assert.equal(broker.counts.limited['packet-size'], 1)
+  const sender = await connect(flows)
+  await sender.publishAsync(command, Buffer.alloc(70_000), { qos: 1 })
+})
+
 test('a packet of just the limit arrives, over TCP and over WebSocket; others do not notice one above it', async t => {
   const packetBytes = 200_000
   const { broker, connect, secrets } = await startBroker(t, { limits: { packetBytes }, webSocketPort: 0 })
