@@ -1,4 +1,4 @@
-import { FaultlineError, type Identity, parseTopic, type RegistryReader } from '@faultline/protocol'
+import { FaultlineError, type Identity, parseTopic, type RegistryReader, type TopicKind } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import { Aedes, type AedesPublishPacket, type Client, type PublishPacket } from 'aedes'
 import { Authentication, Refusal } from './authentication.ts'
@@ -20,6 +20,9 @@ export interface EngineOptions {
   logger: Logger
 }
 
+/** Of one client; a server agent answers many devices. */
+const rememberedTopics = 200
+
 /** Aedes, made into a broker of identities with rights, limits and a memory. */
 export class Engine {
   readonly aedes: Aedes
@@ -31,6 +34,8 @@ export class Engine {
   private readonly revocations: Revocations
   /** The filters a client was granted, those it restored included. */
   private readonly granted = new WeakMap<Pick<Client, 'id'>, Set<string>>()
+  /** Topics a client has published to, so that its rights are looked up once for each. They last as long as its login. */
+  private readonly publishable = new WeakMap<Client, Map<string, TopicKind>>()
 
   constructor(options: EngineOptions) {
     this.options = options
@@ -180,18 +185,40 @@ export class Engine {
    */
   private takePublish(client: Client | null, packet: PublishPacket, done: (error: Error | null) => void): void {
     const { counts } = this.options
-    const identity = client ? this.authentication.identityOf(client) : this.absentAuthor(packet)
-    if (!identity || !mayPublish(identity, packet.topic)) {
+    const kind = client
+      ? this.publishableKind(client, packet.topic)
+      : this.kindOf(this.absentAuthor(packet), packet.topic)
+    if (kind === undefined) {
       counts.refusedPublishes++
       done(new Error(`may not publish to ${packet.topic.slice(0, 200)}`))
       return
     }
-    const kind = parseTopic(packet.topic)!.kind
     counts.received++
     counts.receivedBytes += sizeOf(packet)
     counts.receivedByKind[kind] = (counts.receivedByKind[kind] ?? 0) + 1
     if (packet.qos === 1) this.persistence.store(packet as AedesPublishPacket, done)
     else done(null)
+  }
+
+  /** As `kindOf`, and remembered: a client says something on the same few topics for as long as it is connected. */
+  private publishableKind(client: Client, topic: string): TopicKind | undefined {
+    let kinds = this.publishable.get(client)
+    if (!kinds) {
+      kinds = new Map()
+      this.publishable.set(client, kinds)
+    }
+    const known = kinds.get(topic)
+    if (known !== undefined) return known
+    const kind = this.kindOf(this.authentication.identityOf(client), topic)
+    if (kind === undefined) return undefined
+    if (kinds.size >= rememberedTopics) kinds.clear()
+    kinds.set(topic, kind)
+    return kind
+  }
+
+  /** The kind of a topic; undefined when an identity may not publish to it. */
+  private kindOf(identity: Identity | undefined, topic: string): TopicKind | undefined {
+    return identity && mayPublish(identity, topic) ? parseTopic(topic)!.kind : undefined
   }
 
   /** Whose will it is that a broker which was killed has left behind. */

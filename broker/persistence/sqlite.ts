@@ -230,6 +230,8 @@ export class SqlitePersistence {
   }
 
   async outgoingClearMessageId(client: Session, packet: { messageId?: number }): Promise<Outgoing | undefined> {
+    // Whoever has no stored session has nothing waiting here, and most have none: that needs no transaction.
+    if (!this.tables.queues.waiting.has(client.id)) return undefined
     return this.change().queues.acknowledge(client.id, packet.messageId)
   }
 
