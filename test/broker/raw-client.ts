@@ -35,7 +35,10 @@ export class RawClient {
 
   /** Resolves when the broker has ended the connection. */
   async closed(): Promise<void> {
-    if (!this.socket.closed) await once(this.socket, 'close', { signal: AbortSignal.timeout(10_000) })
+    const signal = AbortSignal.timeout(10_000)
+    // An error comes first where the broker ended the connection with something on its way.
+    while (!this.socket.closed && !signal.aborted) await once(this.socket, 'close', { signal }).catch(() => {})
+    signal.throwIfAborted()
   }
 }
 
