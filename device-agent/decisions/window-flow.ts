@@ -21,6 +21,7 @@ import type { CommissioningKeeper } from './commissioning-keeper.ts'
 import { type Unsent, WindowCounters } from './counters.ts'
 import { type EscalationSize, expectedSize, sizeOf } from './escalation-size.ts'
 import { Escalations, type Settlement } from './escalations.ts'
+import { MachineFaults } from './machine-faults.ts'
 import type { Decider } from './policy-keeper.ts'
 import { escalationOf, inferenceOf, recordOf, revisionOf, type WindowRecord } from './window-record.ts'
 
@@ -69,6 +70,7 @@ export class WindowFlow {
   readonly bytes = { escalated: 0, avoided: 0 }
   private readonly options: WindowFlowOptions
   private readonly escalations: Escalations<WindowRecord>
+  private readonly faults: MachineFaults
   private readonly reporting = new Map<string, PointReporting>()
   private readonly sizes = new Map<string, EscalationSize>()
   private rules: Rules
@@ -78,6 +80,7 @@ export class WindowFlow {
   constructor(options: WindowFlowOptions, rules: Rules) {
     this.options = options
     this.rules = rules
+    this.faults = new MachineFaults(options.model.bundle?.description.normal)
     this.escalations = new Escalations({
       settled: (record, settlement, afterMs) => this.settled(record, settlement, afterMs),
       revised: (record, verdict, afterMs) => this.revised(record, verdict, afterMs),
@@ -175,7 +178,10 @@ export class WindowFlow {
     const { model, publisher } = this.options
     const { deadlineMs } = this.rules.settings
     const address = this.escalationAddress(record)
-    const payload = encodePayload('escalation', escalationOf(record, window, model, deadlineMs))
+    const payload = encodePayload(
+      'escalation',
+      escalationOf(record, window, model, deadlineMs, this.faults.has(record.machine)),
+    )
     const size = sizeOf(address, payload.byteLength)
     record.escalationBytes = size.content
     if (!this.afford(record, size)) return
@@ -227,6 +233,7 @@ export class WindowFlow {
   }
 
   private publish(record: WindowRecord, inference: Inference): void {
+    this.faults.inferred(record.point, inference)
     this.reporting.get(record.point)?.report(inference)
     this.options.announce(inference, record)
   }

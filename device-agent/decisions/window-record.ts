@@ -115,6 +115,7 @@ export function escalationOf(
   { window }: SourceWindow,
   model: LocalModel,
   deadlineMs: number,
+  alarm = false,
 ): Escalation {
   const { local, valid, decision } = record.assessment
   const bearing = window.bearing ?? model.bearing
@@ -124,6 +125,7 @@ export function escalationOf(
     at: record.at.toISOString(),
     machine: record.machine,
     reason: decision.reason,
+    ...(alarm && { alarm }),
     deadline: new Date(Date.now() + deadlineMs).toISOString(),
     task: model.task,
     local: {
