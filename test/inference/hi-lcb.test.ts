@@ -23,6 +23,8 @@ test('one bin that is always right is accepted from the 17th window', () => {
       if (action === 'escalate') policy.learn({ local, remote: local, price: 0.3, token })
     }
     near(bounds[2], 0.411295)
+    near(bounds[5], 0.551469)
+    near(bounds[10], 0.642339)
     for (let t = 2; t <= 17; t++) near(bounds[t], 1 - Math.sqrt((0.5 * Math.log(t)) / (t - 1)))
     assert.deepEqual(actions, [...new Array(16).fill('escalate'), 'accept'])
   }
