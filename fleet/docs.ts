@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import { contractPages } from '@faultline/protocol'
 import { createProgram, runProgram, version } from '@faultline/runtime'
 import { configurationPage } from './reference/configuration-page.ts'
+import { telemetryPage } from './reference/telemetry-page.ts'
 
 interface Flags {
   check?: boolean
@@ -18,7 +19,7 @@ const program = createProgram('npm run docs --', 'Writes the reference pages tha
 
 function run({ check, output }: Flags): void {
   const directory = resolve(output)
-  const pages = { ...contractPages(), 'configuration.md': configurationPage() }
+  const pages = { ...contractPages(), 'configuration.md': configurationPage(), 'telemetry.md': telemetryPage() }
   const stale = Object.entries(pages).filter(([name, text]) => readOrEmpty(join(directory, name)) !== text)
   if (check) {
     for (const [name] of stale) process.stderr.write(`${name} is out of date: run \`npm run docs\`\n`)

@@ -52,7 +52,7 @@ export class Fleet implements Service {
     const store = createStore(
       options.influx
         ? { kind: 'influx', url: options.influx }
-        : { kind: 'sqlite', path: join(options.directory, 'telemetry.db'), retentionDays: 30 },
+        : { kind: 'sqlite', path: join(options.directory, 'telemetry.db') },
     )
     // What can fail for a reason of the user's comes first, and what is slow runs side by side.
     const registry = new Registry(join(options.directory, 'registry.db'))
@@ -165,7 +165,14 @@ export class Fleet implements Service {
   private async startServices(store: TelemetryStore, server: LoadedClassifier): Promise<void> {
     const { logger, brokerUrl: url } = this
     const access = (identity: Identity) => ({ url, identity, secret: this.secrets.get(identity.name)! })
-    const recorder = await this.add(new Recorder({ broker: access(fleetIdentities.recorder), store, logger }))
+    const recorder = await this.add(
+      new Recorder({
+        broker: access(fleetIdentities.recorder),
+        store,
+        spool: { directory: join(this.options.directory, 'recorder') },
+        logger,
+      }),
+    )
     const { operator } = fleetIdentities
     const watcher = new MqttSession({
       ...access(operator),

@@ -1,6 +1,17 @@
+export { catalogue, type FieldEntry, type MeasurementEntry } from './catalogue.ts'
 export { createStore, recorderConfig, type StoreSettings, storeSettings } from './config.ts'
+export { RecorderMetrics } from './metrics.ts'
 export { fieldName, type Measurement, measurements } from './point.ts'
-export { Recorder, type RecorderOptions } from './recorder.ts'
+export { Recorder, type RecorderCounts, type RecorderOptions } from './recorder.ts'
+export {
+  defaultRetention,
+  type Retention,
+  retentionConfig,
+  rolledUpValues,
+  type Tier,
+  tierMs,
+  tiers,
+} from './retention.ts'
 export type {
   AuditQuery,
   AuditRow,
@@ -11,10 +22,12 @@ export type {
   InferenceQuery,
   InferenceRow,
   Place,
+  RefusedPoint,
   SeriesBucket,
   SeriesQuery,
   TelemetryStore,
 } from './store.ts'
 export { StoreError } from './store.ts'
 export { InfluxStore, type InfluxStoreOptions } from './stores/influx.ts'
+export { influxSetUp } from './stores/influx-schema.ts'
 export { SqliteStore, type SqliteStoreOptions } from './stores/sqlite.ts'

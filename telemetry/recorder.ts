@@ -1,5 +1,7 @@
+import { join } from 'node:path'
 import { accessRules, type Identity, type Message, topicOf } from '@faultline/protocol'
 import { type BrokerAccess, type Logger, MqttSession, type Service } from '@faultline/runtime'
+import { FirstSeen } from './first-seen.ts'
 import { auditPointOf, pointOf } from './measurements.ts'
 import type { TelemetryStore } from './store.ts'
 import { WriteQueue, type WriteQueueOptions } from './write-queue.ts'
@@ -9,30 +11,42 @@ export interface RecorderOptions {
   /** Started and stopped by whoever made it, who may read from it too. */
   store: TelemetryStore
   logger: Logger
+  /** Where points wait for the store, across restarts; one directory for each recorder. */
+  spool: WriteQueueOptions['spool']
   /** The class that means nothing is wrong; `normal` when absent. */
   normal?: string
   batch?: WriteQueueOptions['batch']
-  capacity?: number
-  backOff?: { initialMs: number; maximumMs: number }
+  backOff?: WriteQueueOptions['backOff']
 }
 
-const maxRemembered = 10_000
+export interface RecorderCounts {
+  /** Points written, repetitions included. */
+  recorded: number
+  /** Points lost: to a full spool, to their age there, and to a disk that took nothing. */
+  dropped: { full: number; age: number; disk: number }
+  /** Points that the store refuses for good. */
+  setAside: number
+  /** Messages that are not of the contract. */
+  refused: number
+  /** Points in the spool. */
+  waiting: number
+}
 
 /**
- * Writes what the fleet publishes into a store. The broker keeps the session, so that messages of QoS 1 sent while the
- * recorder restarts are delivered when it is back; points that wait for the store are in memory only.
+ * Writes what the fleet publishes into a store. A message of QoS 1 is acknowledged when its points are in the spool, and
+ * the broker keeps the session: whatever ends, store, recorder or connection, its points are written in the end, and once.
  */
 export class Recorder implements Service {
-  private readonly queue: WriteQueue
+  readonly queue: WriteQueue
   private readonly session: MqttSession
+  private readonly firstSeen: FirstSeen
   private readonly normal: string
   private refused = 0
-  /** When each verdict was first seen, so that a second delivery of it is the same point. */
-  private readonly firstSeen = new Map<string, number>()
 
-  constructor({ broker, store, logger, normal = 'normal', batch, capacity, backOff }: RecorderOptions) {
+  constructor({ broker, store, logger, spool, normal = 'normal', batch, backOff }: RecorderOptions) {
     this.normal = normal
-    this.queue = new WriteQueue({ store, logger, batch, capacity, backOff })
+    this.queue = new WriteQueue({ store, logger, spool, batch, backOff })
+    this.firstSeen = new FirstSeen(join(spool.directory, 'first-seen'), logger)
     this.session = new MqttSession({
       ...broker,
       clean: false,
@@ -44,14 +58,28 @@ export class Recorder implements Service {
     this.session.on('refused', () => this.refused++)
   }
 
-  /** Points written; points lost to a full queue or refused by the store; messages that are not of the contract. */
-  get counts(): { recorded: number; dropped: number; refused: number; waiting: number } {
-    return { ...this.queue.counts, refused: this.refused, waiting: this.queue.length }
+  get counts(): RecorderCounts {
+    const { recorded, setAside, length: waiting, spool } = this.queue
+    return { recorded, dropped: { ...spool.dropped }, setAside: setAside.count, refused: this.refused, waiting }
   }
 
-  /** Begins connecting; does not wait for the broker. */
+  get online(): boolean {
+    return this.session.online
+  }
+
+  /** Why it does not do its work now, for `/readyz`. */
+  notReady(): string[] {
+    const { outage, length } = this.queue
+    return [
+      ...(this.session.online ? [] : ['not connected to the broker']),
+      ...(outage === undefined ? [] : [`the store is away, ${length} points wait: ${outage}`]),
+    ]
+  }
+
+  /** Begins connecting; does not wait for the broker. Throws `DATABASE_FAILED` where there can be no spool. */
   async start(): Promise<void> {
     await this.queue.start()
+    this.firstSeen.start()
     await this.session.start()
   }
 
@@ -63,6 +91,7 @@ export class Recorder implements Service {
   /** Leaves the broker, then writes what is still waiting. */
   async stop(): Promise<void> {
     await this.session.stop()
+    this.firstSeen.stop()
     await this.queue.stop()
   }
 
@@ -72,14 +101,18 @@ export class Recorder implements Service {
     }
   }
 
+  /** Now, or the time of the first delivery for those messages whose points are dated by it. */
   private receptionTime(message: Message): number {
     const now = Date.now()
-    if (message.kind !== 'verdict') return now
-    const key = `${topicOf(message.address)} ${message.payload.id}`
-    const before = this.firstSeen.get(key)
-    if (before !== undefined) return before
-    if (this.firstSeen.size >= maxRemembered) this.firstSeen.delete(this.firstSeen.keys().next().value!)
-    this.firstSeen.set(key, now)
+    if (message.kind === 'verdict') {
+      return this.firstSeen.at(`${topicOf(message.address)} ${JSON.stringify(message.payload.id)}`, now)
+    }
+    if (message.kind !== 'state' && message.kind !== 'server-state') return now
+    const { online, boot, at } = message.payload
+    const key = `${topicOf(message.address)} ${boot}`
+    if (!online && at === undefined) return this.firstSeen.at(key, now)
+    // The next will of this boot is of another break.
+    if (online) this.firstSeen.forget(key)
     return now
   }
 }

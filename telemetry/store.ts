@@ -8,6 +8,13 @@ import {
 } from '@faultline/protocol'
 import type { Service } from '@faultline/runtime'
 import { type FieldValue, fieldsNamed, type Measurement, type TelemetryPoint } from './point.ts'
+import { dayMs, type Retention, type Tier, tierMs } from './retention.ts'
+
+/** A point that a store will never take, or the text of one that could not be read back. */
+export interface RefusedPoint {
+  point: TelemetryPoint | string
+  reason: string
+}
 
 /**
  * Where telemetry is kept. Every method throws `STORE_FAILED` (as `StoreError`) and nothing else, except that
@@ -17,10 +24,15 @@ import { type FieldValue, fieldsNamed, type Measurement, type TelemetryPoint } f
 export interface TelemetryStore extends Service {
   readonly name: string
   /**
-   * Writes points, all of them or as many as the store accepts. A point of the same measurement, tags, time and offset
-   * as one that is there is the same point: its fields are replaced, and it counts once.
+   * Writes points and resolves with those that it refuses for good; throws where it cannot be asked, and then the same points
+   * may be written again without harm. A point of the same measurement, tags, time and offset as one that is there is the
+   * same point: its fields are replaced, and it counts once.
    */
-  write(points: readonly TelemetryPoint[]): Promise<void>
+  write(points: readonly TelemetryPoint[]): Promise<readonly RefusedPoint[]>
+  /**
+   * Rolls up the points of these times, at least, now. It happens by itself within minutes; in InfluxDB 2 and 3 this does nothing.
+   */
+  rollUp(from: number, until: number): Promise<void>
   /** Inferences, revisions included, newest first. */
   inferences(query?: InferenceQuery): Promise<InferenceRow[]>
   /**
@@ -91,6 +103,8 @@ export interface SeriesQuery extends Place {
   until?: number
   /** Length of a bucket in ms. Buckets begin at multiples of it since 1970. */
   every: number
+  /** What to read; when absent the points as long as they reach back to `since`, and else a roll-up that does. */
+  tier?: 'raw' | Tier
 }
 
 export interface SeriesBucket {
@@ -154,6 +168,17 @@ export async function storeRequest<T>(store: string, work: () => T | Promise<T>)
   }
 }
 
+/** Points older than raw telemetry is kept are refused: they would be gone at once. */
+export function splitByAge(
+  points: readonly TelemetryPoint[],
+  { rawDays }: Retention,
+): { kept: TelemetryPoint[]; refused: RefusedPoint[] } {
+  const before = Date.now() - rawDays * dayMs
+  const reason = `older than ${rawDays} days, as long as points are kept`
+  const refused = points.filter(({ time }) => time < before).map(point => ({ point, reason }))
+  return { kept: refused.length === 0 ? [...points] : points.filter(({ time }) => time >= before), refused }
+}
+
 const refuse = (message: string): never => {
   throw new StoreError(message, { retryable: false })
 }
@@ -182,6 +207,9 @@ export function checkSeries(query: SeriesQuery): Required<Pick<SeriesQuery, 'sin
   const until = checkTime(query.until ?? Date.now())
   if (!/^[A-Za-z][\w.-]{0,99}$/.test(query.field)) refuse(`"${query.field}" is not the name of a field`)
   if (!Number.isInteger(query.every) || query.every < 1) refuse(`every ${query.every} is not a whole number of ms`)
+  const { tier = 'raw' } = query
+  if (tier !== 'raw' && query.every % tierMs[tier] !== 0)
+    refuse(`every ${query.every} ms is no whole number of ${tier}`)
   if ((until - since) / query.every > maxBuckets) refuse(`more than ${maxBuckets} buckets; take a longer "every"`)
   return { since, until, every: query.every }
 }

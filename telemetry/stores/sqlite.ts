@@ -2,7 +2,18 @@ import { existsSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { FaultlineError } from '@faultline/protocol'
 import { type DatabaseSync, inTransaction, openDatabase, openReadOnly, type StatementSync } from '@faultline/runtime'
+import { catalogue } from '../catalogue.ts'
 import { storablePoint, type TelemetryPoint } from '../point.ts'
+import {
+  defaultRetention,
+  type Retention,
+  retentionMs,
+  rolledUpValues,
+  type Tier,
+  tierFor,
+  tierMs,
+  tiers,
+} from '../retention.ts'
 import {
   type AuditQuery,
   type AuditRow,
@@ -20,19 +31,22 @@ import {
   inferenceRow,
   type Place,
   placeTags,
+  type RefusedPoint,
   type SeriesBucket,
   type SeriesQuery,
   StoreError,
   sortCounts,
+  splitByAge,
   storeRequest,
   type TelemetryStore,
 } from '../store.ts'
+import { rollUpEveryMs, SqliteRollUps } from './sqlite-roll-ups.ts'
 
 export interface SqliteStoreOptions {
   /** The file, or `:memory:`. */
   path: string
-  /** Points older than this are deleted on start and every hour; nothing is when absent. */
-  retentionDays?: number
+  /** What is older is deleted on start and every hour. */
+  retention?: Retention
   /** For a store that somebody else writes: nothing is made, changed or deleted, and it has to be there. */
   readOnly?: boolean
 }
@@ -53,6 +67,20 @@ const migrations = [
     PRIMARY KEY (series, time, offset)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX points_by_time ON points (time, offset)`,
+  `CREATE TABLE rollups (
+    tier TEXT NOT NULL,
+    series INTEGER NOT NULL REFERENCES series (id),
+    time INTEGER NOT NULL,
+    fields TEXT NOT NULL,
+    PRIMARY KEY (tier, series, time)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX rollups_by_time ON rollups (tier, time);
+  CREATE TABLE stale (
+    tier TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    changes INTEGER NOT NULL,
+    PRIMARY KEY (tier, time)
+  ) STRICT, WITHOUT ROWID`,
 ]
 
 // InfluxDB merges the fields of a point written twice; json_patch does the same (RFC 7396, and no field is null).
@@ -63,9 +91,10 @@ const selectSeries = 'SELECT id FROM series WHERE measurement = ? AND tags = ?'
 // In pieces, so that deleting a month of points does not hold up the process.
 const pruneSome = `DELETE FROM points WHERE (series, time, offset) IN
   (SELECT series, time, offset FROM points WHERE time < ? LIMIT 2000)`
-const pruneSeries = 'DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM points WHERE points.series = series.id)'
+const pruneRollUps = 'DELETE FROM rollups WHERE tier = ? AND time < ?'
+const pruneSeries = `DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM points WHERE points.series = series.id)
+  AND NOT EXISTS (SELECT 1 FROM rollups WHERE rollups.series = series.id)`
 
-const dayMs = 86_400_000
 const hourMs = 3_600_000
 const maxCachedSeries = 10_000
 
@@ -76,11 +105,16 @@ export class SqliteStore implements TelemetryStore {
   private database: DatabaseSync | undefined
   private statements = new Map<string, StatementSync>()
   private readonly seriesIds = new Map<string, number>()
+  private readonly retention: Retention
+  private readonly rollUps = new SqliteRollUps(sql => this.prepare(sql))
   private pruneTimer: NodeJS.Timeout | undefined
-  private pruning: Promise<void> = Promise.resolve()
+  private rollUpTimer: NodeJS.Timeout | undefined
+  private hoursRolledUpAt = 0
+  private housekeeping: Promise<void> = Promise.resolve()
 
   constructor(options: SqliteStoreOptions) {
     this.options = options
+    this.retention = options.retention ?? defaultRetention
   }
 
   async start(): Promise<void> {
@@ -88,29 +122,29 @@ export class SqliteStore implements TelemetryStore {
     await this.request(() => {
       this.database = openDatabase(this.options.path, migrations)
     })
-    if (this.options.retentionDays === undefined) return
-    await this.prune(this.options.retentionDays)
-    this.pruneTimer = setInterval(() => {
-      // The next hour tries again; a full disk shows itself in `write`.
-      this.pruning = this.prune(this.options.retentionDays!).catch(() => {})
-    }, hourMs).unref()
+    await this.prune()
+    this.pruneTimer = setInterval(() => this.keepHouse(() => this.prune()), hourMs).unref()
+    this.rollUpTimer = setInterval(() => this.keepHouse(() => this.rollUpStale()), rollUpEveryMs.minutes).unref()
   }
 
   async stop(): Promise<void> {
     clearInterval(this.pruneTimer)
+    clearInterval(this.rollUpTimer)
     const database = this.database
     this.database = undefined
-    await this.pruning
+    await this.housekeeping
     this.statements.clear()
     this.seriesIds.clear()
     database?.close()
   }
 
-  async write(points: readonly TelemetryPoint[]): Promise<void> {
+  async write(points: readonly TelemetryPoint[]): Promise<readonly RefusedPoint[]> {
+    const { kept, refused } = splitByAge(points, this.retention)
     await this.request(() => {
       try {
         inTransaction(this.open(), () => {
-          for (const point of points) this.insert(storablePoint(point))
+          for (const point of kept) this.insert(storablePoint(point))
+          this.rollUps.note(kept)
         })
       } catch (error) {
         // Ids given out inside a transaction that was rolled back belong to nobody.
@@ -118,6 +152,12 @@ export class SqliteStore implements TelemetryStore {
         throw error
       }
     })
+    return refused
+  }
+
+  /** What is rolled up is known to the file: these times, and all others that have changed. */
+  async rollUp(_from: number, _until: number): Promise<void> {
+    await this.rollUpStale(Number.POSITIVE_INFINITY)
   }
 
   async inferences(query: InferenceQuery = {}): Promise<InferenceRow[]> {
@@ -180,16 +220,35 @@ export class SqliteStore implements TelemetryStore {
   async series(query: SeriesQuery): Promise<SeriesBucket[]> {
     return this.request(() => {
       const { since, until, every } = checkSeries(query)
-      const { where, parameters } = conditions(query.measurement, { ...query, since, until })
-      const path = `$."${query.field}"`
-      const buckets = this.prepare(
-        `SELECT time - time % CAST(? AS INTEGER) AS time, avg(value) AS mean, min(value) AS min, max(value) AS max FROM
-          (SELECT time, fields ->> ? AS value FROM points JOIN series ON series.id = points.series
-            WHERE ${where} AND json_type(fields, ?) IN ('integer', 'real'))
-          GROUP BY 1 ORDER BY 1`,
-      ).all(every, path, ...parameters, path) as unknown as SeriesBucket[]
+      const conditioned = conditions(query.measurement, { ...query, since, until })
+      const tier = query.tier ?? tierFor({ since, every }, catalogue[query.measurement].rolledUp, this.retention)
+      const buckets =
+        tier === 'raw'
+          ? this.seriesOfPoints(query.field, every, conditioned)
+          : this.seriesOfRollUps(tier, query.field, every, conditioned)
       return buckets.map(({ time, mean, min, max }) => ({ time, mean, min, max }))
     })
+  }
+
+  private seriesOfPoints(field: string, every: number, { where, parameters }: Conditions): SeriesBucket[] {
+    const path = `$."${field}"`
+    return this.prepare(
+      `SELECT time - time % CAST(? AS INTEGER) AS time, avg(value) AS mean, min(value) AS min, max(value) AS max FROM
+        (SELECT time, fields ->> ? AS value FROM points JOIN series ON series.id = points.series
+          WHERE ${where} AND json_type(fields, ?) IN ('integer', 'real'))
+        GROUP BY 1 ORDER BY 1`,
+    ).all(every, path, ...parameters, path) as unknown as SeriesBucket[]
+  }
+
+  private seriesOfRollUps(tier: Tier, field: string, every: number, { where, parameters }: Conditions): SeriesBucket[] {
+    const paths = rolledUpValues.map(value => `$."${value}_${field}"`)
+    return this.prepare(
+      `SELECT time - time % CAST(? AS INTEGER) AS time, sum(total) / sum(number) AS mean, min(least) AS min, max(greatest) AS max
+        FROM (SELECT time, CAST(fields ->> ? AS REAL) AS total, fields ->> ? AS number, fields ->> ? AS least, fields ->> ? AS greatest
+          FROM rollups JOIN series ON series.id = rollups.series
+          WHERE ${where} AND tier = ? AND json_type(fields, ?) IS NOT NULL)
+        GROUP BY 1 ORDER BY 1`,
+    ).all(every, ...paths, ...parameters, tier, paths[0]!) as unknown as SeriesBucket[]
   }
 
   /** Throws `STORE_NOT_FOUND` where there is no store. */
@@ -206,14 +265,34 @@ export class SqliteStore implements TelemetryStore {
     }
   }
 
-  /** Deletes what is older than so many days. */
-  private async prune(retentionDays: number): Promise<void> {
-    const before = Date.now() - retentionDays * dayMs
+  /** Work that nobody waits for. What fails is tried again the next time; a full disk shows itself in `write`. */
+  private keepHouse(work: () => Promise<void>): void {
+    this.housekeeping = this.housekeeping.then(work).catch(() => {})
+  }
+
+  /** Deletes what is older than it is kept. */
+  private async prune(): Promise<void> {
+    const kept = retentionMs(this.retention)
     await this.request(async () => {
+      const before = Date.now() - kept.raw
       while (this.database && this.prepare(pruneSome).run(before).changes !== 0) await nextTurn()
+      for (const tier of tiers) if (this.database) this.prepare(pruneRollUps).run(tier, Date.now() - kept[tier])
       if (!this.database) return
       this.prepare(pruneSeries).run()
       this.seriesIds.clear()
+    })
+  }
+
+  /** Minutes that are over, and every ten minutes the hours; all that has changed before `until` where that is given. */
+  private async rollUpStale(until?: number): Promise<void> {
+    const now = Date.now()
+    const isOpen = () => this.database !== undefined
+    await this.request(async () => {
+      if (!isOpen()) return
+      await this.rollUps.run('minutes', until ?? now - tierMs.minutes, isOpen)
+      if (!isOpen() || (until === undefined && now - this.hoursRolledUpAt < rollUpEveryMs.hours)) return
+      this.hoursRolledUpAt = now
+      await this.rollUps.run('hours', until ?? now, isOpen)
     })
   }
 
@@ -258,10 +337,12 @@ interface StoredPoint {
 const rowOf = ({ time, tags, fields }: StoredPoint): InferenceRow =>
   inferenceRow({ time, tags: JSON.parse(tags), fields: JSON.parse(fields) })
 
-function conditions(
-  measurement: string,
-  query: Place & { since?: number; until?: number },
-): { where: string; parameters: (string | number)[] } {
+interface Conditions {
+  where: string
+  parameters: (string | number)[]
+}
+
+function conditions(measurement: string, query: Place & { since?: number; until?: number }): Conditions {
   const where = ['measurement = ?']
   const parameters: (string | number)[] = [measurement]
   const add = (condition: string, value: string | number) => {

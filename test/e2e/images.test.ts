@@ -15,6 +15,7 @@ import { dataDirectory, missingImages } from '../support/data.ts'
 import { startDevice, startServer } from '../support/edge.ts'
 import { imageModels } from '../support/image-models.ts'
 import { observe } from '../support/observer.ts'
+import { temporaryDirectory } from '../support/temp.ts'
 
 test('images of CIFAR-10 take the way of every window, and are no faults', {
   skip: missingImages(),
@@ -33,6 +34,7 @@ test('images of CIFAR-10 take the way of every window, and are no faults', {
   const recorder = new Recorder({
     broker: { url: broker.url, identity: identityOf('recorder', 'main'), secret: broker.secret },
     store,
+    spool: { directory: await temporaryDirectory(t) },
     logger: silentLogger,
     batch: { maxPoints: 500, maxDelayMs: 10 },
   })

@@ -10,7 +10,7 @@ import { root, runProgramFile } from '../support/command.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 const docs = (...args: string[]) => runProgramFile('fleet/docs.ts', args)
-const generated = ['topics.md', 'payloads.md', 'errors.md', 'asyncapi.yaml', 'configuration.md']
+const generated = ['topics.md', 'payloads.md', 'errors.md', 'asyncapi.yaml', 'configuration.md', 'telemetry.md']
 
 test('the generated reference pages are those of the present software', async () => {
   const { code, stderr } = await docs('--check')

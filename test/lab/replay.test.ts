@@ -15,7 +15,7 @@ import { runProgramFile } from '../support/command.ts'
 import { startInfluxd } from '../support/influxd.ts'
 import { missing } from '../support/programs.ts'
 import { temporaryDirectory } from '../support/temp.ts'
-import { inference, inferencePoint, iso, messageOf, noon, samples } from '../telemetry/messages.ts'
+import { forever, inference, inferencePoint, iso, messageOf, noon, samples } from '../telemetry/messages.ts'
 import { pointsOf, type Recorded, recordedWindows } from './history.ts'
 
 const near = (actual: number | null, expected: number, tolerance = 1e-9) =>
@@ -26,7 +26,7 @@ async function storeWith(
   points: readonly TelemetryPoint[],
   path = ':memory:',
 ): Promise<TelemetryStore> {
-  const store = new SqliteStore({ path })
+  const store = new SqliteStore({ path, retention: forever })
   t.after(() => store.stop())
   await store.start()
   await store.write(points)
@@ -258,7 +258,7 @@ test('InfluxDB gives the same figures as SQLite', { skip: missing('influxd') }, 
     ...recordedWindows({ windows: 3_000, machine: 'fan-1' }),
   ])
   const influxd = await startInfluxd(t)
-  const influx = new InfluxStore({ url: influxd.url })
+  const influx = new InfluxStore({ url: influxd.url, retention: forever })
   await influx.start()
   for (let i = 0; i < points.length; i += 3_000) await influx.write(points.slice(i, i + 3_000))
   const sqlite = await storeWith(t, points)

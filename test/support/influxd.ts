@@ -10,7 +10,7 @@ import { findProgram } from './programs.ts'
 export interface Influxd {
   url: string
   /** Stops the server; its data stay until the test ends. */
-  stop(): Promise<void>
+  stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
   /** Starts it again, on the same port and data. */
   start(): Promise<void>
 }
@@ -18,7 +18,7 @@ export interface Influxd {
 /** Starts an InfluxDB 1.x server on a free port of loopback, with a directory of its own; both go with the test. */
 export async function startInfluxd(
   t: { after(clean: () => Promise<void>): void },
-  { authentication = false } = {},
+  { authentication = false, continuousQueries = false } = {},
 ): Promise<Influxd> {
   const directory = await mkdtemp(join(tmpdir(), 'faultline-influxd-'))
   let running: ChildProcess | undefined
@@ -26,17 +26,17 @@ export async function startInfluxd(
 
   const start = async () => {
     const config = join(directory, 'influxdb.conf')
-    await writeFile(config, configuration(directory, port, authentication))
+    await writeFile(config, configuration(directory, port, authentication, continuousQueries))
     const child = spawn(findProgram('influxd')!, ['run', '-config', config], { stdio: ['ignore', 'ignore', 'pipe'] })
     running = child
     port = await listeningPort(child)
     await untilAnswering(`http://127.0.0.1:${port}/ping`)
   }
-  const stop = async () => {
+  const stop = async (signal: NodeJS.Signals = 'SIGTERM') => {
     const child = running
     running = undefined
     if (!child || child.exitCode !== null) return
-    child.kill('SIGTERM')
+    child.kill(signal)
     await once(child, 'exit')
   }
   t.after(async () => {
@@ -47,7 +47,12 @@ export async function startInfluxd(
   return { url: `http://127.0.0.1:${port}`, start, stop }
 }
 
-const configuration = (directory: string, port: number, authentication: boolean): string => `
+const configuration = (
+  directory: string,
+  port: number,
+  authentication: boolean,
+  continuousQueries: boolean,
+): string => `
 reporting-disabled = true
 bind-address = "127.0.0.1:0"
 [meta]
@@ -63,7 +68,9 @@ bind-address = "127.0.0.1:0"
   auth-enabled = ${authentication}
   log-enabled = false
 [continuous_queries]
-  enabled = false
+  enabled = ${continuousQueries}
+  run-interval = "1s"
+  log-enabled = false
 `
 
 /** influxd logs the address it was given by the system, so port 0 needs no guessing. */

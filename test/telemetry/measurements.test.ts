@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { type DeviceState, FaultlineError, type Inference, topicKinds } from '@faultline/protocol'
 import fc from 'fast-check'
+import { catalogue, numbersOf } from '../../telemetry/catalogue.ts'
 import { auditPointOf, pointOf } from '../../telemetry/measurements.ts'
-import { measurements, tagNames } from '../../telemetry/point.ts'
+import { type Measurement, measurements, tagNames } from '../../telemetry/point.ts'
+import { priceList } from '../support/price-lists.ts'
 import {
   inference,
   inferencePoint,
@@ -159,6 +160,42 @@ test('a verdict that came late is the same audit as one in time', () => {
   assert.deepEqual(audit({ id: 'w' }), audit({ id: 'later', revises: 'w', outcome: 'late' }))
 })
 
+/** Messages with what the samples lack: revisions, rejections, refusals, price lists and budgets. */
+const rare = [
+  inferencePoint({ id: 'later', revises: 'window-1', outcome: 'late' }),
+  pointOf(messageOf('verdict', { id: 'w', agent: 'server-1', rejected: 'overloaded', retryAfterMs: 500 }), noon)!,
+  pointOf(
+    messageOf('command-result', {
+      id: 'c',
+      name: 'capture',
+      at: iso(noon),
+      ok: false,
+      error: { code: 'COMMAND_UNKNOWN', message: 'no' },
+    }),
+    noon,
+  )!,
+  pointOf(
+    messageOf('config-reported', {
+      revision: 8,
+      at: iso(noon),
+      status: 'refused',
+      error: { code: 'CONFIG_INVALID', message: 'no' },
+      config: {
+        policy: { name: 'threshold', parameters: {} },
+        price: 0.2,
+        auditRate: { missedFaultsAtMost: 0.01, withinDays: 30 },
+        episodes: { agreeing: 3, holdS: 600 },
+        deadlineMs: 2_000,
+        summaryIntervalS: 60,
+        healthIntervalS: 30,
+        prices: { ...priceList, link: 'lte' },
+        budget: { bytesPerDay: 1e6, escalationBytesPerDay: 5e5, explorationBytesPerDay: 1e5 },
+      },
+    }),
+    noon,
+  )!,
+]
+
 test('whatever text and names a device sends, a point stays writable', () => {
   fc.assert(
     fc.property(
@@ -186,15 +223,48 @@ test('a device cannot fill the store with field names', () => {
   assert.equal(names.length, 128)
 })
 
-test('the reference names every measurement with each of its tags and fields', async () => {
-  const text = await readFile(new URL('../../docs/reference/telemetry.md', import.meta.url), 'utf8')
-  const sections = new Map(text.split(/^### /m).map(section => [section.split('\n')[0]?.replaceAll('`', ''), section]))
-  for (const { measurement, tags, fields } of [...recordedKinds.map(samplePoint), audit()!]) {
-    const section = sections.get(measurement)
-    assert.ok(section, `${measurement} has no section`)
-    const names = [...Object.keys(tags), ...Object.keys(fields)].map(name =>
-      name.replace(/^(feature|number|probability|label|outcome|confidence)_.*$/, '$1_'),
-    )
-    for (const name of names) assert.ok(section.includes(`\`${name}`), `${measurement}: ${name} is not described`)
+const entryOf = (measurement: Measurement, name: string) =>
+  catalogue[measurement].fields.find(field => new RegExp(`^${field.name.replace('*', '.+')}$`).test(name))
+
+test('the catalogue has every measurement with each of its tags and fields, and their types', () => {
+  for (const { measurement, tags, fields } of [...recordedKinds.map(samplePoint), audit()!, ...rare]) {
+    for (const name of Object.keys(tags)) assert.ok(Object.hasOwn(catalogue[measurement].tags, name), name)
+    for (const [name, value] of Object.entries(fields)) {
+      const type = typeof value === 'string' ? 'text' : typeof value
+      assert.equal(entryOf(measurement, name)?.type, type, `${measurement}: ${name}`)
+    }
   }
+})
+
+test('what the catalogue has is recorded of some message, and no field has the name of a tag', () => {
+  const points = [...recordedKinds.map(samplePoint), audit()!, ...rare]
+  for (const measurement of measurements) {
+    const own = points.filter(found => found.measurement === measurement)
+    const names = own.flatMap(({ fields }) => Object.keys(fields))
+    for (const { name } of catalogue[measurement].fields) {
+      const pattern = new RegExp(`^${name.replace('*', '.+')}$`)
+      assert.ok(
+        names.some(found => pattern.test(found)),
+        `${measurement}: nothing has ${name}`,
+      )
+      assert.ok(!(tagNames as readonly string[]).includes(name), `${measurement}: ${name} is a tag too`)
+    }
+    for (const tag of Object.keys(catalogue[measurement].tags)) {
+      assert.ok(
+        own.some(({ tags }) => Object.hasOwn(tags, tag)),
+        `${measurement}: nothing has the tag ${tag}`,
+      )
+    }
+  }
+})
+
+test('numbers are named alike for JavaScript and InfluxQL, and hold no text', () => {
+  const numbers = new RegExp(numbersOf('inference')!)
+  const { fields } = samplePoint('inference')
+  const matched = Object.keys(fields).filter(name => numbers.test(name))
+  assert.deepEqual(
+    matched,
+    Object.keys(fields).filter(name => typeof fields[name] === 'number'),
+  )
+  assert.equal(numbersOf('audit'), undefined)
 })

@@ -19,9 +19,12 @@ import {
 } from '@faultline/protocol'
 import { pointOf } from '../../telemetry/measurements.ts'
 import type { TelemetryPoint } from '../../telemetry/point.ts'
+import type { Retention } from '../../telemetry/retention.ts'
 
 /** A time all samples lie about; in the past, so that no store takes it for the future. */
 export const noon = Date.UTC(2024, 4, 1, 12)
+/** Keeps points of any time. */
+export const forever: Retention = { rawDays: 36_500, minuteDays: 36_500, hourDays: 36_500 }
 export const iso = (time: number): string => new Date(time).toISOString()
 export const place = { site: 'plant-a', device: 'press-3', point: 'motor-de' }
 export const model = { name: 'bearings-local', version: '1.2.0', digest: 'sha256:0123456789abcdef' }

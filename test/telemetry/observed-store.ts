@@ -1,6 +1,6 @@
 import { EventEmitter, on } from 'node:events'
 import type { TelemetryPoint } from '../../telemetry/point.ts'
-import type { StoreError, TelemetryStore } from '../../telemetry/store.ts'
+import type { RefusedPoint, StoreError, TelemetryStore } from '../../telemetry/store.ts'
 
 interface Events {
   write: [points: readonly TelemetryPoint[]]
@@ -12,6 +12,8 @@ export class ObservedStore extends EventEmitter<Events> implements TelemetryStor
   readonly name = 'observed'
   /** Sizes of the batches that were written. */
   readonly batches: number[] = []
+  /** The points it refuses. */
+  refuses: (point: TelemetryPoint) => boolean = () => false
   /** Given the points of a write: what to fail with, or nothing. */
   failWith: (points: readonly TelemetryPoint[]) => StoreError | undefined = () => undefined
   private readonly store: TelemetryStore
@@ -27,19 +29,23 @@ export class ObservedStore extends EventEmitter<Events> implements TelemetryStor
   history: TelemetryStore['history'] = query => this.store.history(query)
   counts: TelemetryStore['counts'] = query => this.store.counts(query)
   audits: TelemetryStore['audits'] = query => this.store.audits(query)
+  rollUp: TelemetryStore['rollUp'] = (from, until) => this.store.rollUp(from, until)
   series: TelemetryStore['series'] = query => this.store.series(query)
 
-  async write(points: readonly TelemetryPoint[]): Promise<void> {
+  async write(points: readonly TelemetryPoint[]): Promise<readonly RefusedPoint[]> {
+    const refused = points.filter(point => this.refuses(point)).map(point => ({ point, reason: 'wrong type' }))
+    const good = points.filter(point => !this.refuses(point))
     try {
       const failure = this.failWith(points)
       if (failure) throw failure
-      await this.store.write(points)
+      refused.push(...((await this.store.write(good)) as typeof refused))
     } catch (error) {
       this.emit('failure', error)
       throw error
     }
-    this.batches.push(points.length)
-    this.emit('write', points)
+    this.batches.push(good.length)
+    this.emit('write', good)
+    return refused
   }
 
   /** Resolves once so many points were written, counted from the beginning. */

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { encodePayload, identityOf, type TopicKind } from '@faultline/protocol'
 import { silentLogger } from '@faultline/runtime'
 import mqtt from 'mqtt'
@@ -14,12 +15,13 @@ import { startInfluxd } from '../support/influxd.ts'
 import { startScript } from '../support/processes.ts'
 import { missing } from '../support/programs.ts'
 import { temporaryDirectory } from '../support/temp.ts'
-import { inference, iso, noon, recordedKinds, samples, topicFor } from './messages.ts'
+import { forever, inference, iso, noon, recordedKinds, samples, topicFor } from './messages.ts'
 import { ObservedStore } from './observed-store.ts'
 import { startPlainBroker } from './plain-broker.ts'
 
 const identity = identityOf('recorder', 'main')
 const secret = 'recorder-secret'
+const nothing = { full: 0, age: 0, disk: 0 }
 
 async function connect(t: TestContext, url: string) {
   const client = await mqtt.connectAsync(url)
@@ -33,7 +35,17 @@ async function connect(t: TestContext, url: string) {
   }
 }
 
-async function openFleet(t: TestContext, telemetry: TelemetryStore = new SqliteStore({ path: ':memory:' })) {
+/** For what has no event to wait for. */
+async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 20_000): Promise<void> {
+  for (const end = performance.now() + timeoutMs; !(await condition()); await pause(10)) {
+    assert.ok(performance.now() < end, `not ${condition} within ${timeoutMs} ms`)
+  }
+}
+
+async function openFleet(
+  t: TestContext,
+  telemetry: TelemetryStore = new SqliteStore({ path: ':memory:', retention: forever }),
+) {
   const { url } = await startPlainBroker(t)
   const store = new ObservedStore(telemetry)
   await store.start()
@@ -41,6 +53,7 @@ async function openFleet(t: TestContext, telemetry: TelemetryStore = new SqliteS
   const options = {
     broker: { url, identity, secret },
     store,
+    spool: { directory: await temporaryDirectory(t) },
     logger: silentLogger,
     batch: { maxPoints: 500, maxDelayMs: 10 },
     backOff: { initialMs: 10, maximumMs: 50 },
@@ -62,7 +75,13 @@ test('every kind of message that a fleet publishes is recorded once', async t =>
   // Deliveries of QoS 1 may repeat themselves.
   for (const kind of recordedKinds) await publish.sample(kind)
   await store.untilWritten(2 * recordedKinds.length)
-  assert.deepEqual(recorder.counts, { recorded: 2 * recordedKinds.length, dropped: 0, refused: 0, waiting: 0 })
+  assert.deepEqual(recorder.counts, {
+    recorded: 2 * recordedKinds.length,
+    dropped: nothing,
+    setAside: 0,
+    refused: 0,
+    waiting: 0,
+  })
   assert.deepEqual(await store.counts({ groupBy: ['machine', 'outcome'] }), [
     { machine: 'press-3', outcome: 'answered', count: 1 },
   ])
@@ -85,7 +104,7 @@ test('what is on its way up, and what is asked of devices, is not recorded', asy
   await publish.raw(topicFor('escalation'), Buffer.from([0xff]))
   await publish.inference()
   await store.untilWritten(1)
-  assert.deepEqual(recorder.counts, { recorded: 1, dropped: 0, refused: 0, waiting: 0 })
+  assert.deepEqual(recorder.counts, { recorded: 1, dropped: nothing, setAside: 0, refused: 0, waiting: 0 })
 })
 
 test('hostile payloads are refused and counted, and the recorder goes on', async t => {
@@ -112,7 +131,13 @@ test('hostile payloads are refused and counted, and the recorder goes on', async
     (await store.inferences()).map(row => row.id),
     ['good'],
   )
-  assert.deepEqual(recorder.counts, { recorded: 1, dropped: 0, refused: hostile.length + 1, waiting: 0 })
+  assert.deepEqual(recorder.counts, {
+    recorded: 1,
+    dropped: nothing,
+    setAside: 0,
+    refused: hostile.length + 1,
+    waiting: 0,
+  })
 })
 
 test('what is published while the recorder restarts is delivered when it is back', async t => {
@@ -130,9 +155,10 @@ test('what is published while the recorder restarts is delivered when it is back
 
 test('stopping writes what has arrived', async t => {
   const { store, startRecorder, publish } = await openFleet(t)
-  const recorder = await startRecorder({ batch: { maxPoints: 3, maxDelayMs: 60_000 } })
+  const recorder = await startRecorder({ batch: { maxPoints: 500, maxDelayMs: 60_000 } })
   for (let i = 0; i < 4; i++) await publish.inference()
-  await store.untilWritten(3)
+  await until(() => recorder.counts.waiting === 4)
+  assert.equal(recorder.counts.recorded, 0)
   await recorder.stop()
   assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 4 }])
   assert.equal(recorder.counts.recorded, 4)
@@ -147,12 +173,15 @@ test('a store that is away for a while costs nothing', async t => {
   await failed
   store.failWith = () => undefined
   await store.untilWritten(50)
-  assert.deepEqual(recorder.counts, { recorded: 50, dropped: 0, refused: 0, waiting: 0 })
+  assert.deepEqual(recorder.counts, { recorded: 50, dropped: nothing, setAside: 0, refused: 0, waiting: 0 })
 })
 
 test('InfluxDB that goes and comes back has everything', { skip: missing('influxd') }, async t => {
   const influxd = await startInfluxd(t)
-  const { store, startRecorder, publish } = await openFleet(t, new InfluxStore({ url: influxd.url }))
+  const { store, startRecorder, publish } = await openFleet(
+    t,
+    new InfluxStore({ url: influxd.url, retention: forever }),
+  )
   await startRecorder()
   await publish.inference()
   await store.untilWritten(1)
@@ -170,10 +199,14 @@ test('the program records from its configuration file, and flushes when it is to
   const directory = await temporaryDirectory(t)
   const path = join(directory, 'telemetry.sqlite')
   const config = join(directory, 'recorder.yaml')
-  const batch = { maxPoints: 500, maxDelayMs: 60_000 }
   await writeFile(
     config,
-    JSON.stringify({ broker: { url, identity: 'recorders/main', secret }, store: { kind: 'sqlite', path }, batch }),
+    JSON.stringify({
+      broker: { url, identity: 'recorders/main', secret },
+      store: { kind: 'sqlite', path, retention: { rawDays: 36_500 } },
+      batch: { maxPoints: 500, maxDelayMs: 60_000 },
+      spool: { directory: join(directory, 'spool') },
+    }),
   )
   const program = startScript(t, 'telemetry/main.ts', ['--config', config])
   await program.said(/connected to the broker/)
@@ -183,10 +216,13 @@ test('the program records from its configuration file, and flushes when it is to
   await publish.raw(topicFor('inference'), 'not JSON')
   await program.said(/message refused/)
   assert.equal(await program.stop(), 0)
-  assert.match(program.output, /"recorded":1,"dropped":0,"refused":1/)
+  assert.match(
+    program.output,
+    /"recorded":1,"dropped":\{"full":0,"age":0,"disk":0\},"setAside":0,"refused":1,"waiting":0/,
+  )
   assert.doesNotMatch(program.output, new RegExp(secret))
 
-  const store = new SqliteStore({ path })
+  const store = new SqliteStore({ path, retention: forever })
   t.after(() => store.stop())
   await store.start()
   assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 1 }])

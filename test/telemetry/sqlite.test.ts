@@ -6,13 +6,16 @@ import { StoreError } from '../../telemetry/store.ts'
 import { SqliteStore } from '../../telemetry/stores/sqlite.ts'
 import { withCode } from '../inference/bundles.ts'
 import { temporaryDirectory } from '../support/temp.ts'
-import { inferencePoint, iso, samplePoint } from './messages.ts'
+import { forever, inferencePoint, iso, samplePoint } from './messages.ts'
 import { testStore } from './store-suite.ts'
 
 testStore('sqlite', {
   skip: false,
-  async open(t) {
-    const store = new SqliteStore({ path: join(await temporaryDirectory(t), 'data', 'telemetry.sqlite') })
+  async open(t, retention = forever) {
+    const store = new SqliteStore({
+      path: join(await temporaryDirectory(t), 'data', 'telemetry.sqlite'),
+      retention,
+    })
     t.after(() => store.stop())
     await store.start()
     return store
@@ -22,7 +25,7 @@ testStore('sqlite', {
 test('sqlite: a store that is only read has to be there, and is left as it is while another writes it', async t => {
   const directory = await temporaryDirectory(t)
   const path = join(directory, 'telemetry.sqlite')
-  const reader = new SqliteStore({ path, readOnly: true })
+  const reader = new SqliteStore({ path, readOnly: true, retention: forever })
   t.after(() => reader.stop())
   const missing = withCode('STORE_NOT_FOUND')
   await assert.rejects(reader.start(), missing)
@@ -37,7 +40,7 @@ test('sqlite: a store that is only read has to be there, and is left as it is wh
     assert.equal(await readFile(other, 'utf8'), content)
   }
 
-  const writer = new SqliteStore({ path })
+  const writer = new SqliteStore({ path, retention: forever })
   t.after(() => writer.stop())
   await writer.start()
   await writer.write([inferencePoint()])
@@ -51,13 +54,13 @@ test('sqlite: a store that is only read has to be there, and is left as it is wh
 test('sqlite: points older than the retention go on start, newer ones stay', async t => {
   const path = join(await temporaryDirectory(t), 'telemetry.sqlite')
   const day = 86_400_000
-  const writer = new SqliteStore({ path })
+  const writer = new SqliteStore({ path, retention: forever })
   await writer.start()
   const old = Array.from({ length: 4_500 }, (_, i) => inferencePoint({ at: iso(Date.now() - 10 * day - i) }))
   await writer.write([...old, inferencePoint({ id: 'new', at: iso(Date.now() - 2 * day) }), samplePoint('health')])
   await writer.stop()
 
-  const store = new SqliteStore({ path, retentionDays: 7 })
+  const store = new SqliteStore({ path, retention: { ...forever, rawDays: 7 } })
   t.after(() => store.stop())
   await store.start()
   assert.deepEqual(
@@ -65,14 +68,32 @@ test('sqlite: points older than the retention go on start, newer ones stay', asy
     ['new'],
   )
   // A series that was pruned away can be written again.
-  await store.write([samplePoint('health')])
-  assert.equal((await store.series({ measurement: 'health', field: 'errors', since: 0, every: 9e11 })).length, 1)
+  const health = { ...samplePoint('health'), time: Date.now() - day }
+  assert.deepEqual(await store.write([health]), [])
+  assert.equal(
+    (await store.series({ measurement: 'health', field: 'errors', since: 0, every: 9e11, tier: 'raw' })).length,
+    1,
+  )
+})
+
+test('sqlite: what is to be rolled up is known after a restart', async t => {
+  const path = join(await temporaryDirectory(t), 'telemetry.sqlite')
+  const writer = new SqliteStore({ path, retention: forever })
+  await writer.start()
+  await writer.write([inferencePoint()])
+  await writer.stop()
+  const store = new SqliteStore({ path, retention: forever })
+  t.after(() => store.stop())
+  await store.start()
+  await store.rollUp(0, 0)
+  const query = { measurement: 'inference', field: 'latencyMs', since: 0, every: 3_600_000_000, tier: 'hours' } as const
+  assert.equal((await store.series(query))[0]?.mean, 12.5)
 })
 
 test('sqlite: another process reads while the recorder writes', async t => {
   const path = join(await temporaryDirectory(t), 'telemetry.sqlite')
-  const writer = new SqliteStore({ path })
-  const reader = new SqliteStore({ path })
+  const writer = new SqliteStore({ path, retention: forever })
+  const reader = new SqliteStore({ path, retention: forever })
   t.after(() => Promise.all([writer.stop(), reader.stop()]))
   await writer.start()
   await reader.start()
@@ -84,7 +105,7 @@ test('sqlite: a file that is no database, and a store that is not started, give 
   const path = join(await temporaryDirectory(t), 'telemetry.sqlite')
   await writeFile(path, 'this is not a database, and it is long enough to be seen as one that is broken '.repeat(20))
   const failed = (error: unknown) => error instanceof StoreError && error.code === 'STORE_FAILED' && error.retryable
-  await assert.rejects(new SqliteStore({ path }).start(), failed)
+  await assert.rejects(new SqliteStore({ path, retention: forever }).start(), failed)
   await assert.rejects(new SqliteStore({ path: ':memory:' }).write([inferencePoint()]), failed)
   await assert.rejects(new SqliteStore({ path: ':memory:' }).inferences(), failed)
 })

@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test'
 import { type Inference, missedAtMost } from '@faultline/protocol'
 import { auditPointOf } from '../../telemetry/measurements.ts'
 import type { TelemetryPoint } from '../../telemetry/point.ts'
+import type { Retention } from '../../telemetry/retention.ts'
 import {
   type CountTag,
   type HistoryQuery,
@@ -27,8 +28,8 @@ import {
 export interface StoreSuiteOptions {
   /** The reason to skip, or false. */
   skip: false | string
-  /** A started, empty store; cleaned up with the test. */
-  open(t: TestContext): Promise<TelemetryStore>
+  /** A started, empty store, which keeps everything unless told otherwise; cleaned up with the test. */
+  open(t: TestContext, retention?: Retention): Promise<TelemetryStore>
 }
 
 const minute = 60_000
@@ -282,6 +283,59 @@ export function testStore(name: string, { skip, open }: StoreSuiteOptions): void
     assert.deepEqual(await store.series({ ...query, field: 'feature_none', since: noon, until: noon + minute }), [])
   })
 
+  check('roll-ups by minute and by hour say what the points say, however late these came', async store => {
+    const hour = 60 * minute
+    const values = (begin: number) =>
+      Array.from({ length: 40 }, (_, i) => inferencePoint({ at: at(begin + i * 17_000), features: { rms: i % 7 } }))
+    const query = {
+      measurement: 'inference',
+      field: 'feature_rms',
+      since: noon,
+      until: noon + 3 * hour,
+      every: hour,
+    } as const
+    const agree = async () => {
+      const [raw, ...rolledUp] = await Promise.all(
+        (['raw', 'minutes', 'hours'] as const).map(tier => store.series({ ...query, tier })),
+      )
+      for (const series of rolledUp) assert.deepEqual(series, raw)
+      return raw!.length
+    }
+    await store.write(values(0))
+    await store.rollUp(noon, noon + hour)
+    assert.equal(await agree(), 1)
+    await store.write([...values(7), ...values(2 * hour)])
+    await store.write([inferencePoint({ at: at(1), machine: 'fan-1', features: { rms: 100 } })])
+    await store.rollUp(noon, noon + 3 * hour)
+    assert.equal(await agree(), 2)
+    assert.deepEqual((await store.series({ ...query, tier: 'hours', machine: 'fan-1' }))[0], {
+      time: noon,
+      mean: 100,
+      min: 100,
+      max: 100,
+    })
+    const byMinute = { ...query, every: minute, until: noon + hour }
+    assert.deepEqual(
+      await store.series({ ...byMinute, tier: 'minutes' }),
+      await store.series({ ...byMinute, tier: 'raw' }),
+    )
+    await assert.rejects(store.series({ ...byMinute, tier: 'hours' }), refusedQuery)
+  })
+
+  check('health is rolled up by hour, and a text is not', async store => {
+    await store.write([0, 1, 2].map(i => ({ ...samplePoint('health'), time: noon + i * minute })))
+    await store.rollUp(noon, noon + minute)
+    const query = {
+      measurement: 'health',
+      since: noon,
+      until: noon + minute,
+      every: 60 * minute,
+      tier: 'hours',
+    } as const
+    assert.deepEqual(await store.series({ ...query, field: 'spoolQueue' }), [{ time: noon, mean: 2, min: 2, max: 2 }])
+    assert.deepEqual(await store.series({ ...query, field: 'link' }), [])
+  })
+
   check('hostile text in labels, ids and feature names forges nothing and stays harmless', async store => {
     const hostile = [
       "x' OR 1=1 --",
@@ -344,6 +398,19 @@ export function testStore(name: string, { skip, open }: StoreSuiteOptions): void
         ['epoch', 0],
       ],
     )
+  })
+
+  test(`${name}: points older than they are kept are refused with the reason, the others are in`, { skip }, async t => {
+    const store = await open(t, { rawDays: 7, minuteDays: 7, hourDays: 7 })
+    const day = 86_400_000
+    const old = inferencePoint({ at: iso(Date.now() - 8 * day) })
+    const refused = await store.write([old, inferencePoint({ at: iso(Date.now() - 6 * day) })])
+    assert.deepEqual(
+      refused.map(({ point }) => point),
+      [old],
+    )
+    assert.match(refused[0]!.reason, /older than 7 days/)
+    assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 1 }])
   })
 
   check('what was written outlives a stop and a start', async store => {

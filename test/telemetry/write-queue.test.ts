@@ -1,93 +1,191 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { appendFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { silentLogger } from '@faultline/runtime'
 import { StoreError } from '../../telemetry/store.ts'
 import { SqliteStore } from '../../telemetry/stores/sqlite.ts'
 import { WriteQueue, type WriteQueueOptions } from '../../telemetry/write-queue.ts'
-import { inferencePoint, iso, noon } from './messages.ts'
+import { temporaryDirectory } from '../support/temp.ts'
+import { forever, inferencePoint, iso, noon } from './messages.ts'
 import { ObservedStore } from './observed-store.ts'
 
 const quick = { initialMs: 5, maximumMs: 20 }
 const away = () => new StoreError('away')
 
 async function openQueue(t: TestContext, options: Partial<WriteQueueOptions> = {}) {
-  const store = new ObservedStore(new SqliteStore({ path: ':memory:' }))
-  const queue = new WriteQueue({ store, logger: silentLogger, backOff: quick, ...options })
-  t.after(async () => {
-    await queue.stop()
-    await store.stop()
-  })
-  await store.start()
-  await queue.start()
-  const add = (...ids: (string | number)[]) => {
-    for (const id of ids) queue.add(inferencePoint({ id: `${id}`, at: iso(noon + Number(id)) }))
+  const store = new ObservedStore(new SqliteStore({ path: ':memory:', retention: forever }))
+  const directory = options.spool?.directory ?? (await temporaryDirectory(t))
+  const open = async () => {
+    const queue = new WriteQueue({ store, logger: silentLogger, backOff: quick, spool: { directory }, ...options })
+    t.after(() => queue.stop())
+    await queue.start()
+    return queue
   }
+  t.after(() => store.stop())
+  await store.start()
+  const queue = await open()
+  const addTo =
+    (target: WriteQueue) =>
+    (...ids: (string | number)[]) => {
+      for (const id of ids) target.add(inferencePoint({ id: `${id}`, at: iso(noon + Number(id)) }))
+    }
   const stored = async () => (await store.inferences({ limit: 10_000 })).map(row => Number(row.id)).reverse()
   /** Resolves once a write has failed and the queue pauses. */
   const failure = async () => {
     await once(store, 'failure')
     await nextTurn()
   }
-  return { store, queue, add, stored, failure }
+  const files = async () => (await readdir(directory)).filter(name => name.endsWith('.ndjson')).sort()
+  return { directory, store, queue, open, add: addTo(queue), addTo, stored, failure, files }
 }
 
 const upTo = (end: number): number[] => Array.from({ length: end }, (_, i) => i)
+const nothing = { full: 0, age: 0, disk: 0 }
 
-test('a full batch is written at once, the rest when it is old enough', async t => {
-  const { store, queue, add } = await openQueue(t, { batch: { maxPoints: 10, maxDelayMs: 30 } })
+test('a full batch is written at once, the rest when it is old enough, and nothing stays on disk', async t => {
+  const { store, queue, add, files } = await openQueue(t, { batch: { maxPoints: 10, maxDelayMs: 30 } })
   add(...upTo(10))
   await store.untilWritten(10)
   add(10, 11, 12)
   assert.equal(queue.length, 3)
   await store.untilWritten(13)
+  await nextTurn()
   assert.deepEqual(store.batches, [10, 3])
-  assert.deepEqual(queue.counts, { recorded: 13, dropped: 0 })
+  assert.deepEqual([queue.recorded, queue.length, queue.spool.bytes], [13, 0, 0])
+  assert.deepEqual(await files(), [])
 })
 
-test('while the store is away points wait, and are written in order when it is back', async t => {
-  const { store, queue, add, stored, failure } = await openQueue(t, { batch: { maxPoints: 4, maxDelayMs: 1 } })
+test('while the store is away points wait on disk, and are written in order when it is back', async t => {
+  const { store, queue, add, stored, failure, files } = await openQueue(t, { batch: { maxPoints: 4, maxDelayMs: 1 } })
+  const order: number[] = []
+  store.on('write', points => order.push(...points.map(({ fields }) => Number(fields.id))))
+  store.failWith = away
+  add(...upTo(50))
+  await failure()
+  await failure()
+  assert.equal(queue.recorded, 0)
+  assert.equal(queue.length, 50)
+  assert.match(queue.outage ?? '', /away/)
+  // What waits is read back from the files: memory has the first batches only.
+  assert.equal((await files()).length, 13)
+  store.failWith = () => undefined
+  await store.untilWritten(50)
+  await nextTurn()
+  assert.deepEqual(order, upTo(50))
+  assert.deepEqual(await stored(), upTo(50))
+  assert.deepEqual([queue.recorded, queue.length, queue.outage], [50, 0, undefined])
+  assert.deepEqual(queue.spool.dropped, nothing)
+})
+
+test('a queue that ends without a goodbye loses nothing: the next one writes what it left, in order', async t => {
+  const { store, queue, open, add, addTo, stored } = await openQueue(t, { batch: { maxPoints: 4, maxDelayMs: 60_000 } })
   store.failWith = away
   add(...upTo(10))
-  await failure()
-  await failure()
-  assert.equal(queue.counts.recorded, 0)
-  assert.equal(queue.length, 10)
+  // As a killed process: nothing is closed, flushed or said.
+  const left = queue.length
+  const next = await open()
+  assert.deepEqual([left, next.length], [10, 10])
+  addTo(next)(10, 11)
+  await queue.stop()
   store.failWith = () => undefined
-  await store.untilWritten(10)
-  assert.deepEqual(await stored(), upTo(10))
-  assert.deepEqual(queue.counts, { recorded: 10, dropped: 0 })
+  await next.stop()
+  assert.deepEqual(await stored(), upTo(12))
+  assert.deepEqual(await (await open()).length, 0)
 })
 
-test('a full queue drops its oldest points and counts them', async t => {
-  const batch = { maxPoints: 2, maxDelayMs: 1 }
-  const { store, queue, add, stored, failure } = await openQueue(t, { batch, capacity: 5 })
+test('a full spool drops its oldest points and counts them', async t => {
+  const directory = await temporaryDirectory(t)
+  const size = Buffer.byteLength(`${JSON.stringify(inferencePoint({ id: '0' }))}\n`)
+  const { store, queue, add, stored, failure } = await openQueue(t, {
+    batch: { maxPoints: 2, maxDelayMs: 1 },
+    spool: { directory, maxBytes: 5 * size + 100 },
+  })
   store.failWith = away
   const failed = failure()
   add(0, 1)
   await failed
   add(2, 3, 4, 5, 6, 7)
-  assert.equal(queue.length, 5)
+  await failure()
+  assert.equal(queue.length, 4)
   store.failWith = () => undefined
-  await store.untilWritten(5)
-  assert.deepEqual(await stored(), [3, 4, 5, 6, 7])
-  assert.deepEqual(queue.counts, { recorded: 5, dropped: 3 })
+  await store.untilWritten(4)
+  assert.deepEqual(await stored(), [4, 5, 6, 7])
+  assert.deepEqual(queue.spool.dropped, { ...nothing, full: 4 })
 })
 
-test('a point that the store refuses for good is dropped alone', async t => {
-  const { store, queue, add, stored } = await openQueue(t, { batch: { maxPoints: 100, maxDelayMs: 1 } })
-  store.failWith = points =>
-    points.some(({ fields }) => fields.id === '3' || fields.id === '40')
-      ? new StoreError('wrong type', { retryable: false })
-      : undefined
+test('points that wait too long are dropped and counted', async t => {
+  const directory = await temporaryDirectory(t)
+  const { store, queue, add, failure } = await openQueue(t, {
+    batch: { maxPoints: 2, maxDelayMs: 1 },
+    spool: { directory, maxAgeMs: -1 },
+  })
+  store.failWith = away
+  const failed = failure()
+  add(0, 1)
+  await failed
+  await nextTurn()
+  assert.deepEqual([queue.length, queue.spool.dropped], [0, { ...nothing, age: 2 }])
+})
+
+test('a point that the store refuses for good is set aside with the reason, alone', async t => {
+  const { directory, store, queue, add, stored } = await openQueue(t, { batch: { maxPoints: 100, maxDelayMs: 1 } })
+  store.refuses = ({ fields }) => fields.id === '3' || fields.id === '40'
   add(...upTo(100))
   await store.untilWritten(98)
+  await nextTurn()
   assert.deepEqual(
     await stored(),
     upTo(100).filter(id => id !== 3 && id !== 40),
   )
-  assert.deepEqual(queue.counts, { recorded: 98, dropped: 2 })
+  assert.deepEqual([queue.recorded, queue.setAside.count, queue.length], [98, 2, 0])
+  const lines = (await readFile(join(directory, 'set-aside.jsonl'), 'utf8')).trim().split('\n')
+  assert.deepEqual(
+    lines.map(line => JSON.parse(line)).map(({ reason, point }) => [reason, point.fields.id]),
+    [
+      ['wrong type', '3'],
+      ['wrong type', '40'],
+    ],
+  )
+})
+
+test('a file torn by a power cut costs the torn line only', async t => {
+  const { directory, store, queue, open, add, stored, failure, files } = await openQueue(t, {
+    batch: { maxPoints: 3, maxDelayMs: 1 },
+  })
+  store.failWith = away
+  const failed = failure()
+  add(0, 1, 2)
+  await failed
+  await queue.stop()
+  const [file] = await files()
+  await appendFile(join(directory, file!), '{"measurement":"infer')
+  await writeFile(join(directory, '999999999999.ndjson'), '\0\0\0\0\n')
+  store.failWith = () => undefined
+  const next = await open()
+  await store.untilWritten(3)
+  await next.stop()
+  assert.deepEqual(await stored(), [0, 1, 2])
+  assert.deepEqual([next.setAside.count, next.length], [2, 0])
+})
+
+test('a disk that takes nothing costs no points while the store takes them', async t => {
+  const { directory, store, queue, add, stored, failure } = await openQueue(t, {
+    batch: { maxPoints: 2, maxDelayMs: 1 },
+  })
+  // A directory in the place of the next file is as good as a full disk.
+  for (const number of [1, 2, 3]) await mkdir(join(directory, `${String(number).padStart(12, '0')}.ndjson`))
+  const failed = failure()
+  store.failWith = away
+  add(...upTo(6))
+  await failed
+  store.failWith = () => undefined
+  await store.untilWritten(4)
+  await queue.stop()
+  assert.deepEqual(await stored(), [0, 1, 2, 3])
+  assert.deepEqual(queue.spool.dropped, { ...nothing, disk: 2 })
 })
 
 test('stopping writes what is waiting, however little', async t => {
@@ -97,15 +195,18 @@ test('stopping writes what is waiting, however little', async t => {
   assert.deepEqual(await stored(), [0, 1, 2])
 })
 
-test('stopping while the store is away ends soon and counts what is lost', async t => {
+test('stopping while the store is away ends soon and keeps what waits for the next start', async t => {
   const slow = { initialMs: 60_000, maximumMs: 60_000 }
   const batch = { maxPoints: 2, maxDelayMs: 1 }
-  const { store, queue, add, failure } = await openQueue(t, { batch, backOff: slow })
+  const { store, queue, open, add, stored, failure } = await openQueue(t, { batch, backOff: slow })
   store.failWith = away
   const failed = failure()
   add(0, 1, 2)
   await failed
   await queue.stop()
-  assert.deepEqual(queue.counts, { recorded: 0, dropped: 3 })
-  assert.equal(queue.length, 0)
+  store.failWith = () => undefined
+  const next = await open()
+  await store.untilWritten(3)
+  assert.deepEqual(await stored(), [0, 1, 2])
+  assert.deepEqual(next.spool.dropped, nothing)
 })
