@@ -147,6 +147,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
           send: (address, payload, worth) => outbox.send(address, payload, worth),
           announce: (inference, { point, truth }) =>
             this.announce('inference', { address: { kind: 'inference', ...stem, point }, inference, truth }),
+          trace: (fields, what) => logger.debug(fields, what),
           failed: thrown => this.failed(thrown, 'not published'),
         },
         { settings: configuration.current, policies },

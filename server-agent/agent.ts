@@ -96,6 +96,27 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     return this.session?.online ?? false
   }
 
+  /** Escalations that wait, in all or for one task. */
+  queued(task?: string): number {
+    return this.dispatcher.queued(task)
+  }
+
+  /** How long an escalation that came now would wait, in ms. */
+  get waitMs(): number {
+    return this.dispatcher.waitMs()
+  }
+
+  /** Why it should get no work now; none when it should. */
+  notReady(): string[] {
+    const { workers, models } = this.options.host
+    const reasons: string[] = []
+    if (!this.online) reasons.push('not connected to the broker')
+    if (this.stopping) reasons.push('stopping')
+    if (models.size === 0) reasons.push('no model is loaded')
+    if (!workers.some(({ ready }) => ready)) reasons.push('no worker is ready')
+    return reasons
+  }
+
   /** Begins at once, with or without a connection. */
   async start(): Promise<void> {
     const { server, broker, logger } = this.options
@@ -155,6 +176,8 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
   private take(message: Extract<Message, { kind: 'escalation' }>): void {
     const { payload: escalation, address } = message
     const { site, device, point } = address
+    const { id, task } = escalation
+    this.options.logger.debug({ id, site, device, point, task }, 'escalation taken')
     const receivedAt = performance.now()
     this.dispatcher.offer({
       escalation,
@@ -169,10 +192,18 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
   }
 
   private answer({ replyTo, escalation }: QueuedEscalation, verdict: Verdict): void {
-    if (isRejected(verdict)) this.counts.rejected++
-    else this.counts.answered++
+    const { logger } = this.options
+    const { id } = verdict
+    if (isRejected(verdict)) {
+      this.counts.rejected++
+      logger.debug({ id, rejected: verdict.rejected }, 'escalation rejected')
+    } else {
+      this.counts.answered++
+      const { label, queueMs, inferMs } = verdict
+      logger.debug({ id, label, queueMs, inferMs }, 'escalation answered')
+    }
     this.session?.publish(replyTo, verdict).catch(error => {
-      this.options.logger.warn({ id: verdict.id, error: toFaultlineError(error).message }, 'verdict not sent')
+      logger.warn({ id, error: toFaultlineError(error).message }, 'verdict not sent')
     })
     this.state.changed()
     this.announce('verdict', verdict, escalation.task)
@@ -198,11 +229,11 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
         maxQueue: this.maxQueue,
       },
       load: {
-        queued: this.dispatcher.queued(),
+        queued: this.queued(),
         answered: this.counts.answered,
         rejected: this.counts.rejected,
         windowsPerSecond: this.dispatcher.throughput.windowsPerSecond,
-        waitMs: Math.ceil(this.dispatcher.waitMs()),
+        waitMs: Math.ceil(this.waitMs),
       },
     }
   }

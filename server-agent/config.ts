@@ -1,6 +1,6 @@
 import { engineNames, publicKeyText } from '@faultline/inference'
 import { identifier } from '@faultline/protocol'
-import { brokerAccess } from '@faultline/runtime'
+import { brokerAccess, operationsConfig } from '@faultline/runtime'
 import { z } from 'zod'
 
 /** The file a server agent starts from. */
@@ -17,6 +17,7 @@ export const serverAgentConfig = z.strictObject({
     .min(1)
     .optional()
     .describe('Public keys as `models -- key` prints them: only bundles signed with one are loaded; all when absent'),
+  operations: operationsConfig,
   workers: z
     .int()
     .positive()

@@ -2,13 +2,16 @@ import {
   createLogger,
   createProgram,
   loadConfig,
+  Operations,
   runProgram,
   runService,
+  type Service,
   ServiceGroup,
   version,
 } from '@faultline/runtime'
 import { ServerAgent } from './agent.ts'
 import { serverAgentConfig } from './config.ts'
+import { ServerMetrics } from './metrics.ts'
 import { ProcessHost } from './process-host.ts'
 
 const program = createProgram('npm run server-agent --', 'Runs the server agent until it is told to stop.')
@@ -17,18 +20,20 @@ const program = createProgram('npm run server-agent --', 'Runs the server agent 
   .allowExcessArguments(false)
   .action(run)
 
-async function run({ config: file }: { config: string }): Promise<void> {
-  const {
-    models: directories,
-    engine,
-    trustedKeys: trusted,
-    workers,
-    ...config
-  } = await loadConfig(serverAgentConfig, file)
+async function run(flags: { config: string }): Promise<void> {
+  const config = await loadConfig(serverAgentConfig, flags.config)
+  const { models: directories, engine, trustedKeys: trusted, workers, operations, ...others } = config
   const logger = createLogger('server-agent')
-  const { maxBatch } = config
+  const { maxBatch } = others
   const host = new ProcessHost({ directories, engine, trusted, workers, maxBatch, logger })
-  await runService(new ServiceGroup([host, new ServerAgent({ ...config, host, logger })]))
+  const agent = new ServerAgent({ ...others, host, logger })
+  const services: Service[] = [host, agent]
+  if (operations) {
+    const registries = [new ServerMetrics(agent, host).registry]
+    // Before the others and until after them, so that it can be seen to start and to stop.
+    services.unshift(new Operations({ ...operations, registries, logger, notReady: () => agent.notReady() }))
+  }
+  await runService(new ServiceGroup(services))
 }
 
 await runProgram(program)

@@ -45,6 +45,8 @@ export interface WindowFlowOptions {
   send: (address: TopicAddress, payload: Buffer, worth?: Pick<NewMessage, 'notable' | 'value'>) => void
   /** Told of every inference, published or not. */
   announce: (inference: Inference, record: WindowRecord) => void
+  /** An escalation begins or ends: its id is the thread through the logs of device and server. */
+  trace?: (fields: { id: string; point: string; outcome?: string; afterMs?: number }, what: string) => void
   /** Something could not be published, because it does not fit the contract. */
   failed: (thrown: unknown) => void
 }
@@ -188,6 +190,7 @@ export class WindowFlow {
     this.counters.escalate()
     if (record.assessment.decision.reason === 'audit') this.audits++
     this.bytes.escalated += size.content
+    this.options.trace?.({ id: record.id, point: record.point }, 'escalated')
     this.escalations.add(record.id, record.point, record, deadlineMs)
     publisher.publishRaw(address, payload).catch(() => this.escalations.abandon(record.id))
   }
@@ -210,6 +213,10 @@ export class WindowFlow {
 
   private settled(record: WindowRecord, { outcome, verdict }: Settlement, afterMs: number): void {
     this.counters.settle(outcome)
+    this.options.trace?.(
+      { id: record.id, point: record.point, outcome, afterMs: Math.round(afterMs) },
+      'escalation ended',
+    )
     this.publish(record, inferenceOf(record, outcome, verdict))
     if (verdict) this.learn(record, verdict, afterMs)
   }

@@ -15,12 +15,20 @@ test('the program runs from its file, names its models, and ends when told to', 
   const file = join(await temporaryDirectory(t), 'server.yaml')
   const { url, secret } = broker
   const models = ['models/bearing-server']
-  await writeFile(file, stringify({ server: 'server-1', broker: { url, secret }, models, workers: 1 }))
+  await writeFile(
+    file,
+    stringify({ server: 'server-1', broker: { url, secret }, models, workers: 1, operations: { port: 0 } }),
+  )
   const program = startScript(t, 'server-agent/main.ts', ['--config', file])
   await program.said(/connected to the broker/, 120_000)
   const state = await watcher.seeOne('server-state').catch(error => assert.fail(`${error}\n${program.output}`))
   assert.ok(state.online)
   assert.equal(state.models[0]?.task, 'bearing-fault')
+  const [, port] = /"port":(\d+),"msg":"operations listen"/.exec(program.output)!
+  const ready = await fetch(`http://127.0.0.1:${port}/readyz`)
+  assert.equal(ready.status, 200, await ready.text())
+  const series = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+  assert.match(series, /^faultline_server_workers\{state="ready"\} 1$/m)
   assert.equal(await program.stop(), 0, program.output)
   await watcher.seeOne('server-state', ({ online }) => !online)
 })
