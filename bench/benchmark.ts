@@ -21,7 +21,8 @@ export interface BenchmarkResult {
 export interface Benchmark {
   /** One line for `--help`. */
   description: string
-  run(): Promise<BenchmarkResult>
+  /** `quick`: as little as shows that it works; its figures say nothing. */
+  run(options: { quick: boolean }): Promise<BenchmarkResult>
 }
 
 /** Makes a row, the ratio included. */

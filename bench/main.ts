@@ -1,11 +1,13 @@
 import { FaultlineError } from '@faultline/protocol'
 import { checkOutput, createProgram, runProgram, writeJson } from '@faultline/runtime'
 import type { Benchmark } from './benchmark.ts'
+import { brokerBenchmark } from './broker.ts'
 import { inferenceBenchmark } from './inference.ts'
 import { policiesBenchmark } from './policies.ts'
 import { tableOf } from './table.ts'
 
 const benchmarks: Record<string, Benchmark> = {
+  broker: brokerBenchmark,
   inference: inferenceBenchmark,
   policies: policiesBenchmark,
 }
@@ -16,9 +18,10 @@ const list = Object.entries(benchmarks)
 
 const program = createProgram('npm run bench --', 'Measure Faultline beside references, in one run')
   .argument('<name>', 'the benchmark to run')
+  .option('--quick', 'broker: a first look in seconds, too short for its figures to count', false)
   .option('--json <file>', 'also write the rows to a file, as {"rows": [...]}')
   .addHelpText('after', `\nBenchmarks:\n${list}`)
-  .action(async (name: string, { json }: { json?: string }) => {
+  .action(async (name: string, { json, quick }: { json?: string; quick: boolean }) => {
     const benchmark = Object.hasOwn(benchmarks, name) ? benchmarks[name] : undefined
     if (!benchmark)
       throw new FaultlineError(
@@ -26,7 +29,7 @@ const program = createProgram('npm run bench --', 'Measure Faultline beside refe
         `there is no benchmark "${name}"; there are: ${Object.keys(benchmarks).join(', ')}`,
       )
     await checkOutput(json)
-    const { rows, notes } = await benchmark.run()
+    const { rows, notes } = await benchmark.run({ quick })
     process.stdout.write(`${[tableOf(rows), ...notes].join('\n')}\n`)
     await writeJson(json, { rows })
   })
