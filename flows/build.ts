@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { toFaultlineError } from '@faultline/protocol'
@@ -22,6 +22,7 @@ export async function buildNodes(directory: string): Promise<void> {
     await Promise.all([
       bundle(join(directory, 'faultline.js')),
       writeFile(join(directory, 'faultline.html'), await editorPart()),
+      ...['icons', 'locales'].map(part => cp(join(sources, part), join(directory, part), { recursive: true })),
       writeFile(join(directory, 'examples', 'faultline.json'), await shippedFlow()),
       writeFile(join(directory, 'package.json'), JSON.stringify(description, null, 2)),
     ])

@@ -1,5 +1,7 @@
+export * from './alarms/alarm-options.ts'
 export * from './alarms/alarm-rule.ts'
 export * from './alarms/lifecycle.ts'
+export { faultName } from './alarms/votes.ts'
 export * from './build.ts'
 export * from './config.ts'
 export * from './dashboard/fleet-view.ts'

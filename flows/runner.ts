@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { type Logger, listenError, type Service } from '@faultline/runtime'
 import { buildNodes, nodesPackage, shippedFlow } from './build.ts'
+import { flowsStarted } from './flows-started.ts'
 import {
   credentialKeyFile,
   editorRoot,
@@ -34,8 +35,6 @@ type NodeRed = typeof import('node-red')['default']
 
 /** Node-RED is one object per process and cannot start twice (lib/red.js says so of `stop`). */
 let used = false
-
-const startLimitMs = 30_000
 
 /** Embeds Node-RED with the nodes, the flow and the dashboard of Faultline. */
 export class FlowRunner implements Service {
@@ -140,8 +139,10 @@ export class FlowRunner implements Service {
       }),
     )
     this.red = red
-    const started = flowsStarted(red)
-    await red.start()
+    const started = flowsStarted(red.events)
+    // Should `red.start()` throw, nobody waits for this one.
+    started.catch(() => {})
+    await Promise.race([red.start(), started])
     const broken = red.nodes.getNodeList(set => set.module === nodesPackage && set.err !== undefined)[0]
     if (broken) throw new FaultlineError('FLOWS_FAILED', `the nodes did not load: ${String(broken.err)}`)
     await started
@@ -186,20 +187,4 @@ function mount(request: IncomingMessage & { originalUrl?: string; baseUrl?: stri
   request.baseUrl = root
   const rest = request.url!.slice(root.length)
   request.url = rest.startsWith('/') ? rest : `/${rest}`
-}
-
-/** `start` of Node-RED resolves before the flows run. */
-async function flowsStarted(red: NodeRed): Promise<void> {
-  const limit = AbortSignal.timeout(startLimitMs)
-  // A user's flow with a node type that is not installed: Node-RED stays up so that it can be mended in the editor.
-  const missing = new Promise<void>(done => {
-    const listen = (event: { id?: string; payload?: { error?: string } }) => {
-      if (event.id !== 'runtime-state' || event.payload?.error === undefined) return
-      red.events.off('runtime-event', listen)
-      done()
-    }
-    red.events.on('runtime-event', listen)
-    limit.addEventListener('abort', () => red.events.off('runtime-event', listen))
-  })
-  await Promise.race([once(red.events, 'flows:started', { signal: limit }), missing])
 }

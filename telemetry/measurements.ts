@@ -271,6 +271,14 @@ function alarmPoint(payload: Alarm): TelemetryPoint {
     tags: { site, machine, fault, state },
     fields: {
       acknowledged: payload.acknowledged,
+      priority: payload.priority,
+      ...(payload.suppression && { suppression: payload.suppression.kind, present: payload.suppression.active }),
+      ...(payload.action && {
+        action: payload.action.name,
+        actionBy: payload.action.by,
+        comment: payload.action.comment,
+      }),
+      ...(payload.notified && { notified: payload.notified.count, notifiedTo: payload.notified.to }),
       sinceMs: Date.parse(payload.since),
       windows: payload.count,
       evidence: payload.evidence.length,

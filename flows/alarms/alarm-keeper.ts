@@ -1,20 +1,40 @@
 import { type Alarm, FaultlineError, type Message, type TopicAddress, toFaultlineError } from '@faultline/protocol'
-import type { Service } from '@faultline/runtime'
+import { longestTimerMs, type Service } from '@faultline/runtime'
 import type { BrokerLink } from '../mqtt/broker-link.ts'
-import { type AlarmChange, AlarmRule, type AlarmRuleOptions } from './alarm-rule.ts'
+import type { AlarmRequest } from './alarm-actions.ts'
+import type { AlarmRuleOptions } from './alarm-options.ts'
+import { type AlarmChange, AlarmRule } from './alarm-rule.ts'
 import type { AlarmName } from './lifecycle.ts'
+import type { Notice } from './notices.ts'
 
 export type Windows = Extract<Message, { kind: 'inference' | 'summary' }>
 
 export interface AlarmKeeperOptions {
   link: BrokerLink
   rule: AlarmRuleOptions
-  /** An alarm was raised, returned to normal or was acknowledged. */
+  /** An alarm came into another state, or somebody wrote something about it. */
   onChange: (change: AlarmChange) => void
+  /** Somebody is to be told of an alarm. */
+  onNotice: (alarm: Alarm, notice: Notice) => void
   /** An alarm was cleared by hand. */
   onForgotten: () => void
   /** An alarm could not be published. */
   onError: (error: FaultlineError) => void
+  /** The machine's own when absent. */
+  clock?: Clock
+}
+
+/** What alarms need of time; a test can stand in for it. */
+export interface Clock {
+  now(): Date
+  setTimeout(work: () => void, delayMs: number): unknown
+  clearTimeout(timer: unknown): void
+}
+
+const systemClock: Clock = {
+  now: () => new Date(),
+  setTimeout: (work, delayMs) => setTimeout(work, delayMs),
+  clearTimeout: timer => clearTimeout(timer as NodeJS.Timeout),
 }
 
 /** A count that grew is published at most so often; a change of state at once. */
@@ -35,6 +55,7 @@ interface Waiting {
 export class AlarmKeeper implements Service {
   private readonly options: AlarmKeeperOptions
   private readonly rule: AlarmRule
+  private readonly clock: Clock
   private readonly waiting: Waiting[] = []
   private readonly outdated = new Map<string, Alarm>()
   private readonly restored = () => this.begin()
@@ -43,11 +64,13 @@ export class AlarmKeeper implements Service {
   private unsubscribe = () => {}
   private running = false
   private timer: NodeJS.Timeout | undefined
+  private alarmClock: { timer: unknown; at: number } | undefined
 
   /** Throws `CONFIG_INVALID` for a rule that makes no sense. */
   constructor(options: AlarmKeeperOptions) {
     this.options = options
     this.rule = new AlarmRule(options.rule)
+    this.clock = options.clock ?? systemClock
   }
 
   async start(): Promise<void> {
@@ -69,6 +92,8 @@ export class AlarmKeeper implements Service {
     link.off('online', this.republish)
     link.off('cleared', this.cleared)
     clearInterval(this.timer)
+    this.clock.clearTimeout(this.alarmClock?.timer)
+    this.alarmClock = undefined
     this.flush()
     this.running = false
     for (const { reject } of this.waiting.splice(0)) reject(notCounted('the alarms were never read'))
@@ -84,7 +109,7 @@ export class AlarmKeeper implements Service {
    */
   observe(message: Windows): Promise<void> {
     return this.whenRunning(() => {
-      const now = new Date()
+      const now = this.clock.now()
       const { address } = message
       this.apply(
         message.kind === 'inference'
@@ -94,13 +119,9 @@ export class AlarmKeeper implements Service {
     })
   }
 
-  /** Resolves with false when there is nothing to acknowledge. */
-  acknowledge(name: AlarmName): Promise<boolean> {
-    return this.whenRunning(() => {
-      const change = this.rule.acknowledge(name, new Date())
-      if (change) this.apply([change])
-      return change !== undefined
-    })
+  /** Does what a person asks for. Rejects with `MESSAGE_INVALID` where the alarm is in no state for it. */
+  act(request: AlarmRequest): Promise<void> {
+    return this.whenRunning(() => this.apply(this.rule.act(request, this.clock.now())))
   }
 
   private whenRunning<T>(work: () => T): Promise<T> {
@@ -124,9 +145,32 @@ export class AlarmKeeper implements Service {
     this.running = true
     this.timer = setInterval(() => this.flush(), updateIntervalMs)
     for (const { work } of this.waiting.splice(0)) work()
+    this.apply([])
   }
 
   private apply(changes: readonly AlarmChange[]): void {
+    this.tell(changes)
+    for (let now = this.clock.now(); this.rule.due <= now.getTime(); now = this.clock.now()) {
+      this.tell(this.rule.advance(now))
+    }
+    this.wakeAt(this.rule.due)
+  }
+
+  /** Sees to it that `apply` runs when something is due. */
+  private wakeAt(at: number): void {
+    if (at === (this.alarmClock?.at ?? Number.POSITIVE_INFINITY)) return
+    this.clock.clearTimeout(this.alarmClock?.timer)
+    this.alarmClock = undefined
+    if (at === Number.POSITIVE_INFINITY) return
+    const wake = () => {
+      this.alarmClock = undefined
+      this.apply([])
+    }
+    const delayMs = Math.min(Math.max(1, at - this.clock.now().getTime()), longestTimerMs)
+    this.alarmClock = { timer: this.clock.setTimeout(wake, delayMs), at }
+  }
+
+  private tell(changes: readonly AlarmChange[]): void {
     for (const change of changes) {
       const { alarm } = change
       const key = keyOf(alarm)
@@ -136,7 +180,8 @@ export class AlarmKeeper implements Service {
       }
       this.outdated.delete(key)
       this.publish(alarm)
-      this.options.onChange(change)
+      if (change.notice) this.options.onNotice(alarm, change.notice)
+      else this.options.onChange(change)
     }
   }
 

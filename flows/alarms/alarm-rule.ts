@@ -1,31 +1,12 @@
-import {
-  type Alarm,
-  FaultlineError,
-  type Inference,
-  identifierPattern,
-  maxAlarmPoints,
-  type Summary,
-  unknownLabel,
-} from '@faultline/protocol'
+import { type Alarm, FaultlineError, type Inference, maxAlarmPoints, type Summary } from '@faultline/protocol'
 import { RecentMap } from '../recent-map.ts'
+import { type AlarmRequest, type AlarmStep, carryOut } from './alarm-actions.ts'
+import { type AlarmRuleOptions, checkAlarmRule } from './alarm-options.ts'
+import { Deadlines } from './deadlines.ts'
 import { HeldAlarm, pointKey } from './held-alarm.ts'
-import { type AlarmName, type Evidence, isActive, isOutOfService, raise } from './lifecycle.ts'
-import { mostFrequentFault, type Vote, Votes } from './votes.ts'
-
-export interface AlarmRuleOptions {
-  /** The class that means nothing is wrong. */
-  normal: string
-  /** On when `votes` of the last `windows` of a point say the same fault. */
-  on: { votes: number; windows: number }
-  /** Off when `votes` of the last `windows` of every point that showed the fault are normal. */
-  off: { votes: number; windows: number }
-}
-
-export const defaultAlarmRule: AlarmRuleOptions = {
-  normal: 'normal',
-  on: { votes: 4, windows: 6 },
-  off: { votes: 10, windows: 12 },
-}
+import { type AlarmName, isActive, isOutOfService, isPresent, quiet, raise, unsuppress } from './lifecycle.ts'
+import { type Notice, nextNotice, withNotice } from './notices.ts'
+import { mostFrequentFault, type Vote, Votes, voteOf, votesOf } from './votes.ts'
 
 /** Where a window was measured. */
 export interface Source {
@@ -34,10 +15,12 @@ export interface Source {
   point: string
 }
 
-/** `updated`: the state is the same; the count or the points that hold it are not. */
 export interface AlarmChange {
-  change: 'raised' | 'returned' | 'acknowledged' | 'updated'
+  /** `updated`: the state is the same; the count, the points that hold it, or what is out of sight are not. */
+  change: AlarmStep | 'returned' | 'updated' | 'notified'
   alarm: Alarm
+  /** With `notified`: who is to be told. */
+  notice?: Notice
 }
 
 interface Machine {
@@ -50,23 +33,25 @@ interface Machine {
 /** Names come from payloads; no device may fill the memory with them. */
 const limits = { machines: 10_000, pointsPerMachine: maxAlarmPoints, alarmsPerMachine: 64 }
 
-/** A summary of more windows than this is as good as one of so many. */
-const maxSummaryVotes = 10_000
-
 /**
  * Turns windows into alarms: at most one per machine and fault, debounced, with its life after ISA-18.2.
  *
  * - Votes are counted per measurement point, so that a healthy sensor cannot outvote one that sits on the fault.
- * - On: N of the last M windows say the same fault. If N of M say some fault but no single one reaches N, and the machine
- *   has no alarm, the fault seen most is raised: a weak record that alternates between two faults must not stay silent.
- * - Off: only normal windows clear an alarm. A machine that now shows another fault is not healthy; both alarms stand.
+ * - On: N of the last M windows say the same fault, for as long as the on-delay. If N of M say some fault but no single one
+ *   reaches N, and the machine has no alarm, the fault seen most is raised: a weak record that alternates between two
+ *   faults must not stay silent.
+ * - Off: only normal windows clear an alarm, N of M, for as long as the off-delay. A machine that now shows another fault is
+ *   not healthy; both alarms stand.
  * - A revision takes the place of the vote for its window. Windows without a valid answer have no vote, nor have
  *   those from a backlog: later ones of their point were counted already.
  *
- * Pure: no clock, no timers, no MQTT.
+ * Pure: no clock, no timers, no MQTT. Whoever uses it calls `advance` when `due` has come. Every call runs to its end
+ * before the next: windows of a machine are judged one after the other, in the order in which they come.
  */
 export class AlarmRule {
   private readonly options: AlarmRuleOptions
+  private readonly delays = new Deadlines()
+  private readonly alarmDeadlines = new Deadlines()
   private readonly machines = new RecentMap<Machine>({
     limit: limits.machines,
     isHeld: ({ alarms }) => [...alarms.values()].some(({ alarm }) => alarm.state !== 'normal'),
@@ -74,15 +59,7 @@ export class AlarmRule {
 
   /** Throws `CONFIG_INVALID`. */
   constructor(options: AlarmRuleOptions) {
-    checkThreshold('on', options.on)
-    checkThreshold('off', options.off)
-    const windows = Math.max(options.on.windows, options.off.windows)
-    if (options.on.votes + options.off.votes <= windows) {
-      throw new FaultlineError(
-        'CONFIG_INVALID',
-        `an alarm could go on and off at once: the votes for on and off must sum to more than ${windows} windows`,
-      )
-    }
+    checkAlarmRule(options)
     this.options = options
   }
 
@@ -91,12 +68,18 @@ export class AlarmRule {
     for (const { alarms } of this.machines.values()) for (const { alarm } of alarms.values()) yield alarm
   }
 
+  /** When time alone will change something, in ms since 1970; infinity when it will not. */
+  get due(): number {
+    return Math.min(this.delays.next, this.alarmDeadlines.next)
+  }
+
   /** Takes over an alarm as it stood before a restart; the points that held it hold it until they are normal. */
   restore(alarm: Alarm): void {
     const held = HeldAlarm.restored(alarm)
     const machine = this.machineOf(alarm.site, alarm.machine)
     machine.alarms.set(alarm.fault, held)
-    for (const point of [...held.points]) this.votesOf(machine, point)
+    for (const point of [...held.points]) this.pointOf(machine, point)
+    this.schedule(held.alarm)
   }
 
   /** An alarm was cleared by hand: it is gone, and a new one takes new evidence. Returns false when there was none. */
@@ -105,120 +88,211 @@ export class AlarmRule {
     const held = machine?.alarms.get(fault)
     if (!machine || !held) return false
     for (const point of held.points) machine.votes.get(point)?.clear()
+    this.alarmDeadlines.delete(alarmKey(held.alarm))
     return machine.alarms.delete(fault)
   }
 
   /** Counts one window. Throws `IDENTIFIER_INVALID` when its label cannot name an alarm. */
   observe(source: Source, inference: Inference, now: Date): AlarmChange[] {
     if (inference.faults === false || inference.backlog) return []
-    const { id, machine: name, label, confidence, decidedBy, at, revises } = inference
-    const machine = this.machineOf(source.site, name)
-    const votes = this.votesOf(machine, pointKey(source))
+    const { id, confidence, revises } = inference
+    const machine = this.machineOf(source.site, inference.machine)
+    const votes = this.pointOf(machine, pointKey(source))
     if (revises === undefined && votes.has(id)) return []
     if (confidence === null) {
       if (revises === undefined) votes.abstain(id)
       return []
     }
-    const vote: Vote = { id, fault: this.faultOf(label), label, at, confidence, decidedBy }
+    const vote = voteOf(inference, this.options)
     if (revises === undefined) {
       votes.add(vote)
-      return this.evaluate(machine, source, vote, now)
+      return this.finish(this.evaluate(machine, source, vote, now))
     }
     const replaced = votes.revise(revises, vote)
     if (!replaced) return []
-    if (replaced === 'abstained') return this.evaluate(machine, source, vote, now)
-    if (replaced.fault === vote.fault) return []
-    return merge([...this.uncount(machine, replaced, now), ...this.evaluate(machine, source, vote, now)])
+    if (replaced === 'abstained') return this.finish(this.evaluate(machine, source, vote, now))
+    if (replaced.fault === vote.fault && replaced.normal === vote.normal) {
+      vote.counted = replaced.counted
+      return []
+    }
+    return this.finish([...this.uncount(machine, replaced, now), ...this.evaluate(machine, source, vote, now)])
   }
 
-  /** Counts the windows a device did not publish one by one, spread evenly because their order is not known. */
+  /** Counts the windows a device did not publish one by one. Throws as `observe`. */
   observeSummary(source: Source, summary: Summary, now: Date): AlarmChange[] {
     if (summary.faults === false || summary.backlog) return []
     const machine = this.machineOf(source.site, summary.machine)
-    const votes = this.votesOf(machine, pointKey(source))
+    const votes = this.pointOf(machine, pointKey(source))
     const changes: AlarmChange[] = []
-    const { [unknownLabel]: _, ...labels } = summary.labels
-    for (const label of spread(labels, maxSummaryVotes)) {
-      const fault = this.faultOf(label)
-      const vote: Vote = { fault, label, at: summary.to, confidence: null, decidedBy: 'local' }
+    for (const vote of votesOf(summary, this.options)) {
       votes.add(vote)
       changes.push(...this.evaluate(machine, source, vote, now))
     }
-    return merge(changes)
+    return this.finish(changes)
   }
 
-  /** Undefined when there is nothing to acknowledge. */
-  acknowledge(name: AlarmName, now: Date): AlarmChange | undefined {
-    const held = this.machines.get(`${name.site}/${name.machine}`)?.alarms.get(name.fault)
-    const alarm = held?.acknowledge(now.toISOString())
-    return alarm && { change: 'acknowledged', alarm }
+  /** Does what a person asks for. Throws `MESSAGE_INVALID` where the alarm is in no state for it. */
+  act(request: AlarmRequest, now: Date): AlarmChange[] {
+    const machine = this.machineOf(request.site, request.machine)
+    const held = machine.alarms.get(request.fault) ?? this.quietAlarm(machine, request.fault, now)
+    const { alarm, change } = carryOut(held.alarm, request, this.options.longestShelfS, now)
+    if (!machine.alarms.has(request.fault) && !hasRoom(machine.alarms)) {
+      throw new FaultlineError('MESSAGE_INVALID', `${request.site}/${request.machine} has too many open alarms`)
+    }
+    machine.alarms.set(request.fault, held)
+    return this.finish([{ change, alarm: held.become(alarm) }])
+  }
+
+  /** Does what has become due: delays that have passed, alarms shelved for long enough, people who have to be told. */
+  advance(now: Date): AlarmChange[] {
+    const changes: AlarmChange[] = []
+    for (const key of this.delays.take(now.getTime())) {
+      const [place, point] = key.split(' ') as [string, string]
+      const machine = this.machines.get(place)
+      const votes = machine?.votes.get(point)
+      if (!machine || !votes) continue
+      const [device, name] = point.split('/') as [string, string]
+      const source = { site: machine.site, device, point: name }
+      changes.push(...this.accuse(machine, source, votes, votes.suspicion?.fault, now))
+      changes.push(...this.settle(machine, source, votes, now))
+    }
+    for (const key of this.alarmDeadlines.take(now.getTime())) {
+      const [site, machine, fault] = key.split('/') as [string, string, string]
+      const held = this.machines.get(`${site}/${machine}`)?.alarms.get(fault)
+      if (held) changes.push(...this.timeUp(held, now))
+    }
+    return this.finish(changes)
+  }
+
+  private timeUp(held: HeldAlarm, now: Date): AlarmChange[] {
+    const { alarm } = held
+    const until = alarm.suppression?.until
+    if (until !== undefined && Date.parse(until) <= now.getTime()) {
+      const back = held.become(unsuppress(alarm, now.toISOString())!)
+      return [{ change: isActive(back) ? 'raised' : 'unshelved', alarm: back }]
+    }
+    const notice = nextNotice(alarm, this.options.notices)
+    if (!notice || notice.at > now.getTime()) {
+      this.schedule(alarm)
+      return []
+    }
+    const { at: _, ...told } = notice
+    return [{ change: 'notified', alarm: held.become(withNotice(alarm, told, now.toISOString())), notice: told }]
   }
 
   private evaluate(machine: Machine, source: Source, vote: Vote, now: Date): AlarmChange[] {
     const point = pointKey(source)
-    const votes = this.votesOf(machine, point)
-    for (const held of machine.alarms.values()) if (isActive(held.alarm)) held.hear(point)
-    const changes = vote.fault === undefined ? [] : this.accuse(machine, source, vote, vote.fault, now)
-    const settled = votes.last(this.options.off.windows).filter(({ fault }) => fault === undefined)
-    if (settled.length >= this.options.off.votes) changes.push(...this.release(machine, point, votes, now))
-    return changes
-  }
-
-  private accuse(machine: Machine, source: Source, vote: Vote, fault: string, now: Date): AlarmChange[] {
-    const held = machine.alarms.get(fault)
-    if (held && isActive(held.alarm)) {
-      held.hold(pointKey(source))
+    const votes = this.pointOf(machine, point)
+    const changes: AlarmChange[] = []
+    for (const held of machine.alarms.values()) if (isPresent(held.alarm)) held.hear(point)
+    const held = vote.fault === undefined ? undefined : machine.alarms.get(vote.fault)
+    if (held && isPresent(held.alarm)) {
+      held.hold(point)
       vote.counted = true
-      return [{ change: 'updated', alarm: held.count(1, now.toISOString()) }]
+      changes.push({ change: 'updated', alarm: held.count(1, now.toISOString()) })
+      changes.push(...this.accuse(machine, source, votes, votes.suspicion?.fault, now))
+    } else {
+      changes.push(...this.accuse(machine, source, votes, vote.fault ?? votes.suspicion?.fault, now))
     }
-    const recent = this.votesOf(machine, pointKey(source)).last(this.options.on.windows)
-    return this.judge(machine, source, fault, recent, now)
+    return [...changes, ...this.settle(machine, source, votes, now)]
   }
 
-  private judge(machine: Machine, source: Source, fault: string, recent: readonly Vote[], now: Date): AlarmChange[] {
-    const same = recent.filter(vote => vote.fault === fault)
-    if (same.length >= this.options.on.votes) return this.raise(machine, source, fault, same, now)
-    const faulty = recent.filter(vote => vote.fault !== undefined)
-    const silent = [...machine.alarms.values()].every(({ alarm }) => !isActive(alarm) && !isOutOfService(alarm))
-    const main = mostFrequentFault(faulty)
-    if (silent && main !== undefined && faulty.length >= this.options.on.votes) {
-      return this.raise(machine, source, main, faulty, now)
+  /** Raises what the point shows, once it has shown it for long enough. */
+  private accuse(machine: Machine, source: Source, votes: Votes, fault: string | undefined, now: Date): AlarmChange[] {
+    const charge = fault === undefined ? undefined : this.judge(machine, fault, votes.last(this.options.on.windows))
+    if (!charge) {
+      votes.suspicion = undefined
+      return []
     }
-    return []
+    const since = votes.suspicion?.since ?? now.getTime()
+    if (!this.hasLasted(machine, source, since, this.options.on.delayS, now)) {
+      votes.suspicion = { fault: charge.fault, since }
+      return []
+    }
+    votes.suspicion = undefined
+    return this.raise(machine, source, charge.fault, charge.votes, now)
+  }
+
+  private judge(
+    { alarms }: Machine,
+    fault: string,
+    recent: readonly Vote[],
+  ): { fault: string; votes: readonly Vote[] } | undefined {
+    const same = recent.filter(vote => vote.fault === fault)
+    if (same.length >= this.options.on.votes) return { fault, votes: same }
+    const faulty = recent.filter(vote => vote.fault !== undefined)
+    const main = mostFrequentFault(faulty)
+    const silent = [...alarms.values()].every(({ alarm }) => !isActive(alarm) && !isOutOfService(alarm))
+    return silent && main !== undefined && faulty.length >= this.options.on.votes
+      ? { fault: main, votes: faulty }
+      : undefined
   }
 
   private raise(machine: Machine, source: Source, fault: string, votes: readonly Vote[], now: Date): AlarmChange[] {
-    const held = machine.alarms.get(fault)
-    if (held ? isOutOfService(held.alarm) : !hasRoom(machine.alarms)) return []
-    const name = { site: machine.site, machine: machine.machine, fault }
-    const evidence = votes.flatMap(vote => evidenceOf(source, vote))
-    const counted = votes.filter(vote => vote.fault === fault)
+    const known = machine.alarms.get(fault)
+    if (!known && !hasRoom(machine.alarms)) return []
+    const held = known ?? this.quietAlarm(machine, fault, now)
+    held.hold(pointKey(source))
+    const counted = votes.filter(vote => vote.fault === fault && !vote.counted)
     for (const vote of counted) vote.counted = true
-    const raised = new HeldAlarm(raise(name, evidence, counted.length, now.toISOString()), [pointKey(source)])
-    machine.alarms.set(fault, raised)
-    return [{ change: 'raised', alarm: raised.alarm }]
+    // Another point was quicker, while this one's delay ran.
+    if (isPresent(held.alarm)) return [{ change: 'updated', alarm: held.count(counted.length, now.toISOString()) }]
+    const { device, point } = source
+    const evidence = votes.flatMap(vote => (vote.evidence ? [{ ...vote.evidence, device, point }] : []))
+    held.become(raise(held.alarm, evidence, counted.length, now.toISOString()))
+    machine.alarms.set(fault, held)
+    return [{ change: isOutOfService(held.alarm) ? 'updated' : 'raised', alarm: held.alarm }]
   }
 
-  /** This point is normal: it holds no alarm any more, and a new one takes new evidence. */
-  private release(machine: Machine, point: string, votes: Votes, now: Date): AlarmChange[] {
-    const changes: AlarmChange[] = []
-    for (const held of machine.alarms.values()) {
-      const change = isActive(held.alarm) ? held.release(point, now.toISOString()) : undefined
-      if (!change) continue
-      votes.clear()
-      changes.push({ change, alarm: held.alarm })
+  /** Once this point has been normal for long enough it holds no alarm any more, and a new one takes new evidence. */
+  private settle(machine: Machine, source: Source, votes: Votes, now: Date): AlarmChange[] {
+    const normal = votes.last(this.options.off.windows).filter(vote => vote.normal)
+    if (normal.length < this.options.off.votes) {
+      votes.settledSince = undefined
+      return []
     }
-    return changes
+    votes.settledSince ??= now.getTime()
+    const point = pointKey(source)
+    const concerned = [...machine.alarms.values()].filter(held => isPresent(held.alarm) && held.isHeldBy(point))
+    if (concerned.length === 0) return []
+    if (!this.hasLasted(machine, source, votes.settledSince, this.options.off.delayS, now)) return []
+    votes.clear()
+    return concerned.flatMap(held => {
+      const change = held.release(point, now.toISOString())
+      return change ? [{ change, alarm: held.alarm }] : []
+    })
+  }
+
+  /** Whether a delay has passed; otherwise it is looked at again when it has, with windows or without. */
+  private hasLasted({ site, machine }: Machine, source: Source, since: number, delayS: number, now: Date): boolean {
+    const until = since + delayS * 1_000
+    if (now.getTime() >= until) return true
+    this.delays.set(`${site}/${machine} ${pointKey(source)}`, until)
+    return false
   }
 
   private uncount(machine: Machine, vote: Vote, now: Date): AlarmChange[] {
     const held = vote.counted && vote.fault !== undefined ? machine.alarms.get(vote.fault) : undefined
-    if (!held || !isActive(held.alarm)) return []
+    if (!held || !isPresent(held.alarm)) return []
     return [{ change: 'updated', alarm: held.count(-1, now.toISOString()) }]
   }
 
-  private faultOf(label: string): string | undefined {
-    return label === this.options.normal ? undefined : faultName(label)
+  private finish(changes: readonly AlarmChange[]): AlarmChange[] {
+    const merged = merge(changes)
+    for (const { alarm } of merged) this.schedule(alarm)
+    return merged
+  }
+
+  private schedule(alarm: Alarm): void {
+    const until = alarm.suppression?.until
+    const at = until === undefined ? nextNotice(alarm, this.options.notices)?.at : Date.parse(until)
+    if (at === undefined) this.alarmDeadlines.delete(alarmKey(alarm))
+    else this.alarmDeadlines.set(alarmKey(alarm), at)
+  }
+
+  private quietAlarm({ site, machine }: Machine, fault: string, now: Date): HeldAlarm {
+    const { others, byFault } = this.options.priorities
+    return new HeldAlarm(quiet({ site, machine, fault }, byFault?.[fault] ?? others, now.toISOString()))
   }
 
   private machineOf(site: string, machine: string): Machine {
@@ -235,11 +309,13 @@ export class AlarmRule {
     })
   }
 
-  private votesOf(machine: Machine, point: string): Votes {
+  private pointOf(machine: Machine, point: string): Votes {
     const capacity = Math.max(this.options.on.windows, this.options.off.windows)
     return machine.votes.reach(point, () => new Votes(capacity))
   }
 }
+
+const alarmKey = ({ site, machine, fault }: AlarmName): string => `${site}/${machine}/${fault}`
 
 /** Makes room among a machine's alarms for one more. False when it has so many open ones that it is not overlooked. */
 function hasRoom(alarms: Map<string, HeldAlarm>): boolean {
@@ -248,51 +324,13 @@ function hasRoom(alarms: Map<string, HeldAlarm>): boolean {
   return over !== undefined && alarms.delete(over[0])
 }
 
-/** A class as the last level of an alarm's topic: `Inner race` becomes `inner-race`. Throws `IDENTIFIER_INVALID`. */
-export function faultName(label: string): string {
-  const name = label
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-+|-+$/g, '')
-    .slice(0, 63)
-  if (identifierPattern.test(name)) return name
-  throw new FaultlineError('IDENTIFIER_INVALID', `the class "${label}" cannot name an alarm: it has no letter or digit`)
-}
-
-function evidenceOf({ device, point }: Source, vote: Vote): Evidence[] {
-  if (vote.id === undefined) return [] // Known from a summary only: nothing to point at.
-  const { id, at, label, confidence, decidedBy } = vote
-  return [{ id, at, device, point, label, confidence, decidedBy }]
-}
-
 /** One change per alarm: what began or ended it, with the alarm as it stands at the end. */
 function merge(changes: readonly AlarmChange[]): AlarmChange[] {
   const merged: AlarmChange[] = []
   for (const next of changes) {
-    const last = merged.findLast(({ alarm }) => alarm.fault === next.alarm.fault)
+    const last = merged.findLast(({ alarm }) => alarmKey(alarm) === alarmKey(next.alarm))
     if (last && next.change === 'updated') last.alarm = next.alarm
     else merged.push({ ...next })
   }
   return merged
-}
-
-/** Labels in turn, each as often as counted (all scaled down alike above `limit`), none bunched together. */
-function* spread(counts: Record<string, number>, limit: number): Generator<string> {
-  const total = Object.values(counts).reduce((sum, count) => sum + count, 0)
-  const entries = Object.entries(counts).map(([label, count]) => ({ label, share: count / total, given: 0 }))
-  for (let step = 1; step <= Math.min(total, limit); step++) {
-    const next = entries.reduce((most, entry) =>
-      entry.share * step - entry.given > most.share * step - most.given ? entry : most,
-    )
-    next.given++
-    yield next.label
-  }
-}
-
-function checkThreshold(name: string, { votes, windows }: { votes: number; windows: number }): void {
-  if (Number.isInteger(votes) && Number.isInteger(windows) && votes >= 1 && windows >= votes && windows <= 1_000) return
-  throw new FaultlineError(
-    'CONFIG_INVALID',
-    `the ${name} rule "${votes} of ${windows} windows" must be whole numbers, 1 <= votes <= windows <= 1000`,
-  )
 }

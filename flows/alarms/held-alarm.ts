@@ -1,5 +1,5 @@
 import type { Alarm } from '@faultline/protocol'
-import { acknowledge, isActive, returnToNormal } from './lifecycle.ts'
+import { isOutOfService, isPresent, returnToNormal } from './lifecycle.ts'
 
 interface PointName {
   device: string
@@ -20,15 +20,16 @@ export class HeldAlarm {
   /** While holders are unnamed: the points that have been normal since. */
   private normalSince: Set<string> | undefined
 
-  constructor(alarm: Alarm, holders: Iterable<string>, someUnnamed = false) {
+  constructor(alarm: Alarm, holders: Iterable<string> = [], someUnnamed = false) {
     this.holders = new Set(holders)
     this.normalSince = someUnnamed ? new Set() : undefined
     this.current = this.withPoints(alarm)
   }
 
   /** An alarm as it stood before a restart. */
-  static restored(alarm: Alarm): HeldAlarm {
-    if (!isActive(alarm)) return new HeldAlarm(alarm, [])
+  static restored(message: Alarm): HeldAlarm {
+    const alarm = withSuppression(message)
+    if (!isPresent(alarm)) return new HeldAlarm(alarm)
     const named = alarm.points?.length ? alarm.points : undefined
     return new HeldAlarm(alarm, (named ?? alarm.evidence).map(pointKey), named === undefined)
   }
@@ -56,8 +57,7 @@ export class HeldAlarm {
   }
 
   count(step: number, now: string): Alarm {
-    this.current = this.withPoints({ ...this.current, count: Math.max(0, this.current.count + step), at: now })
-    return this.current
+    return this.become({ ...this.current, count: Math.max(0, this.current.count + step), at: now })
   }
 
   /** A point is normal. Undefined when it did not hold the alarm. */
@@ -66,8 +66,9 @@ export class HeldAlarm {
     this.normalSince?.add(point)
     const over = this.holders.size === 0
     if (over) this.normalSince = undefined
-    this.current = this.withPoints(over ? returnToNormal(this.current, now) : { ...this.current, at: now })
-    return over ? 'returned' : 'updated'
+    const { suppression } = this.current
+    this.become(over ? returnToNormal(this.current, now) : { ...this.current, at: now })
+    return over && !suppression ? 'returned' : 'updated'
   }
 
   /** A point is not remembered any more; if it held the alarm, somebody nobody can name still does. */
@@ -76,11 +77,10 @@ export class HeldAlarm {
     this.normalSince?.delete(point)
   }
 
-  /** Undefined when there is nothing to acknowledge. */
-  acknowledge(now: string): Alarm | undefined {
-    const alarm = acknowledge(this.current, now)
-    if (alarm) this.current = alarm
-    return alarm
+  /** Takes on another state; the points that hold it stay. */
+  become(alarm: Alarm): Alarm {
+    this.current = this.withPoints(alarm)
+    return this.current
   }
 
   private withPoints({ points: _, ...alarm }: Alarm): Alarm {
@@ -91,4 +91,11 @@ export class HeldAlarm {
     })
     return { ...alarm, points }
   }
+}
+
+/** A message that somebody else wrote may leave out how the alarm came to be out of sight. */
+function withSuppression(alarm: Alarm): Alarm {
+  if (!isOutOfService(alarm) || alarm.suppression) return alarm
+  const kind = alarm.state === 'shelved' ? 'shelved' : 'out-of-service'
+  return { ...alarm, suppression: { kind, active: false } }
 }

@@ -1,5 +1,5 @@
 import { type Alarm, type Health, type Message, missedAtMost, type TopicAddress } from '@faultline/protocol'
-import { isActive } from '../alarms/lifecycle.ts'
+import { isActive, needsAttention } from '../alarms/lifecycle.ts'
 import { RecentMap } from '../recent-map.ts'
 import { MachineRecord } from './machine-record.ts'
 
@@ -122,7 +122,7 @@ export class FleetView {
       totals: {
         machines: machines.length,
         alarms: alarms.filter(isActive).length,
-        unacknowledged: alarms.filter(alarm => !alarm.acknowledged).length,
+        unacknowledged: alarms.filter(needsAttention).length,
         devices: { known: this.devices.size, online: [...this.devices.values()].filter(d => d.online).length },
         servers: { known: this.servers.size, online: [...this.servers.values()].filter(Boolean).length },
         ...this.traffic(),
@@ -205,7 +205,7 @@ export class FleetView {
 /** An alarm that is over and has been seen is no news. */
 const isShown = (alarm: Alarm): boolean => alarm.state !== 'normal'
 
-const urgency = (alarm: Alarm): number => (isActive(alarm) ? 2 : 0) + (alarm.acknowledged ? 0 : 1)
+const urgency = (alarm: Alarm): number => (isActive(alarm) ? 2 : 0) + (needsAttention(alarm) ? 1 : 0)
 
 const byUrgency = (a: Alarm, b: Alarm): number => urgency(b) - urgency(a) || Date.parse(b.since) - Date.parse(a.since)
 

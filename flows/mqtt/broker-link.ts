@@ -32,8 +32,11 @@ interface LinkEvents {
   problem: [error: FaultlineError]
 }
 
-/** Retained messages follow the subscription at once; after so long without one, all of them are here. */
-const quietMs = 250
+/**
+ * Retained messages follow the subscription at once; after so many of these pauses without one, all of them are here. Several,
+ * because a single timer that comes late fires before what has arrived meanwhile is read.
+ */
+const quiet = { pauseMs: 100, pauses: 5 }
 /** Not even a busy fleet keeps its users waiting for longer. */
 const longestWaitMs = 5_000
 
@@ -50,7 +53,7 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
   private session: MqttSession | undefined
   private connecting: NodeJS.Immediate | undefined
   private change: Promise<void> = Promise.resolve()
-  private quiet: NodeJS.Timeout | undefined
+  private pause: NodeJS.Timeout | undefined
   private settleBy = 0
   private isSettled = false
   private stopped = false
@@ -78,7 +81,7 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
   async stop(): Promise<void> {
     this.stopped = true
     clearImmediate(this.connecting)
-    clearTimeout(this.quiet)
+    clearTimeout(this.pause)
     await this.change
     await this.session?.stop()
     this.session = undefined
@@ -119,7 +122,7 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
     for (const entry of this.handlers) for (const kind of entry.kinds) kinds.add(kind)
     if (this.stopped || (this.session && kinds.size === this.subscribed.size)) return
     await this.session?.stop()
-    clearTimeout(this.quiet)
+    clearTimeout(this.pause)
     this.subscribed = kinds
     const session = new MqttSession({
       ...this.options,
@@ -157,16 +160,15 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
     }
   }
 
-  private awaitQuiet(): void {
+  private awaitQuiet(pauses = quiet.pauses): void {
     if (this.isSettled) return
-    clearTimeout(this.quiet)
-    this.quiet = setTimeout(
-      () => {
-        this.isSettled = true
-        this.emit('settled')
-      },
-      Math.max(0, Math.min(quietMs, this.settleBy - Date.now())),
-    )
+    clearTimeout(this.pause)
+    const isLast = pauses <= 1 || Date.now() >= this.settleBy
+    this.pause = setTimeout(() => {
+      if (!isLast) return this.awaitQuiet(pauses - 1)
+      this.isSettled = true
+      this.emit('settled')
+    }, quiet.pauseMs)
   }
 
   private fail(thrown: unknown): void {

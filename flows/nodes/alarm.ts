@@ -1,31 +1,24 @@
 import {
+  alarmActions,
   decodePayload,
+  describeIssue,
   FaultlineError,
-  identifier,
   parseTopic,
   toFaultlineError,
   topicOf,
   topicRoot,
 } from '@faultline/protocol'
-import { z } from 'zod'
+import { alarmRequest, isAction } from '../alarms/alarm-actions.ts'
 import { AlarmKeeper, type Windows } from '../alarms/alarm-keeper.ts'
 import type { AlarmChange } from '../alarms/alarm-rule.ts'
 import { isActive, needsAttention } from '../alarms/lifecycle.ts'
+import { type AlarmFields, alarmRuleOf } from './alarm-settings.ts'
 import { linkOf, showConnection } from './broker.ts'
 import type { NodeConfig, NodeMessage, NodeRed, NodeStatus, RuntimeNode } from './node-red.ts'
 
-interface AlarmConfig {
-  broker?: string
-  normal?: string
-  onVotes?: string | number
-  onWindows?: string | number
-  offVotes?: string | number
-  offWindows?: string | number
-}
+type AlarmConfig = AlarmFields & { broker?: string }
 
-const alarmName = z.object({ site: identifier, machine: identifier, fault: identifier })
-
-/** `faultline-alarm`: windows in, alarms out; a thin shell around `AlarmKeeper`. */
+/** `faultline-alarm`: windows in, alarms and notices out; a thin shell around `AlarmKeeper`. */
 export default function register(red: NodeRed): void {
   function FaultlineAlarm(this: RuntimeNode<never>, config: NodeConfig<AlarmConfig>): void {
     red.nodes.createNode(this, config)
@@ -33,15 +26,12 @@ export default function register(red: NodeRed): void {
       const link = linkOf(red, config.broker)
       const keeper = new AlarmKeeper({
         link,
-        rule: {
-          normal: config.normal || 'normal',
-          on: { votes: Number(config.onVotes ?? 4), windows: Number(config.onWindows ?? 6) },
-          off: { votes: Number(config.offVotes ?? 10), windows: Number(config.offWindows ?? 12) },
-        },
+        rule: alarmRuleOf(config),
         onChange: change => {
           showAlarms()
-          this.send(toNodeMessage(change))
+          this.send([toNodeMessage(change), null])
         },
+        onNotice: (alarm, notice) => this.send([null, { ...toNodeMessage({ change: 'notified', alarm }), notice }]),
         onForgotten: () => showAlarms(),
         onError: error => this.error(error, {}),
       })
@@ -70,19 +60,22 @@ export default function register(red: NodeRed): void {
 }
 
 async function handle(keeper: AlarmKeeper, message: NodeMessage): Promise<void> {
-  if (message.topic === 'acknowledge') return acknowledge(keeper, message.payload)
+  if (isAction(message.topic)) return keeper.act(readRequest(message))
   const windows = readWindows(message)
   if (windows) await keeper.observe(windows)
 }
 
-async function acknowledge(keeper: AlarmKeeper, payload: unknown): Promise<void> {
-  const parsed = alarmName.safeParse(payload)
-  if (!parsed.success) {
-    throw new FaultlineError('MESSAGE_INVALID', 'acknowledge: the payload must name site, machine and fault')
-  }
-  if (await keeper.acknowledge(parsed.data)) return
-  const { site, machine, fault } = parsed.data
-  throw new FaultlineError('MESSAGE_INVALID', `acknowledge: ${site}/${machine}/${fault} needs no acknowledgement`)
+/** Who asks: as the payload says, or the person who is logged in to the dashboard that sent the message. */
+function readRequest({ topic, payload, user }: NodeMessage) {
+  const by = (user as { name?: unknown } | undefined)?.name
+  const fields = typeof payload === 'object' && payload !== null ? payload : {}
+  const parsed = alarmRequest.safeParse({
+    ...fields,
+    ...(typeof by === 'string' && { by }),
+    action: topic,
+  })
+  if (parsed.success) return parsed.data
+  throw new FaultlineError('MESSAGE_INVALID', `${String(topic)}: ${describeIssue(parsed.error, 'payload')}`)
 }
 
 /**
@@ -91,7 +84,12 @@ async function acknowledge(keeper: AlarmKeeper, payload: unknown): Promise<void>
  */
 function readWindows({ topic, payload }: NodeMessage): Windows | undefined {
   const address = typeof topic === 'string' ? parseTopic(topic) : undefined
-  if (!address) throw new FaultlineError('TOPIC_UNKNOWN', `expected a topic under ${topicRoot}/, or "acknowledge"`)
+  if (!address) {
+    throw new FaultlineError(
+      'TOPIC_UNKNOWN',
+      `expected a topic under ${topicRoot}/, or one of ${alarmActions.join(', ')}`,
+    )
+  }
   const { kind } = address
   if (kind !== 'inference' && kind !== 'summary') return undefined
   const bytes =

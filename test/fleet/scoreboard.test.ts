@@ -27,7 +27,18 @@ function inference(id: string, local: string, changes: Partial<Inference> = {}):
 }
 
 function alarm(machine: string, state: Alarm['state']): Alarm {
-  return { site: 'local', machine, fault: 'ball', state, acknowledged: false, since: at, at, count: 4, evidence: [] }
+  return {
+    site: 'local',
+    machine,
+    fault: 'ball',
+    state,
+    priority: 'medium',
+    acknowledged: false,
+    since: at,
+    at,
+    count: 4,
+    evidence: [],
+  }
 }
 
 const traffic = { audits: 0, bytesSent: 0, bytesIfAllEscalated: 0 }

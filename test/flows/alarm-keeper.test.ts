@@ -25,6 +25,7 @@ function newKeeper(t: TestContext, access: Access) {
     link,
     rule: defaultAlarmRule,
     onChange: () => {},
+    onNotice: () => {},
     onForgotten: () => forgotten.push('one'),
     onError: () => {},
   })

@@ -18,6 +18,18 @@ function feed(rule: AlarmRule, letters: string, source = here, fields: Partial<I
     .map(({ change, alarm }) => `${change} ${alarm.fault}`)
 }
 
+const pressBall = { site: 'plant-a', machine: 'press-1', fault: 'ball' }
+
+/** Undefined when there is nothing to acknowledge. */
+function acknowledge(rule: AlarmRule, name: typeof pressBall): Alarm | undefined {
+  try {
+    return rule.act({ action: 'acknowledge', ...name }, noon)[0]?.alarm
+  } catch (error) {
+    assert.match(String(error), /needs no acknowledgement/)
+    return undefined
+  }
+}
+
 const newRule = (options: Partial<AlarmRuleOptions> = {}) => new AlarmRule({ ...defaultAlarmRule, ...options })
 const only = (rule: AlarmRule): Alarm => {
   const [alarm, ...others] = [...rule.alarms()]
@@ -113,8 +125,8 @@ test('acknowledged while active, an alarm goes back to normal at once when the f
   const rule = newRule()
   feed(rule, 'bbbb')
   const name = { site: 'plant-a', machine: 'press-1', fault: 'ball' }
-  assert.equal(rule.acknowledge(name, noon)?.alarm.state, 'acknowledged')
-  assert.equal(rule.acknowledge(name, noon), undefined)
+  assert.equal(acknowledge(rule, name)?.state, 'acknowledged')
+  assert.equal(acknowledge(rule, name), undefined)
   assert.deepEqual(feed(rule, 'b'), [])
   assert.deepEqual(feed(rule, 'n'.repeat(10)), ['returned ball'])
   assert.equal(only(rule).state, 'normal')
@@ -125,15 +137,15 @@ test('a fault that went before anybody saw it waits for its acknowledgement', ()
   feed(rule, `bbbb${'n'.repeat(10)}`)
   const name = { site: 'plant-a', machine: 'press-1', fault: 'ball' }
   assert.equal(only(rule).state, 'returned-unacknowledged')
-  assert.equal(rule.acknowledge(name, noon)?.alarm.state, 'normal')
+  assert.equal(acknowledge(rule, name)?.state, 'normal')
   assert.equal(only(rule).acknowledged, true)
 })
 
 test('nothing to acknowledge: an unknown machine, an unknown fault', () => {
   const rule = newRule()
   feed(rule, 'bbbb')
-  assert.equal(rule.acknowledge({ site: 'plant-a', machine: 'press-9', fault: 'ball' }, noon), undefined)
-  assert.equal(rule.acknowledge({ site: 'plant-a', machine: 'press-1', fault: 'cage' }, noon), undefined)
+  assert.equal(acknowledge(rule, { ...pressBall, machine: 'press-9' }), undefined)
+  assert.equal(acknowledge(rule, { ...pressBall, fault: 'cage' }), undefined)
 })
 
 test('a record that alternates between two faults raises the one seen most', () => {
@@ -288,7 +300,7 @@ test('a summary votes with its windows', () => {
 test('restored, an active alarm is not raised again, goes on counting and clears', () => {
   const before = newRule()
   feed(before, 'bbbbb')
-  before.acknowledge({ site: 'plant-a', machine: 'press-1', fault: 'ball' }, noon)
+  acknowledge(before, pressBall)
   const rule = newRule()
   rule.restore(only(before))
   assert.deepEqual(feed(rule, 'bbbbbb'), [])
@@ -419,7 +431,7 @@ test('a machine has so many open alarms and no more; one that is over makes room
   assert.deepEqual([raised.indexOf(false), raised.lastIndexOf(true)], [64, 63])
   feed(rule, 'n'.repeat(12))
   assert.equal(raise('another'), false, 'returned alarms wait for their acknowledgement')
-  rule.acknowledge({ site: 'plant-a', machine: 'press-1', fault: 'fault-5' }, noon)
+  acknowledge(rule, { ...pressBall, fault: 'fault-5' })
   assert.equal(raise('another'), true)
   assert.equal([...rule.alarms()].length, 64)
 })
@@ -429,7 +441,7 @@ test('restored, an alarm nobody has seen can still be acknowledged', () => {
   feed(before, `bbbb${'n'.repeat(10)}`)
   const rule = newRule()
   rule.restore(only(before))
-  assert.equal(rule.acknowledge(only(before), noon)?.alarm.state, 'normal')
+  assert.equal(acknowledge(rule, pressBall)?.state, 'normal')
 })
 
 test('a shelved alarm stays shelved, whatever the windows say', () => {
@@ -455,10 +467,15 @@ test('a class becomes the name of an alarm, or is refused', () => {
 
 test('a rule that makes no sense is refused', () => {
   const refused = { code: 'CONFIG_INVALID' }
-  assert.throws(() => newRule({ on: { votes: 7, windows: 6 } }), refused)
-  assert.throws(() => newRule({ on: { votes: Number.NaN, windows: 6 } }), refused)
-  assert.throws(() => newRule({ off: { votes: 0, windows: 6 } }), refused)
-  assert.throws(() => newRule({ on: { votes: 1, windows: 6 }, off: { votes: 10, windows: 12 } }), refused)
+  const { on, off, notices } = defaultAlarmRule
+  assert.throws(() => newRule({ on: { ...on, votes: 7 } }), refused)
+  assert.throws(() => newRule({ on: { ...on, votes: Number.NaN } }), refused)
+  assert.throws(() => newRule({ on: { ...on, confidence: 1.5 } }), refused)
+  assert.throws(() => newRule({ off: { ...off, votes: 0 } }), refused)
+  assert.throws(() => newRule({ off: { ...off, delayS: -1 } }), refused)
+  assert.throws(() => newRule({ on: { ...on, votes: 1 } }), refused)
+  assert.throws(() => newRule({ notices: { ...notices, repeatS: 0 } }), refused)
+  assert.throws(() => newRule({ longestShelfS: 0 }), refused)
 })
 
 test('whatever the windows say, changes alternate: raised, returned, raised', () => {

@@ -147,6 +147,7 @@ export const alarmOf = (machine: string, fault: string, state: Alarm['state']): 
   machine,
   fault,
   state,
+  priority: 'medium',
   acknowledged: state === 'acknowledged' || state === 'normal',
   since: '2026-01-01T11:59:00.000Z',
   at: '2026-01-01T11:59:00.000Z',

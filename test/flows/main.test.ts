@@ -61,6 +61,8 @@ test('killed and started again, the flows go on with the alarms as they stood', 
   const raised = await clients.alarm(({ state }) => state === 'unacknowledged')
   first.child.kill('SIGKILL')
   await once(first.child, 'exit')
+  const newcomer = await startClients(t, broker.url)
+  assert.deepEqual(await newcomer.alarm(() => true), raised, 'the retained message is right')
 
   const { child, editor } = await runFlows(t, file)
   for (let i = 0; i < 6; i++) await device.publish(address(), inference('ball'))

@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { FlowRunner } from '@faultline/flows'
-import { identityOf } from '@faultline/protocol'
+import { type Alarm, type Inference, identityOf } from '@faultline/protocol'
 import { MqttSession, silentLogger } from '@faultline/runtime'
 import RED from 'node-red'
 import { temporaryDirectory } from '../support/temp.ts'
@@ -24,7 +24,47 @@ const nodes: Record<string, unknown>[] = [
     z: 'tab',
     broker: 'broker',
     kinds: ['inference', 'summary'],
+    site: 'plant-a',
     wires: [['alarm']],
+  },
+  {
+    id: 'plant-b',
+    type: 'faultline-events',
+    z: 'tab',
+    broker: 'broker',
+    kinds: ['inference'],
+    site: 'plant-b',
+    wires: [['calm']],
+  },
+  {
+    id: 'calm',
+    type: 'faultline-alarm',
+    z: 'tab',
+    broker: 'broker',
+    contacts: 'anna, ben',
+    repeatS: 3_600,
+    repeats: 0,
+    wires: [['sink'], ['sink']],
+  },
+  {
+    id: 'plant-c',
+    type: 'faultline-events',
+    z: 'tab',
+    broker: 'broker',
+    kinds: ['inference'],
+    site: 'plant-c',
+    wires: [['urgent']],
+  },
+  {
+    id: 'urgent',
+    type: 'faultline-alarm',
+    z: 'tab',
+    broker: 'broker',
+    contacts: 'anna\nben',
+    repeatS: 0.1,
+    repeats: 1,
+    priorities: 'ball: critical',
+    wires: [['sink'], ['sink']],
   },
   {
     id: 'picky',
@@ -97,7 +137,14 @@ const flow = nodes.map(place)
 
 interface Sent {
   source: string
-  message: { topic?: unknown; payload?: unknown; change?: unknown; error?: { message: string }; faultline?: unknown }
+  message: {
+    topic?: unknown
+    payload?: unknown
+    change?: unknown
+    notice?: unknown
+    error?: { message: string }
+    faultline?: unknown
+  }
 }
 
 let broker: Awaited<ReturnType<typeof startBroker>>
@@ -106,17 +153,23 @@ let device: MqttSession
 let runner: FlowRunner
 const sent: Sent[] = []
 let wake = () => {}
+/** Windows that the alarm node has seen to, by machine. */
+const counted = new Map<string, number>()
 
-/** The first message a node sent, or still sends, that fits. */
-async function output(source: string, fits: (message: Sent['message']) => boolean): Promise<Sent['message']> {
+/** Resolves when nodes have sent, or done, what is waited for. */
+async function until<T>(find: () => T | undefined | false): Promise<T> {
   for (;;) {
-    const found = sent.find(entry => entry.source === source && fits(entry.message))
-    if (found) return found.message
+    const found = find()
+    if (found) return found
     await new Promise<void>(resolve => {
       wake = resolve
     })
   }
 }
+
+/** The first message a node sent, or still sends, that fits. */
+const output = (source: string, fits: (message: Sent['message']) => boolean): Promise<Sent['message']> =>
+  until(() => sent.find(entry => entry.source === source && fits(entry.message))?.message)
 
 before(async () => {
   broker = await startBroker(shared)
@@ -126,6 +179,12 @@ before(async () => {
   await writeFile(join(userDirectory, 'flows.json'), JSON.stringify(flow))
   RED.hooks.add('onSend.test', (events: { source: { id: string }; msg: Sent['message'] }[]) => {
     for (const { source, msg } of events) sent.push({ source: source.id, message: msg })
+    wake()
+  })
+  RED.hooks.add('onComplete.test', ({ node, msg }: { node: { id: string }; msg: Sent['message'] }) => {
+    if (node.id !== 'alarm') return
+    const { machine } = msg.payload as Inference
+    counted.set(machine, (counted.get(machine) ?? 0) + 1)
     wake()
   })
   runner = new FlowRunner({ userDirectory, port: 0, broker: broker.flows, logger: silentLogger })
@@ -183,7 +242,7 @@ test('mistakes reach a catch node, and the node goes on', async () => {
   inject('nonsense', {})
   await caught('expected a topic under faultline/v1/')
   inject('acknowledge', { site: 'plant-a' })
-  await caught('must name site, machine and fault')
+  await caught('acknowledge: machine: ')
   inject('acknowledge', { site: 'plant-a', machine: 'press-99', fault: 'ball' })
   await caught('press-99/ball needs no acknowledgement')
   await publish('***', 'press-4', 1)
@@ -235,6 +294,102 @@ test('an alarm cleared by hand leaves the dashboard and the alarm node', async (
   await output('catch', ({ error }) => error?.message.includes('press-10/ball needs no acknowledgement') ?? false)
 })
 
+/** What the alarm node says of an alarm now: a comment changes nothing else. */
+async function look(machine: string): Promise<Alarm> {
+  const comment = `looked at ${machine}`
+  inject('comment', { site: 'plant-a', machine, fault: 'ball', comment })
+  const { payload } = await output('alarm', message => (message.payload as Alarm).action?.comment === comment)
+  return payload as Alarm
+}
+
+const countOf = (source: string, fits: (message: Sent['message']) => boolean): number =>
+  sent.filter(entry => entry.source === source && fits(entry.message)).length
+
+test('a thousand events at once make one alarm', async () => {
+  const machine = 'press-20'
+  const devices = await Promise.all(['pi-2', 'pi-3', 'pi-4', 'pi-5'].map(name => clients.device(name)))
+  await Promise.all(
+    Array.from({ length: 1_000 }, (_, i) => {
+      const number = i % devices.length
+      return devices[number]!.publish(address(`pi-${number + 2}`), inference('ball', { machine }))
+    }),
+  )
+  await until(() => counted.get(machine) === 1_000)
+  const { count, points } = await look(machine)
+  assert.deepEqual([count, points?.length], [1_000, 4])
+  const isRaised = ({ topic, change }: Sent['message']) => String(topic).includes(machine) && change === 'raised'
+  assert.equal(countOf('alarm', isRaised), 1)
+  assert.equal(clients.alarms.filter(alarm => alarm.machine === machine && alarm.state !== 'unacknowledged').length, 0)
+})
+
+test('a flapping condition notifies once, as its policy says', async () => {
+  const flapper = await clients.device('pi-6', 'plant-b')
+  const at = { ...address('pi-6'), site: 'plant-b' }
+  for (let i = 0; i < 10; i++) {
+    for (const label of ['ball', 'ball', 'ball', 'ball', ...Array<string>(10).fill('normal')]) {
+      void flapper.publish(at, inference(label, { machine: 'fan-6' }))
+    }
+  }
+  await until(() => countOf('calm', ({ change }) => change === 'returned') === 10)
+  assert.equal(
+    countOf('calm', ({ change }) => change === 'raised'),
+    10,
+  )
+  const told = sent.filter(({ source, message }) => source === 'calm' && message.change === 'notified')
+  assert.deepEqual(
+    told.map(({ message }) => message.notice),
+    [{ to: 'anna', count: 1, escalated: false }],
+  )
+})
+
+test('an alarm nobody acknowledges goes to the next person', async () => {
+  const neglected = await clients.device('pi-7', 'plant-c')
+  const at = { ...address('pi-7'), site: 'plant-c' }
+  for (let i = 0; i < 4; i++) await neglected.publish(at, inference('ball', { machine: 'fan-7' }))
+  const told = () => sent.filter(({ source, message }) => source === 'urgent' && message.change === 'notified')
+  await until(() => told().length === 4)
+  assert.deepEqual(
+    told().map(({ message }) => (message.notice as { to: string }).to),
+    ['anna', 'anna', 'ben', 'ben'],
+  )
+  assert.equal((told()[0]!.message.payload as Alarm).priority, 'critical')
+  const late = await startClients(shared, broker.url)
+  assert.equal(
+    (await late.alarm(({ machine, notified }) => machine === 'fan-7' && notified?.count === 4)).notified?.to,
+    'ben',
+  )
+})
+
+test('late verdicts correct the count of an alarm and do not make it flap', async () => {
+  const machine = 'press-21'
+  const windows = Array.from({ length: 4 }, () => inference('ball', { machine, outcome: 'late' }))
+  for (const window of windows) await device.publish(address(), window)
+  await clients.alarm(alarm => alarm.machine === machine)
+  for (const { id } of windows.slice(0, 3)) {
+    await device.publish(address(), inference('normal', { machine, revises: id, decidedBy: 'server' }))
+  }
+  await until(() => counted.get(machine) === 7)
+  const { state, count } = await look(machine)
+  assert.deepEqual([state, count], ['unacknowledged', 1])
+  assert.equal(
+    countOf('alarm', ({ topic, change }) => String(topic).includes(machine) && change !== 'commented'),
+    1,
+  )
+})
+
+test('shelved on the dashboard, an alarm is out of sight until its time is up, with the name of who did it', async () => {
+  await publish('ball', 'press-22', 4)
+  await clients.alarm(({ machine }) => machine === 'press-22')
+  const payload = { site: 'plant-a', machine: 'press-22', fault: 'ball', minutes: 0.005 }
+  RED.nodes.getNode('alarm').receive({ topic: 'shelve', payload, user: { name: 'anna' } })
+  const shelved = await clients.alarm(({ machine, state }) => machine === 'press-22' && state === 'shelved')
+  assert.deepEqual([shelved.action?.by, shelved.suppression?.active], ['anna', true])
+  await output('alarm', ({ change, payload }) => {
+    const { machine, since } = payload as Alarm
+    return machine === 'press-22' && change === 'raised' && since >= shelved.suppression!.until!
+  })
+})
+
 test('a node without a broker says so, and the others work', () => {
   assert.equal(RED.nodes.getNode('lost').listenerCount('input'), 0)
 })
@@ -244,6 +399,10 @@ test('after a full deploy every alarm stands as it stood, and none is raised aga
     source === 'alarm' && message.change === 'raised' && String(message.topic).includes('/press-6/')
   await publish('ball', 'press-6', 4)
   await clients.alarm(({ machine }) => machine === 'press-6')
+  await publish('ball', 'press-23', 4)
+  await clients.alarm(({ machine }) => machine === 'press-23')
+  inject('shelve', { site: 'plant-a', machine: 'press-23', fault: 'ball', minutes: 60 })
+  const shelved = await clients.alarm(({ machine, state }) => machine === 'press-23' && state === 'shelved')
   const alert = plain(broker.port, broker.flows.secret).map(place)
   const raisedBefore = sent.splice(0).filter(isRaise)
   const deployed = once(RED.events, 'flows:started')
@@ -255,6 +414,7 @@ test('after a full deploy every alarm stands as it stood, and none is raised aga
   await publish('normal', 'press-6', 10)
   await clients.alarm(({ machine, state }) => machine === 'press-6' && state === 'returned-unacknowledged')
   assert.deepEqual([raisedBefore.length, sent.filter(isRaise).length], [1, 0])
+  assert.deepEqual((await look('press-23')).suppression, shelved.suppression)
 })
 
 test('plain MQTT nodes, wired as the guide says, alert once for an alarm', async () => {

@@ -127,7 +127,8 @@ export const samples = {
     site: 'plant-a',
     machine: 'press-3',
     fault: 'ball',
-    state: 'unacknowledged',
+    state: 'shelved',
+    priority: 'medium',
     acknowledged: false,
     since: iso(noon - 1_000),
     at: iso(noon),
@@ -143,6 +144,9 @@ export const samples = {
         decidedBy: 'server',
       },
     ],
+    suppression: { kind: 'shelved', active: true, until: iso(noon + 3_600_000) },
+    action: { name: 'shelve', at: iso(noon), by: 'anna', comment: 'bearing is ordered' },
+    notified: { count: 1, at: iso(noon - 1_000), to: 'anna@example.com' },
   } satisfies Alarm,
 } satisfies { [K in TopicKind]?: Payload<K> }
 
