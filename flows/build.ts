@@ -10,7 +10,7 @@ const sources = fileURLToPath(new URL('.', import.meta.url))
 /** The name under which Node-RED lists the nodes. */
 export const nodesPackage = 'node-red-contrib-faultline'
 
-const types = ['broker', 'events', 'alarm', 'fleet'] as const
+const types = ['broker', 'events', 'alarm', 'fleet', 'machine'] as const
 
 /**
  * Writes the nodes as a package that Node-RED can load from anywhere: one script with everything bundled (the directory
@@ -59,8 +59,9 @@ async function bundle(outfile: string): Promise<void> {
     // A CommonJS module has no `import.meta`; some of what is bundled finds its neighbours by it.
     define: { 'import.meta.url': 'moduleUrl' },
     banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href" },
-    // Optional native accelerators of ws and cbor-x: each is tried and done without.
-    external: ['bufferutil', 'utf-8-validate', 'cbor-extract'],
+    // Optional native accelerators of ws and cbor-x: each is tried and done without. The engines of models stand in modules that
+    // no node uses, and are dropped with them.
+    external: ['bufferutil', 'utf-8-validate', 'cbor-extract', 'onnxruntime-node', '@tensorflow/*', 'sharp'],
     logLevel: 'silent',
   })
 }

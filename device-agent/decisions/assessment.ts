@@ -1,4 +1,5 @@
 import {
+  amplitudeSpectrum,
   type Bearing,
   type CalibrationModel,
   type Classifier,
@@ -9,6 +10,7 @@ import {
   type LocalResult,
   type ServerTrustModel,
   timeFeatures,
+  velocityRms,
   type Window,
 } from '@faultline/inference'
 import { type ModelReference, unknownLabel } from '@faultline/protocol'
@@ -47,7 +49,15 @@ export interface Assessment {
 }
 
 /** Published with every inference: those that mean something on any machine, in the unit of the signal. */
-export const publishedFeatures = ['rms', 'meanAbs', 'peak', 'crestFactor', 'kurtosis', 'skewness'] as const
+export const publishedFeatures = [
+  'rms',
+  'meanAbs',
+  'peak',
+  'crestFactor',
+  'kurtosis',
+  'skewness',
+  'velocityRms',
+] as const
 
 /**
  * Classifies a window and decides whether that answer will do.
@@ -163,6 +173,7 @@ async function classifyOne(
 function featuresOf(window: Window, known?: Record<string, number>): Record<string, number> {
   if (window.shape.length !== 1) return {} // An image has no vibration.
   const all: Record<string, number> = known ?? { ...timeFeatures(window.samples) }
+  all.velocityRms ??= velocityRms(amplitudeSpectrum(window.samples, window.rateHz), window.samples.length)
   return finite(Object.fromEntries(publishedFeatures.map(name => [name, all[name] ?? Number.NaN])))
 }
 

@@ -2,6 +2,7 @@ import registerAlarm from './alarm.ts'
 import registerBroker from './broker.ts'
 import registerEvents from './events.ts'
 import registerFleet from './fleet.ts'
+import registerMachine from './machine.ts'
 import type { NodeRed } from './node-red.ts'
 
 /** Node-RED calls this once, when it loads the palette. */
@@ -10,4 +11,5 @@ export default function registerNodes(red: NodeRed): void {
   registerEvents(red)
   registerAlarm(red)
   registerFleet(red)
+  registerMachine(red)
 }

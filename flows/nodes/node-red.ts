@@ -20,6 +20,8 @@ export interface RuntimeNode<Credentials = Record<string, never>> {
   on(event: 'input', listener: (this: this, message: NodeMessage, send: Send, done: Done) => void): void
   on(event: 'close', listener: (this: this, removed: boolean, done: () => void) => void): void
   send: Send
+  /** What the node keeps between messages, and with a store on disk between restarts. */
+  context(): { get(name: string): unknown; set(name: string, value: unknown): void }
   status(status: NodeStatus): void
   log(text: string): void
   warn(text: string): void

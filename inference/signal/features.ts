@@ -7,6 +7,7 @@ import { HARMONICS, impactOrders, orderBands } from './order-bands.ts'
 import { spectralShape } from './spectral-shape.ts'
 import { amplitudeSpectrum, bandShares } from './spectrum.ts'
 import { timeFeatures } from './time-features.ts'
+import { velocityRms } from './velocity.ts'
 
 const BANDS = 8
 /** Cells of the spectral shape: as few as tell one machine's faults apart. */
@@ -20,12 +21,13 @@ const orderNames = Object.keys(impactOrders(skf6205)).flatMap(name =>
 )
 
 /**
- * Every feature there is, in the order `extractFeatures` gives them: statistics in the time domain; `band1` …
+ * Every feature there is, in the order `extractFeatures` gives them: statistics in the time domain; `velocityRms`
+ * in mm/s for samples in g; `band1` …
  * `band8`, shares of the spectrum's energy from low to high; `shape1` … `shape16`, the spectrum's shape whatever its level
  * (`spectral-shape.ts`); `bpfo1` … `shaft3`, shares of the envelope spectrum's energy
  * around the first three harmonics of each defect.
  */
-export const featureNames: readonly string[] = [...timeNames, ...bandNames, ...shapeNames, ...orderNames]
+export const featureNames: readonly string[] = [...timeNames, 'velocityRms', ...bandNames, ...shapeNames, ...orderNames]
 const known = new Set(featureNames)
 
 /**
@@ -39,6 +41,7 @@ export function extractFeatures(window: Window, bearing: Bearing = window.bearin
   const { samples, rateHz, shaftHz } = window
   const features: Record<string, number> = { ...timeFeatures(samples) }
   const spectrum = amplitudeSpectrum(samples, rateHz)
+  features.velocityRms = velocityRms(spectrum, samples.length)
   for (const [i, share] of bandShares(spectrum, BANDS).entries()) features[bandNames[i]!] = share
   for (const [i, height] of spectralShape(spectrum, CELLS).entries()) features[shapeNames[i]!] = height
   if (shaftHz !== undefined)

@@ -5,7 +5,7 @@ import { silentLogger } from '@faultline/runtime'
 import { chromium } from 'playwright-core'
 import { findProgram, missing } from '../support/programs.ts'
 import { temporaryDirectory } from '../support/temp.ts'
-import { address, deviceState, health, inference, startBroker, startClients } from './fixtures.ts'
+import { address, deviceState, health, inference, outerRaceEscalation, startBroker, startClients } from './fixtures.ts'
 
 const flags = [
   '--no-sandbox',
@@ -74,6 +74,30 @@ test('the dashboard shows machines and alarms as they come', {
     const alarm = await clients.alarm(({ state }) => state === 'acknowledged')
     assert.equal(alarm.fault, 'outer-race')
     await page.getByText('Acknowledged', { exact: true }).waitFor()
+  })
+
+  await t.test('a machine opened from the fleet shows the line of its outer race under the cursor', async () => {
+    const escalation = outerRaceEscalation('press-1')
+    await device.publish({ ...address(), kind: 'escalation' }, escalation)
+    const verdict = { label: 'outer-race', confidence: 0.97, model: { name: 'big', version: '1', digest: 'sha256:01' } }
+    const server = { ...verdict, agent: 'server-1' }
+    await device.publish(address(), inference('outer-race', { id: escalation.id, outcome: 'answered', server }))
+    await page.getByRole('link', { name: 'press-1' }).click()
+    const envelope = page.getByRole('region', { name: 'Envelope spectrum' })
+    const highest = Number(/highest at ([\d.]+) Hz/.exec(await envelope.innerText())![1])
+    const cursor = Number(await envelope.locator('line.is-bpfo').first().getAttribute('data-hz'))
+    assert.ok(Math.abs(highest - cursor) < 12, `${highest} Hz, its cursor at ${cursor} Hz`)
+    const asked = await page.getByRole('region', { name: 'Last escalation' }).innerText()
+    assert.match(asked, /device said[\s\S]*Normal 55 %[\s\S]*server said[\s\S]*Outer race 97 %/)
+  })
+
+  await t.test('zones given to a machine stay its own', async () => {
+    await page.getByLabel('Limit C/D').fill('9.5')
+    await page.getByRole('button', { name: 'Keep' }).click()
+    await page.getByRole('button', { name: 'Keep', disabled: true }).waitFor()
+    await page.reload()
+    await page.waitForFunction(`document.querySelector('[aria-label="Limit C/D"]')?.value === '9.5'`)
+    await page.getByRole('link', { name: 'Fleet' }).click()
   })
 
   await t.test('a page opened later shows the fleet as it is', async () => {

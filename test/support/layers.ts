@@ -13,7 +13,7 @@ export const layers: Record<string, readonly string[]> = {
   'server-agent': ['protocol', 'runtime', 'inference'],
   broker: ['protocol', 'runtime'],
   telemetry: ['protocol', 'runtime'],
-  flows: ['protocol', 'runtime', 'telemetry'],
+  flows: ['protocol', 'runtime', 'inference', 'telemetry'],
   provisioning: ['protocol', 'runtime'],
   lab: ['protocol', 'runtime', 'inference', 'telemetry'],
   fleet: ['*'],
