@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { Broker } from '@faultline/broker'
 import { createSource, DeviceAgent, type SourceConfig } from '@faultline/device-agent'
 import { FlowRunner } from '@faultline/flows'
-import { type LoadedClassifier, openDataset } from '@faultline/inference'
+import { type LoadedClassifier, openDataset, skf6205 } from '@faultline/inference'
 import { type Identity, type Inference, identityOf, topicFilter } from '@faultline/protocol'
 import { Registry } from '@faultline/provisioning'
 import { type Logger, MqttSession, type Service, ServiceGroup } from '@faultline/runtime'
@@ -214,7 +214,13 @@ export class Fleet implements Service {
       device: machine.device,
       broker: { url: this.brokerUrl, secret: this.secrets.get(identity.name)! },
       points: [
-        { point: machine.point, machine: machine.machine, source: await createSource(this.sourceOf(machine), input) },
+        {
+          point: machine.point,
+          machine: machine.machine,
+          source: await createSource(this.sourceOf(machine), input),
+          // What the simulator simulates; a recording's bearing is known to those who made it.
+          ...(this.options.source === 'simulated' && { bearing: skf6205 }),
+        },
       ],
       classifier: local.classifier,
       enginesRejected: local.enginesRejected,

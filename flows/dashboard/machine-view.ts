@@ -48,6 +48,8 @@ interface PointStore {
   trend: TrendSample[]
   decisions: Inference[]
   escalation?: Escalation
+  /** What a server said of it. */
+  answer?: Inference['server']
 }
 
 interface MachineStore {
@@ -70,7 +72,9 @@ export class MachineView {
       keep(this.point(site, message.payload.machine, device, point).trend, sampleOf(to, Object.fromEntries(means)))
     } else if (message.kind === 'escalation') {
       const { site, device, point } = message.address
-      this.point(site, message.payload.machine, device, point).escalation = message.payload
+      const store = this.point(site, message.payload.machine, device, point)
+      store.escalation = message.payload
+      store.answer = undefined
     } else if (message.kind === 'alarm') {
       const { site, machine, fault } = message.address
       this.machine(site, machine).alarms.set(fault, message.payload)
@@ -87,12 +91,15 @@ export class MachineView {
     return {
       site,
       machine,
-      points: points.map(({ escalation, ...point }) => ({ ...point, ...windowOf(escalation, point.decisions) })),
+      points: points.map(({ escalation, answer, ...point }) => ({ ...point, ...windowOf(escalation, answer) })),
       alarms: [...store.alarms.values()].filter(({ state }) => state !== 'normal'),
     }
   }
 
-  private infer({ trend, decisions }: PointStore, inference: Inference): void {
+  private infer(store: PointStore, inference: Inference): void {
+    const { trend, decisions, escalation } = store
+    const { id, revises, server } = inference
+    if (server && [id, revises].includes(escalation?.id)) store.answer = server
     const revised = decisions.findIndex(({ id }) => id === inference.revises)
     if (revised >= 0) {
       decisions[revised] = inference
@@ -132,17 +139,16 @@ function keep(trend: TrendSample[], sample: TrendSample): void {
 }
 
 /** Computed when somebody looks. Images have no spectrum. */
-function windowOf(escalation: Escalation | undefined, decisions: readonly Inference[]): Pick<PointDetail, 'window'> {
+function windowOf(escalation: Escalation | undefined, answer: Inference['server']): Pick<PointDetail, 'window'> {
   if (escalation?.window.shape.length !== 1) return {}
   const { id, at, reason, local, shaftHz, bearing } = escalation
-  const answered = decisions.find(inference => inference.id === id || inference.revises === id)
   return {
     window: {
       id,
       at,
       reason,
       local: { label: local.label, confidence: local.confidence },
-      ...(answered?.server && { server: { label: answered.server.label, confidence: answered.server.confidence } }),
+      ...(answer && { server: { label: answer.label, confidence: answer.confidence } }),
       ...portraitOf({ ...decodeWindow(escalation.window), ...(shaftHz !== undefined && { shaftHz }) }, bearing),
     },
   }

@@ -117,7 +117,7 @@ export function outerRaceEscalation(machine: string): Escalation {
     reason: 'below-threshold',
     deadline: new Date(Date.now() + 5_000).toISOString(),
     task: 'bearing-fault',
-    local: { label: 'normal', confidence: 0.55, probabilities: [0.55, 0.45], digest: 'sha256:00' },
+    local: { label: 'normal', confidence: 0.55, probabilities: [0.55, 0.45], digest: 'sha256:0123456789ab' },
     window: encodeWindow(window),
     shaftHz: simulator.shaftHz,
     bearing: skf6205,
