@@ -69,7 +69,7 @@ export async function trainBearings(options: BearingTrainingOptions): Promise<{ 
   // Not the training windows: their gain was varied.
   const baseline = data && rmsBaseline(await everyWindow(data, split.train, new Random(seed)), sides.test.recorded)
 
-  const write = (role: 'local' | 'server', model: TrainedModel, own?: PairCalibration) =>
+  const write = (model: TrainedModel, own?: PairCalibration) =>
     writeModelBundle(join(options.out, model.plan.network.name), model, goldenWindows(sides), own ?? {}, {
       at: new Date().toISOString(),
       data: data ? ['CWRU bearing data, drive end, 12 kHz', 'simulated machines'] : ['simulated machines'],
@@ -84,9 +84,9 @@ export async function trainBearings(options: BearingTrainingOptions): Promise<{ 
         epoch: model.epoch,
       },
     })
-  const serverBundle = await write('server', server)
+  const serverBundle = await write(server)
   const own = fitPair(held, classes.length, serverBundle.digest)
-  return { local: await write('local', local, own), server: serverBundle }
+  return { local: await write(local, own), server: serverBundle }
 }
 
 /** Windows of every side. Training draws at random and varies; the other sides take each window once, as it is. */

@@ -79,7 +79,11 @@ test('the dashboard shows machines and alarms as they come', {
   await t.test('a machine opened from the fleet shows the line of its outer race under the cursor', async () => {
     const escalation = outerRaceEscalation('press-1')
     await device.publish({ ...address(), kind: 'escalation' }, escalation)
-    const verdict = { label: 'outer-race', confidence: 0.97, model: { name: 'big', version: '1', digest: 'sha256:0123456789ab' } }
+    const verdict = {
+      label: 'outer-race',
+      confidence: 0.97,
+      model: { name: 'big', version: '1', digest: 'sha256:0123456789ab' },
+    }
     const server = { ...verdict, agent: 'server-1' }
     await device.publish(address(), inference('outer-race', { id: escalation.id, outcome: 'answered', server }))
     await page.getByRole('link', { name: 'press-1' }).click()
