@@ -71,7 +71,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   /** As published; the last one after a stop. Undefined before the start. */
   get health(): Health | undefined {
     if (!this.running) return this.finalHealth
-    const { startedAt, flow, audits, spool, outbox, pricing, budget, session } = this.running
+    const { startedAt, flow, audits, spool, outbox, pricing, budget, session, monitors } = this.running
     const overruns = this.overruns - this.overrunsBefore
     return healthOf({
       startedAt,
@@ -82,6 +82,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       pricing,
       budget,
       overruns,
+      sensors: monitors.flatMap(({ sensor }) => sensor ?? []),
       bytes: session.bytes,
       errors: this.errors,
     })
@@ -162,6 +163,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
           return flow.handle(point, window)
         },
         failed: () => void this.errors++,
+        sensor: () => this.publishHealth(),
       }
       const monitors = points.map(point => new PointMonitor(point, handlers, logger))
       const startedAt = performance.now()

@@ -2,7 +2,7 @@ import { bearingDescription, engineNames, featureNames, publicKeyText } from '@f
 import { identifier, runtimeConfig } from '@faultline/protocol'
 import { brokerAccess } from '@faultline/runtime'
 import { z } from 'zod'
-import { sourceConfig } from './sources/create.ts'
+import { sourceConfig } from './sources/config.ts'
 import { defaultBounds } from './spool/spool.ts'
 import { statusPageConfig } from './status-page/status-page.ts'
 

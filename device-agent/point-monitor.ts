@@ -3,6 +3,8 @@ import type { Bearing } from '@faultline/inference'
 import { toFaultlineError } from '@faultline/protocol'
 import type { Logger, Service } from '@faultline/runtime'
 import type { PointCommissioning } from './decisions/commissioning-keeper.ts'
+import { sensorFaultOf } from './sensors/sensor-check.ts'
+import { type SensorState, SensorWatch } from './sensors/sensor-watch.ts'
 import type { Source, SourceWindow } from './sources/source.ts'
 
 /** One sensor on one machine. */
@@ -23,6 +25,8 @@ export interface MonitorHandlers {
   window(point: AgentPoint, sourceWindow: SourceWindow): Promise<void>
   /** A window or the source failed; the monitor goes on. */
   failed(): void
+  /** What is wrong with a sensor has changed. */
+  sensor(): void
 }
 
 const retryMs = 5_000
@@ -33,12 +37,23 @@ export class PointMonitor implements Service {
   private readonly handlers: MonitorHandlers
   private readonly logger: Logger
   private readonly stopping = new AbortController()
+  private readonly watch: SensorWatch
   private running: Promise<void> = Promise.resolve()
 
   constructor(point: AgentPoint, handlers: MonitorHandlers, logger: Logger) {
     this.point = point
     this.handlers = handlers
     this.logger = logger.child({ point: point.point })
+    this.watch = new SensorWatch({
+      point: point.point,
+      intervalMs: point.source.intervalMs,
+      changed: state => this.sensorChanged(state),
+    })
+  }
+
+  /** What is wrong with the sensor; undefined where nothing is. */
+  get sensor(): SensorState | undefined {
+    return this.watch.state
   }
 
   async start(): Promise<void> {
@@ -47,17 +62,20 @@ export class PointMonitor implements Service {
 
   async stop(): Promise<void> {
     this.stopping.abort()
+    this.watch.end()
     await this.running
   }
 
   private async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
+        this.watch.begin()
         for await (const window of this.point.source.windows(signal)) await this.take(window)
+        this.watch.end()
         if (!signal.aborted) this.logger.info('the source has no more windows')
         return
       } catch (thrown) {
-        const error = toFaultlineError(thrown)
+        const error = this.watch.failed(thrown)
         this.handlers.failed()
         this.logger.error({ code: error.code, error: error.message, retryMs }, 'the source failed')
         await delay(retryMs, undefined, { signal }).catch(() => {}) // Only an abort rejects.
@@ -65,7 +83,17 @@ export class PointMonitor implements Service {
     }
   }
 
+  private sensorChanged(state: SensorState | undefined): void {
+    if (state) this.logger.error({ fault: state.fault }, 'the sensor is at fault, its windows are not judged')
+    else this.logger.info('the sensor is sound again')
+    this.handlers.sensor()
+  }
+
   private async take(sourceWindow: SourceWindow): Promise<void> {
+    const fault = sensorFaultOf(sourceWindow)
+    this.watch.window(fault)
+    // What a sensor says that is at fault is no news of the machine.
+    if (fault) return
     const { bearing } = this.point
     const window = bearing ? { ...sourceWindow.window, bearing } : sourceWindow.window
     try {

@@ -127,6 +127,10 @@ export const errorCodes = {
     title: 'A recording is not what its description says',
     remedy: 'Check rate, length and digest in the manifest.',
   },
+  SENSOR_FAILED: {
+    title: 'A sensor cannot be read',
+    remedy: 'The message names the device or program and what it said; see the sensors guide. The agent tries again.',
+  },
   TRACE_INVALID: {
     title: 'A trace of predictions is not the CSV it should be',
     remedy: 'The message names the line; compare with the what-if reference.',

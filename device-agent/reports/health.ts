@@ -4,6 +4,7 @@ import type { AuditKeeper } from '../decisions/audit-keeper.ts'
 import type { WindowFlow } from '../decisions/window-flow.ts'
 import type { ByteBudget } from '../link/byte-budget.ts'
 import type { Pricing } from '../link/pricing.ts'
+import type { SensorState } from '../sensors/sensor-watch.ts'
 import type { Outbox } from '../spool/outbox.ts'
 import type { Spool } from '../spool/spool.ts'
 
@@ -18,11 +19,13 @@ export interface HealthParts {
   overruns: number
   bytes: { sent: number; received: number }
   errors: number
+  /** Sensors that are at fault. */
+  sensors: readonly SensorState[]
 }
 
 /** How the agent is doing. Everything counts from the agent's start, except what audits found. */
 export function healthOf(parts: HealthParts): Health {
-  const { startedAt, flow, audits, spool, outbox, pricing, budget, overruns, bytes, errors } = parts
+  const { startedAt, flow, audits, spool, outbox, pricing, budget, overruns, bytes, errors, sensors } = parts
   const roundTripMs = flow.roundTrips.summary
   const price = pricing.report
   const spent = budget.report
@@ -34,6 +37,7 @@ export function healthOf(parts: HealthParts): Health {
     counters: flow.counters.snapshot(),
     audits: flow.audits,
     audited: audits.accounts,
+    ...(sensors.length > 0 && { points: [...sensors] }),
     revisions: flow.revisions,
     errors,
     overruns,

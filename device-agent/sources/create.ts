@@ -1,48 +1,14 @@
-import { bearingClasses, type InputDescription, imageExtents, openDataset, openImages } from '@faultline/inference'
+import { type InputDescription, imageExtents, openDataset, openImages } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
-import { z } from 'zod'
+import type { SourceConfig } from './config.ts'
+import { IioSource } from './iio/iio.ts'
 import { ImageSource } from './images.ts'
-import { ReplaySource } from './replay.ts'
+import { ProgramSource } from './live/program-source.ts'
+import { bytesOf, channelOf } from './live/sample-format.ts'
+import { readRecordingFile } from './recording-file.ts'
+import { type ReplayOptions, ReplaySource } from './replay.ts'
 import { SimulatedSource } from './simulated.ts'
 import type { Source } from './source.ts'
-
-const positive = z.number().positive()
-
-const simulated = z.strictObject({
-  kind: z.literal('simulated').describe('A bearing that is simulated'),
-  intervalMs: positive.default(1_000).describe('Machine time from one window to the next'),
-  speed: positive.default(1).describe('Machine time relative to real time'),
-  shaftHz: positive.default(29).describe('Mean shaft speed in revolutions per second'),
-  fault: z.enum(bearingClasses).default('normal').describe('What becomes of the bearing'),
-  faultAfterS: z.number().nonnegative().default(0).describe('Machine time when the fault begins'),
-  growthS: z.number().nonnegative().default(0).describe('Machine time the fault takes to grow'),
-  seed: z.int().default(1).describe('Another seed is another machine of the kind'),
-})
-
-const replay = z.strictObject({
-  kind: z.literal('replay').describe('A recording of a data set'),
-  directory: z.string().min(1).describe('The data set: manifest.json, or original CWRU .mat files'),
-  recording: z.string().min(1).describe('File name without its ending'),
-  from: z.int().nonnegative().optional().describe('First sample'),
-  to: z.int().positive().optional().describe('The sample after the last'),
-  loop: z.boolean().default(true).describe('Begin again at the end'),
-  speed: positive.default(1).describe('Windows per second relative to the recording'),
-})
-
-const images = z.strictObject({
-  kind: z.literal('images').describe('Images, for a model that takes them'),
-  directory: z
-    .string()
-    .min(1)
-    .describe(
-      'PNG, JPEG or WebP files, or one directory of them per class; or CIFAR-10 batches: *.bin, or one of them',
-    ),
-  intervalMs: positive.default(1_000).describe('Time from one image to the next'),
-  loop: z.boolean().default(true).describe('Begin again at the end'),
-})
-
-export const sourceConfig = z.discriminatedUnion('kind', [simulated, replay, images])
-export type SourceConfig = z.infer<typeof sourceConfig>
 
 /** Crystals differ a little; a recording at another rate differs a lot. */
 const rateTolerance = 0.01
@@ -52,10 +18,13 @@ export type SourceInput =
   | Extract<InputDescription, { kind: 'image' }>
   | { kind?: string; samples: number; rateHz: number }
 
+type SignalInput = Exclude<SourceInput, { kind: 'image' }>
+
 /**
  * Makes the source a configuration describes, with windows as the model takes them. `classes` name what labels of images
  * count. Throws `CONFIG_INVALID` when the model takes something else than the source gives; `RECORDING_UNREADABLE`, or
- * `RECORDING_INVALID` when there is no such recording or its rate is not the model's.
+ * `RECORDING_INVALID` when there is no such recording or its rate is not the model's. Sensors are opened when their
+ * windows are taken.
  */
 export async function createSource(
   config: SourceConfig,
@@ -70,26 +39,54 @@ export async function createSource(
   }
   if (takesImages(input))
     throw new FaultlineError('CONFIG_INVALID', `the model takes images, a source "${config.kind}" gives signals`)
-  if (config.kind === 'simulated') {
-    return new SimulatedSource({ ...config, rateHz: input.rateHz, windowSamples: input.samples })
-  }
+  if (config.kind === 'replay') return replayOf(config, input)
+  if (config.kind === 'file') return fileOf(config, input)
+  const { rateHz, samples: windowSamples } = input
+  if (config.kind === 'simulated') return new SimulatedSource({ ...config, rateHz, windowSamples })
+  if (config.kind === 'iio')
+    return new IioSource({ ...config, rateHz, windowSamples, tachoChannel: config.tacho?.channel })
+  return commandOf(config, input)
+}
+
+function commandOf(config: Extract<SourceConfig, { kind: 'command' }>, input: SignalInput): Source {
+  const { format, channels, channel, scale, tacho } = config
+  const of = (frames: Buffer, one: number) => channelOf(frames, { format, channels, channel: one, scale })
+  return new ProgramSource({
+    ...config,
+    rateHz: input.rateHz,
+    windowSamples: input.samples,
+    frameBytes: bytesOf(format) * channels,
+    decode: frames => ({ samples: of(frames, channel), ...(tacho && { tacho: of(frames, tacho.channel) }) }),
+  })
+}
+
+async function replayOf(config: Extract<SourceConfig, { kind: 'replay' }>, input: SignalInput): Promise<Source> {
   const dataset = await openDataset(config.directory)
   const recording = dataset.recordings.find(({ id }) => id === config.recording)
   if (!recording) {
     throw new FaultlineError('RECORDING_INVALID', `${config.directory} has no recording "${config.recording}"`)
   }
-  if (Math.abs(recording.rateHz - input.rateHz) > rateTolerance * input.rateHz) {
-    throw new FaultlineError(
-      'RECORDING_INVALID',
-      `${recording.id} was recorded at ${recording.rateHz} Hz, the model was made for ${input.rateHz} Hz`,
-    )
-  }
-  return new ReplaySource({
-    ...config,
-    recording,
-    samples: await dataset.read(recording.id),
-    windowSamples: input.samples,
-  })
+  checkRate(recording, input)
+  return replaySource({ ...config, recording, samples: await dataset.read(recording.id) }, input)
+}
+
+async function fileOf(config: Extract<SourceConfig, { kind: 'file' }>, input: SignalInput): Promise<Source> {
+  const { file, shaftHz } = config
+  const { rateHz, samples } = await readRecordingFile(file, { ...config, rateHz: config.rateHz ?? input.rateHz })
+  const recording = { id: file, rateHz, ...(shaftHz !== undefined && { shaftHz }) }
+  checkRate(recording, input)
+  return replaySource({ ...config, recording, samples }, input)
+}
+
+const replaySource = (options: Omit<ReplayOptions, 'windowSamples'>, { samples }: SignalInput): Source =>
+  new ReplaySource({ ...options, windowSamples: samples })
+
+function checkRate({ id, rateHz }: { id: string; rateHz: number }, input: SignalInput): void {
+  if (Math.abs(rateHz - input.rateHz) <= rateTolerance * input.rateHz) return
+  throw new FaultlineError(
+    'RECORDING_INVALID',
+    `${id} was recorded at ${rateHz} Hz, the model was made for ${input.rateHz} Hz`,
+  )
 }
 
 const takesImages = (input: SourceInput): input is Extract<SourceInput, { kind: 'image' }> => input.kind === 'image'

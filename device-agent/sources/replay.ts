@@ -4,7 +4,8 @@ import { Pacer } from './pacer.ts'
 import type { Source, SourceWindow } from './source.ts'
 
 export interface ReplayOptions {
-  recording: RecordingInfo
+  /** A recording of one's own says nothing of what was the matter. */
+  recording: Pick<RecordingInfo, 'id' | 'rateHz' | 'shaftHz'> & { class?: string }
   samples: Float32Array
   windowSamples: number
   /** First sample, and the one after the last; the whole recording when absent. */
@@ -53,7 +54,8 @@ export class ReplaySource implements Source {
   async *windows(signal: AbortSignal): AsyncGenerator<SourceWindow, void, void> {
     for await (const { index, at } of this.pacer.ticks(signal)) {
       if (index >= this.count && !this.options.loop) return
-      yield { window: this.windowAt(index % this.count), at, truth: this.options.recording.class }
+      const { class: truth } = this.options.recording
+      yield { window: this.windowAt(index % this.count), at, ...(truth !== undefined && { truth }) }
     }
   }
 

@@ -4,6 +4,8 @@ export interface SourceWindow {
   window: Window
   /** When the window ended. */
   at: Date
+  /** Samples are missing in it, as far as the source knows. */
+  gap?: true
   /** What is truly the matter with the machine; only simulations and labelled recordings know. */
   truth?: string
 }

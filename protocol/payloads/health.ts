@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { identifier } from '../identifiers.ts'
-import { count, milliseconds, probability, timestamp } from './common.ts'
+import { count, milliseconds, probability, refusal, timestamp } from './common.ts'
 
 /** Mutually exclusive since the agent's start: windows = accepted + answered + late + rejected + offline + withheld + pending. */
 export const counters = z
@@ -23,6 +23,10 @@ const spent = z.strictObject({
   left: z.number().nonnegative().describe('Bytes left'),
 })
 
+/** What can be wrong with a sensor, as opposed to with the machine. */
+export const sensorFaults = ['gap', 'not-finite', 'flat', 'clipped', 'silent', 'failed'] as const
+export type SensorFault = (typeof sensorFaults)[number]
+
 /** Sent every few seconds; not stored by the broker. */
 export const health = z.strictObject({
   at: timestamp.describe('When this message was made'),
@@ -43,6 +47,23 @@ export const health = z.strictObject({
     .max(1_024)
     .optional()
     .describe('What answered audits found, per machine, with the local model in use; survives a restart'),
+  points: z
+    .array(
+      z.strictObject({
+        point: identifier.describe('The measurement point'),
+        fault: z
+          .enum(sensorFaults)
+          .describe(
+            'gap: samples are missing; not-finite: NaN or infinite; flat: one value; clipped: beyond the range of the sensor; silent: no windows; failed: the source gives an error',
+          ),
+        since: timestamp.describe('When it began'),
+        windows: count.describe('Windows that were not judged because of it'),
+        error: refusal.optional().describe('What the source says'),
+      }),
+    )
+    .max(1_024)
+    .optional()
+    .describe('Points whose sensor is at fault; their windows are not judged and count nowhere'),
   revisions: count.describe('Verdicts that came after their deadline and revised an inference'),
   errors: count.describe('Messages and windows refused with a coded error'),
   overruns: count.optional().describe('Windows passed over because the one before was not done in time'),

@@ -132,14 +132,19 @@ test('a model without a valid answer never says normal', async t => {
   await watcher.see('inference', () => true, 3)
 })
 
-test('a window that is none is refused and counts as an error, not as a window', async t => {
+test('a sensor that is at fault is told of at once, and its windows are not judged', async t => {
   const broker = await startAgentBroker(t)
+  const watcher = await observe(t, broker)
   const edge = await startDevice(t, broker)
+  await edge.online()
   await edge.infer(sample.normal)
-  edge.source.give(Number.NaN)
+  edge.source.give(Number.NaN, Number.NaN)
+  const faulty = await watcher.seeOne('health', ({ points }) => points !== undefined)
+  assert.deepEqual(faulty.points, [{ point, fault: 'not-finite', since: faulty.points![0]!.since, windows: 1 }])
   await edge.infer(sample.normal)
-  assert.equal(edge.agent.health!.errors, 1)
+  assert.equal(edge.agent.health!.points, undefined)
   assert.equal(edge.counters.windows, 2)
+  assert.equal(edge.inferences.length, 2)
 })
 
 test('audits are escalations with their own reason and counter', async t => {
@@ -239,7 +244,7 @@ test('health counts from the start of the agent, also from its second', async t 
   const broker = await startAgentBroker(t)
   await broker.stop()
   const edge = await startDevice(t, broker)
-  edge.source.give(Number.NaN)
+  edge.source.fail()
   await edge.infer(sample.normal)
   Object.defineProperty(edge.source, 'overruns', { value: 5 })
   await edge.agent.stop()

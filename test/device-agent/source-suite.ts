@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
-import { describe, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Source, SourceWindow } from '@faultline/device-agent'
 
 export interface SourceUnderTest {
   name: string
-  /** A source that has at least 20 windows, one every `intervalMs`. */
-  create(intervalMs: number): Promise<Source>
+  /** A source that has at least 20 windows, the first at once and then one every `intervalMs`. */
+  create(intervalMs: number, t: TestContext): Promise<Source>
+  /** Windows come when somebody else gives samples, who may be late. */
+  live?: boolean
 }
 
 async function take(
@@ -25,10 +27,10 @@ async function take(
 }
 
 /** What every source promises. */
-export function testSource({ name, create }: SourceUnderTest): void {
+export function testSource({ name, create, live = false }: SourceUnderTest): void {
   describe(`source ${name}`, () => {
-    test('gives windows of the size and rate it names, all finite', async () => {
-      const source = await create(2)
+    test('gives windows of the size and rate it names, all finite', async t => {
+      const source = await create(2, t)
       for (const { window } of await take(source, 5)) {
         assert.equal(
           window.shape.reduce((product, extent) => product * extent, 1),
@@ -40,41 +42,47 @@ export function testSource({ name, create }: SourceUnderTest): void {
       }
     })
 
-    test('gives each window samples of its own', async () => {
-      const [first, second] = await take(await create(2), 2)
+    test('gives each window samples of its own', async t => {
+      const [first, second] = await take(await create(2, t), 2)
       assert.notDeepEqual(first!.window.samples, second!.window.samples)
     })
 
-    test('windows end one interval apart, not in the future', async () => {
-      const source = await create(10)
-      assert.ok(Math.abs(source.intervalMs - 10) < 1e-9)
+    test('windows end one interval apart, not in the future', async t => {
+      const source = await create(60, t)
+      assert.ok(Math.abs(source.intervalMs - 60) < 1e-9)
       const windows = await take(source, 4)
-      for (const [i, { at }] of windows.entries()) {
-        assert.ok(at.getTime() <= Date.now())
-        const since = i === 0 ? 10 : at.getTime() - windows[i - 1]!.at.getTime()
-        assert.ok(since >= 8, `${since} ms`)
+      for (const { at } of windows) assert.ok(at.getTime() <= Date.now())
+      // Each may be taken late, on a busy machine; the last not before it was due.
+      const span = windows.at(-1)!.at.getTime() - windows[0]!.at.getTime()
+      assert.ok(live || span >= 60, `${span} ms`)
+    })
+
+    test('a slow consumer gets fewer windows, never a queue of old ones', async t => {
+      const intervalMs = 5
+      const source = await create(intervalMs, t)
+      const resumed: number[] = []
+      const windows = await take(source, 3, async () => {
+        const before = source.overruns
+        await delay(6 * intervalMs)
+        while (live && source.overruns < before + 2) await delay(intervalMs)
+        resumed.push(Date.now())
+      })
+      assert.ok(source.overruns >= 4, `${source.overruns} overruns`)
+      for (const [i, at] of resumed.entries()) {
+        const age = at - windows[i + 1]!.at.getTime()
+        assert.ok(live || age <= intervalMs + 2, `a window of ${age} ms ago`)
       }
     })
 
-    test('a slow consumer gets fewer windows, never a queue of old ones', async () => {
-      const source = await create(5)
-      const windows = await take(source, 4, () => delay(26))
-      assert.ok(source.overruns >= 3, `${source.overruns} overruns`)
-      const first = windows[0]!.at.getTime()
-      const passed = (windows.at(-1)!.at.getTime() - first) / 5
-      // Every window that was due is either there or counted.
-      assert.ok(Math.abs(windows.length - 1 + source.overruns - passed) <= 1, `${source.overruns} of ${passed}`)
-    })
-
-    test('ends when told to, also while it waits', async () => {
+    test('ends when told to, also while it waits', async t => {
       const stopping = new AbortController()
-      const source = await create(60_000)
+      const source = await create(60_000, t)
       for await (const _ of source.windows(stopping.signal)) setImmediate(() => stopping.abort())
       assert.ok(stopping.signal.aborted)
     })
 
-    test('gives nothing when it is told to end before it begins', async () => {
-      for await (const _ of (await create(1)).windows(AbortSignal.abort())) assert.fail('a window')
+    test('gives nothing when it is told to end before it begins', async t => {
+      for await (const _ of (await create(1, t)).windows(AbortSignal.abort())) assert.fail('a window')
     })
   })
 }

@@ -19,6 +19,12 @@ export class ManualSource implements Source {
     this.events.emit('given')
   }
 
+  /** The next window cannot be handled. */
+  fail(): void {
+    this.waiting.push({ window: { ...tinyWindow(0), samples: Float32Array.of(1, 2) }, at: new Date() })
+    this.events.emit('given')
+  }
+
   async *windows(signal: AbortSignal): AsyncGenerator<SourceWindow, void, void> {
     while (!signal.aborted) {
       const next = this.waiting.shift()

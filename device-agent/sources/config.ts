@@ -1,0 +1,109 @@
+import { bearingClasses } from '@faultline/inference'
+import { z } from 'zod'
+import { sampleFormats } from './live/sample-format.ts'
+
+const positive = z.number().positive()
+const every = positive
+  .default(1_000)
+  .describe('Time from one window to the next, in ms; samples in between are passed over')
+const shaftHz = positive.optional().describe('Shaft speed in revolutions per second, where it does not change')
+const pulses = positive.default(1).describe('Pulses of the tacho for each revolution of the shaft')
+
+const simulated = z.strictObject({
+  kind: z.literal('simulated').describe('A bearing that is simulated'),
+  intervalMs: positive.default(1_000).describe('Machine time from one window to the next'),
+  speed: positive.default(1).describe('Machine time relative to real time'),
+  shaftHz: positive.default(29).describe('Mean shaft speed in revolutions per second'),
+  fault: z.enum(bearingClasses).default('normal').describe('What becomes of the bearing'),
+  faultAfterS: z.number().nonnegative().default(0).describe('Machine time when the fault begins'),
+  growthS: z.number().nonnegative().default(0).describe('Machine time the fault takes to grow'),
+  seed: z.int().default(1).describe('Another seed is another machine of the kind'),
+})
+
+const range = {
+  from: z.int().nonnegative().optional().describe('First sample'),
+  to: z.int().positive().optional().describe('The sample after the last'),
+  loop: z.boolean().default(true).describe('Begin again at the end'),
+  speed: positive.default(1).describe('Windows per second relative to the recording'),
+}
+
+const replay = z.strictObject({
+  kind: z.literal('replay').describe('A recording of a data set'),
+  directory: z.string().min(1).describe('The data set: manifest.json, or original CWRU .mat files'),
+  recording: z.string().min(1).describe('File name without its ending'),
+  ...range,
+})
+
+const file = z.strictObject({
+  kind: z.literal('file').describe('A recording of your own'),
+  file: z.string().min(1).describe('A .wav or .csv file'),
+  column: z
+    .union([z.int().nonnegative(), z.string().min(1)])
+    .default(0)
+    .describe('Channel of a .wav file, or column of a .csv file by its name in the first line; by number from 0'),
+  rateHz: positive
+    .optional()
+    .describe('Sampling rate of a .csv file, which does not say; that of the model when absent'),
+  scale: z.number().default(1).describe('Physical units at full scale of a .wav file, or for each unit of a .csv file'),
+  shaftHz,
+  ...range,
+})
+
+const iio = z.strictObject({
+  kind: z.literal('iio').describe('A sensor with a driver of the Linux kernel (Industrial I/O)'),
+  device: z.string().min(1).describe('iio:device0, or the name of its driver: adxl345'),
+  channel: z
+    .string()
+    .regex(/^[a-z]+[0-9]*(_[a-z0-9]+)*$/)
+    .describe('As in scan_elements, without in_ and _en: accel_z'),
+  trigger: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Name of the trigger that starts each sample; the driver's own when absent"),
+  intervalMs: every,
+  shaftHz,
+  tacho: z
+    .strictObject({
+      channel: z.string().min(1).describe('A channel of the same device: voltage0'),
+      pulsesPerRevolution: pulses,
+    })
+    .optional()
+    .describe('The channel that a tacho is wired to'),
+})
+
+const command = z
+  .strictObject({
+    kind: z.literal('command').describe('What a program writes to its standard output, such as arecord'),
+    command: z.array(z.string()).min(1).describe('The program and its arguments; no shell is involved'),
+    format: z.enum(sampleFormats).describe('How numbers lie in the stream, without a header'),
+    channels: z.int().min(1).max(64).default(1).describe('Channels, interleaved'),
+    channel: z.int().nonnegative().default(0).describe('The one with the sensor, from 0'),
+    scale: z.number().default(1).describe('Physical units at full scale; of floats, for each unit'),
+    intervalMs: every,
+    shaftHz,
+    tacho: z
+      .strictObject({ channel: z.int().nonnegative().describe('From 0'), pulsesPerRevolution: pulses })
+      .optional()
+      .describe('The channel that a tacho is wired to'),
+  })
+  .refine(({ channel, channels }) => channel < channels, { path: ['channel'], message: 'is not among the channels' })
+  .refine(({ tacho, channels }) => !tacho || tacho.channel < channels, {
+    path: ['tacho', 'channel'],
+    message: 'is not among the channels',
+  })
+
+const images = z.strictObject({
+  kind: z.literal('images').describe('Images, for a model that takes them'),
+  directory: z
+    .string()
+    .min(1)
+    .describe(
+      'PNG, JPEG or WebP files, or one directory of them per class; or CIFAR-10 batches: *.bin, or one of them',
+    ),
+  intervalMs: positive.default(1_000).describe('Time from one image to the next'),
+  loop: z.boolean().default(true).describe('Begin again at the end'),
+})
+
+export const sourceConfig = z.discriminatedUnion('kind', [simulated, replay, file, iio, command, images])
+export type SourceConfig = z.infer<typeof sourceConfig>
