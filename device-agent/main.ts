@@ -7,6 +7,7 @@ import {
   runProgram,
   runService,
   ServiceGroup,
+  ServiceManager,
   version,
 } from '@faultline/runtime'
 import { DeviceAgent } from './agent.ts'
@@ -37,7 +38,10 @@ async function run({ config: file }: { config: string }): Promise<void> {
   const agent = new DeviceAgent({ ...config, points, classifier, enginesRejected: loaded?.enginesRejected, logger })
   const page =
     config.statusPage && statusPageOf({ ...config, agent, points, model: classifier }, config.statusPage, logger)
-  await runService(new ServiceGroup(page ? [agent, page] : [agent]))
+  const manager = new ServiceManager({
+    failed: ({ message }) => logger.warn({ error: message }, 'systemd cannot be told'),
+  })
+  await runService(new ServiceGroup([agent, ...(page ? [page] : []), manager]))
   await loaded?.classifier.dispose()
 }
 
