@@ -212,6 +212,10 @@ export const errorCodes = {
       'It is started again; the log around it names the windows it had. If one model does it often, try another engine.',
   },
   FLOWS_FAILED: { title: 'The Node-RED runtime did not start', remedy: 'Read its log lines above this error.' },
+  PACKAGE_FAILED: {
+    title: 'An agent package was not written',
+    remedy: 'The message says why; the npm registry has to be reachable, and `npm ci` run.',
+  },
   // Own mistakes
   INTERNAL: { title: 'Something failed that should not', remedy: 'Report it with the log around it.' },
 } as const satisfies Record<string, { title: string; remedy: string }>

@@ -1,4 +1,5 @@
 import { type Command, createProgram, version } from '@faultline/runtime'
+import { addAgentPackage } from './commands/agent-package.ts'
 import { addEnroll } from './commands/enroll.ts'
 import { addExport } from './commands/export.ts'
 import { addImport } from './commands/import.ts'
@@ -19,6 +20,7 @@ const commands = [
   addServe,
   addEnroll,
   addPackage,
+  addAgentPackage,
   addList,
   addShow,
   addLog,

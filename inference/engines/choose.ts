@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { join } from 'node:path'
+import { extname, join } from 'node:path'
 import { FaultlineError } from '@faultline/protocol'
 import { z } from 'zod'
 import type { Bundle } from '../bundle/bundle.ts'
@@ -11,7 +11,7 @@ export interface ChooseOptions {
   order?: readonly EngineName[]
   /** Time one engine has for starting a process, loading and answering. */
   timeoutMs?: number
-  /** The program that tries one engine: `trial.ts` unless a test stands in for it. */
+  /** The program that tries one engine: `trial` beside this file unless a test stands in for it. */
   trial?: string
 }
 
@@ -24,6 +24,9 @@ export interface EngineChoice {
 const DEFAULT_TIMEOUT_MS = 20_000
 /** Enough of a crashed process's last words to find the cause. */
 const KEPT_STDERR_CHARACTERS = 400
+
+/** In an agent package both are bundled JavaScript. */
+const shippedTrial = join(import.meta.dirname, `trial${extname(import.meta.filename)}`)
 
 /** What `trial.ts` reports to its parent. */
 export const trialReport = z.union([
@@ -38,7 +41,7 @@ export const trialReport = z.union([
  * Throws `ENGINE_UNAVAILABLE`, listing the reasons, when none works.
  */
 export async function chooseEngine(bundle: Bundle, options: ChooseOptions = {}): Promise<EngineChoice> {
-  const { order = engineNames, timeoutMs = DEFAULT_TIMEOUT_MS, trial = join(import.meta.dirname, 'trial.ts') } = options
+  const { order = engineNames, timeoutMs = DEFAULT_TIMEOUT_MS, trial = shippedTrial } = options
   const rejected: EngineChoice['rejected'] = []
   for (const engine of order) {
     const reason = createEngine(engine).supports(bundle)
@@ -60,8 +63,10 @@ function tryEngine(
 ): Promise<string | undefined> {
   return new Promise(resolve => {
     // tsx is named by its own address, so that neither the working directory nor how this process was started matters.
-    const args = ['--import', import.meta.resolve('tsx'), trial, directory, engine]
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+    const loader = trial.endsWith('.ts') ? ['--import', import.meta.resolve('tsx')] : []
+    const child = spawn(process.execPath, [...loader, trial, directory, engine], {
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    })
     let report: z.infer<typeof trialReport> | undefined
     let stderr = ''
     let timedOut = false

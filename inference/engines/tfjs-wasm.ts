@@ -17,12 +17,13 @@ export class TfjsWasmEngine implements Engine {
   }
 }
 
+const binary = '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm'
 let registered = false
 
 /** The binaries are read from the package; without their path TF.js looks beside the main program. */
 async function register(): Promise<void> {
   if (registered) return
   const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm')
-  setWasmPaths(dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm')) + sep)
+  setWasmPaths(dirname(createRequire(import.meta.url).resolve(binary)) + sep)
   registered = true
 }
