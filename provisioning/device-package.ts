@@ -9,21 +9,20 @@ import { agentConfig } from './agent-config.ts'
 /** Where the installer puts things on the device. */
 export const deviceDirectories = { software: '/opt/faultline', state: '/var/lib/faultline' } as const
 
-const unit = 'faultline-device-agent.service'
-
 /**
  * What one device is set up from, as a tar.gz of one directory: configuration, the authority's certificate, a
- * certificate with its key where the device is not to claim one, unit file and installer.
+ * certificate with its key where the device is not to claim one, the installer, and the agent package if one is given.
  */
 export async function devicePackage(
   identity: Identity,
-  { broker, ca, certified }: { broker: BrokerAccess; ca: string; certified?: CertifiedKey },
+  { broker, ca, certified, agent }: { broker: BrokerAccess; ca: string; certified?: CertifiedKey; agent?: Buffer },
 ): Promise<Buffer> {
   const config = agentConfig(identity, broker, {
     dataDirectory: deviceDirectories.state,
     model: `${deviceDirectories.software}/models/bearing-local`,
+    statusPage: {},
   })
-  const files: [name: string, content: string, mode: number][] = [
+  const files: [name: string, content: string | Buffer, mode: number][] = [
     ['device.yaml', config, 0o600],
     ['ca.pem', ca, 0o644],
     ...(certified
@@ -32,8 +31,8 @@ export async function devicePackage(
           ['agent.key', certified.key, 0o600],
         ] as [string, string, number][])
       : []),
-    [unit, await installerFile(unit), 0o644],
-    ['install.sh', await installerFile('install.sh'), 0o755],
+    ['install.sh', await readFile(new URL('./installer/install.sh', import.meta.url), 'utf8'), 0o755],
+    ...(agent ? ([['agent.tar.gz', agent, 0o644]] as [string, Buffer, number][]) : []),
   ]
   const archive = pack()
   const directory = packageName(identity)
@@ -44,6 +43,3 @@ export async function devicePackage(
 }
 
 export const packageName = ({ site, id }: Identity): string => `faultline-${site}-${id}`
-
-const installerFile = (name: string): Promise<string> =>
-  readFile(new URL(`./installer/${name}`, import.meta.url), 'utf8')

@@ -1,4 +1,5 @@
-import { FaultlineError, parseIdentity } from '@faultline/protocol'
+import { readFile } from 'node:fs/promises'
+import { FaultlineError, parseIdentity, toFaultlineError } from '@faultline/protocol'
 import { type Command, createRequest, parseInteger, readCertificate, signRequest } from '@faultline/runtime'
 import { claimingAccess } from '../agent-config.ts'
 import { loadAuthority, loadAuthorityCertificate } from '../authority.ts'
@@ -14,6 +15,7 @@ interface Flags extends ClaimFlags {
   brokerUrl: string
   certificate?: boolean
   days: number
+  agent?: string
   out?: string
 }
 
@@ -24,6 +26,7 @@ export function addPackage(program: Command): void {
     .requiredOption('--broker-url <url>', 'how the device reaches the broker', parseBrokerUrl)
     .option('--certificate', 'a certificate and a key made here, for a device that cannot reach `serve` at first')
     .option('--days <days>', 'how long that certificate is good', parseInteger(1, 3_650), 90)
+    .option('--agent <file>', 'the agent package to put in: what `agent-package` wrote; else the installer is given it')
     .option('--out <file>', 'must not be there yet (default: faultline-SITE-DEVICE.tar.gz)')
     .action(packageDevice)
 }
@@ -36,20 +39,26 @@ async function packageDevice(name: string, flags: Flags): Promise<void> {
   const access = (token: string) =>
     claimingAccess(deviceDirectories.state, { url, enrolmentUrl, fingerprint, claim: { token, expiresAt: '' } })
   const certifiedAccess = { ...access('x'), enrolment: { url: enrolmentUrl } }
+  const agent = flags.agent === undefined ? undefined : await readAgent(flags.agent)
   const out = flags.out ?? `${packageName(identity)}.tar.gz`
   await withOpen(flags.registry, async registry => {
     await writeNewFile(out, async () => {
       if (!flags.certificate) {
         const { token } = registry.openClaim(name, flags.claimHours, 'packaged')
-        return devicePackage(identity, { broker: access(token), ca })
+        return devicePackage(identity, { broker: access(token), ca, agent })
       }
       const certified = await certify(registry, name, flags)
-      return devicePackage(identity, { broker: certifiedAccess, ca, certified })
+      return devicePackage(identity, { broker: certifiedAccess, ca, certified, agent })
     })
     const what = flags.certificate ? 'a private key' : 'a one-time token'
     say(`packaged ${name}\n${out} (holds ${what}; only you can read it)`)
   })
 }
+
+const readAgent = (file: string): Promise<Buffer> =>
+  readFile(file).catch(cause => {
+    throw toFaultlineError(cause, 'CONFIG_UNREADABLE')
+  })
 
 async function certify(registry: Registry, name: string, { registry: path, days }: Flags) {
   const authority = await loadAuthority(path)

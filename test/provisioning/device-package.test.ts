@@ -45,24 +45,24 @@ test('a package holds all that one device is set up from: with a claim, or with 
     const config = checkConfig(deviceAgentConfig, parse(inside('device.yaml')!.content), 'device.yaml')
     assert.equal(readCertificate(inside('ca.pem')!.content).fingerprint, fingerprint)
     assert.equal(inside('install.sh')?.mode, 0o755)
-    assert.match(
-      inside('faultline-device-agent.service')!.content,
-      /^ExecStart=.*--config \/etc\/faultline\/device\.yaml$/m,
-    )
     await writeFile(join(directory, 'install.sh'), inside('install.sh')!.content)
     assert.equal(spawnSync('sh', ['-n', join(directory, 'install.sh')]).status, 0)
     return { inside, config }
   }
+  const agent = join(directory, 'agent.tar.gz')
+  await writeFile(agent, 'what was packed')
   const [claiming, certified] = await Promise.all([
     make('claim.tar.gz', '--enrolment-url', 'https://provision.local:8443'),
-    make('certificate.tar.gz', '--certificate'),
+    make('certificate.tar.gz', '--certificate', '--agent', agent),
   ])
   const { enrolment } = claiming.config.broker
   assert.equal(enrolment?.url, 'https://provision.local:8443')
   assert.equal(enrolment.fingerprint, fingerprint)
   assert.ok(enrolment.token)
   assert.equal(claiming.inside('agent.key'), undefined)
+  assert.equal(claiming.inside('agent.tar.gz'), undefined)
 
+  assert.equal(certified.inside('agent.tar.gz')?.content, 'what was packed')
   assert.equal(certified.config.broker.enrolment?.token, undefined)
   assert.deepEqual([certified.inside('device.yaml')?.mode, certified.inside('agent.key')?.mode], [0o600, 0o600])
   const facts = readCertificate(certified.inside('agent.pem')!.content)
