@@ -10,11 +10,12 @@ import mqtt, { type MqttClient } from 'mqtt'
 import { generate, parser } from 'mqtt-packet'
 import { below, pick } from '../support/mutations.ts'
 import { temporaryDirectory } from '../support/temp.ts'
+import { rounds } from '../support/thorough.ts'
 import type { Standing } from './fuzzed-broker.ts'
 import { connected, escalationOf, escalations, press, server } from './harness.ts'
 import { connectOf, HostilePackets, type Login } from './hostile-packets.ts'
 
-const total = 100_000
+const total = rounds(100_000)
 const seed = 20_260
 const attackers = 16
 const secret = 'a-secret-of-the-tests'
@@ -24,7 +25,7 @@ const delayBoundMs = 5_000
 /** What the heap may grow over the last four fifths of the run: 80,000 packets, so 50 bytes for each. */
 const growthBoundBytes = 4_000_000
 
-test('100,000 mutated packets leave the broker up, others served and memory flat', async t => {
+test(`${total.toLocaleString('en')} mutated packets leave the broker up, others served and memory flat`, async t => {
   const broker = await startFuzzedBroker(t)
   const honest = await HonestPair.start(t, broker.port)
   const rest = await broker.standing()

@@ -8,9 +8,10 @@ import { startAgentBroker } from '../support/agent-broker.ts'
 import { cbor } from '../support/cbor.ts'
 import { device, machine, point, site, startServer } from '../support/edge.ts'
 import { collectedHeap, hostilePayload } from '../support/hostile-payloads.ts'
+import { rounds } from '../support/thorough.ts'
 import { sample, tinyTask, tinyWindow } from '../support/tiny-models.ts'
 
-const total = 10_000
+const total = rounds(10_000)
 const burst = 100
 const seed = 20_261
 const growthBoundBytes = 4_000_000
@@ -28,7 +29,7 @@ const escalation = (): Escalation => ({
   shaftHz: 29.5,
 })
 
-test('10,000 mutated escalations leave a server agent up, honest ones answered and memory flat', async t => {
+test(`${total.toLocaleString('en')} mutated escalations leave a server agent up, honest ones answered and memory flat`, async t => {
   const broker = await startAgentBroker(t)
   const agent = await startServer(t, broker)
   const answers = new Map<string, () => void>()
