@@ -14,6 +14,7 @@ import {
 import { type Service, version } from '@faultline/runtime'
 import { Commands } from './control/commands.ts'
 import { Configuration, type RuntimeSettings } from './control/configuration.ts'
+import { commandHandlers } from './control/handlers.ts'
 import { AuditKeeper } from './decisions/audit-keeper.ts'
 import { CommissioningKeeper } from './decisions/commissioning-keeper.ts'
 import { EvidenceExchange } from './decisions/evidence-exchange.ts'
@@ -37,6 +38,7 @@ import { type MonitorHandlers, PointMonitor } from './point-monitor.ts'
 import { healthOf } from './reports/health.ts'
 import { offlineState, onlineState } from './reports/state.ts'
 import type { Running } from './running.ts'
+import { WindowPace } from './sensors/window-pace.ts'
 import { Outbox } from './spool/outbox.ts'
 import { Spool } from './spool/spool.ts'
 import { openStorage, Settings } from './spool/storage.ts'
@@ -54,6 +56,9 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     this.failed(thrown, `no ${name}`),
   )
   private errors = 0
+  /** The latest, for whoever asks. */
+  private failures: { at: string; what: string; code: string; message: string }[] = []
+  private restartWanted = false
   /** Of the sources, which may be older than this start. */
   private overrunsBefore = 0
   private finalHealth: Health | undefined
@@ -120,11 +125,13 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       const configuration = new Configuration({
         initial: settingsOf(this.options),
         settings,
+        points: points.map(({ point }) => point),
         apply: changed => this.apply(changed, policies),
         logger,
       })
       configuration.restore()
       const stem = { site, device }
+      const pace = new WindowPace(classifier.bundle?.description.normal, configuration.current.pace)
       const servers = new ServerLoads(classifier.task)
       const pricing = new Pricing(configuration.current, new Battery(this.options.batteryFile), servers)
       const evidence = new EvidenceExchange({ ...stem, model: classifier.model, policies, logger })
@@ -146,23 +153,34 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
           answered: inferMs => pricing.answered(inferMs),
           commissioning,
           send: (address, payload, worth) => outbox.send(address, payload, worth),
-          announce: (inference, { point, truth }) =>
-            this.announce('inference', { address: { kind: 'inference', ...stem, point }, inference, truth }),
+          announce: (inference, { point, truth }) => {
+            pace.heard(point, inference)
+            this.announce('inference', { address: { kind: 'inference', ...stem, point }, inference, truth })
+          },
           trace: (fields, what) => logger.debug(fields, what),
           failed: thrown => this.failed(thrown, 'not published'),
         },
         { settings: configuration.current, policies },
       )
-      const commands = new Commands(database, {
-        ping: () => ({ agentVersion: version, boot }),
-        recalibrate: args => commissioning.recalibrate(args),
-      })
+      const commands = new Commands(
+        database,
+        commandHandlers({
+          boot,
+          monitors: () => this.running?.monitors ?? [],
+          recalibrate: args => commissioning.recalibrate(args),
+          report: () => ({ health: this.health, configuration: this.configuration, failures: this.failures }),
+          restart: () => {
+            this.restartWanted = true
+          },
+        }),
+      )
       const handlers: MonitorHandlers = {
         window: (point, window) => {
           this.announce('window', point.point, window)
           return flow.handle(point, window)
         },
         failed: () => void this.errors++,
+        takes: ({ point }, { at }) => pace.takes(point, at.getTime()),
         sensor: () => this.publishHealth(),
       }
       const monitors = points.map(point => new PointMonitor(point, handlers, logger))
@@ -185,6 +203,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
         commissioning,
         configuration,
         commands,
+        pace,
         monitors,
       }
       session.on('online', () => this.connected())
@@ -269,6 +288,15 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     const result = await this.running?.commands.execute(command)
     if (!result) return
     this.running?.outbox.send({ kind: 'command-result', site, device }, encodePayload('command-result', result))
+    if (this.restartWanted) await this.restart()
+  }
+
+  /** Once the result is in the spool: it is sent by whichever start has a connection. */
+  private async restart(): Promise<void> {
+    this.restartWanted = false
+    this.options.logger.info('restarts, as it was told to')
+    await this.stop()
+    await this.start()
   }
 
   private refused(error: FaultlineError, topic: string, payload: Buffer): void {
@@ -288,6 +316,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     policies.use(settings)
     if (!this.running) return
     this.running.pricing.use(settings)
+    this.running.pace.use(settings.pace)
     this.running.budget.use(settings.budget)
     this.running.flow.setRules({ settings, policies })
     this.follow(settings)
@@ -318,6 +347,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   private failed(thrown: unknown, what: string): void {
     this.errors++
     const { code, message } = toFaultlineError(thrown)
+    this.failures = [...this.failures, { at: new Date().toISOString(), what, code, message }].slice(-20)
     this.options.logger.error({ code, error: message }, what)
   }
 

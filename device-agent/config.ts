@@ -17,6 +17,7 @@ export const defaultSettings = {
   deadlineMs: 5_000,
   reporting: 'every',
   summaryIntervalS: 60,
+  pace: {},
   healthIntervalS: 10,
 } as const
 
@@ -86,6 +87,7 @@ export const deviceAgentConfig = z
     deadlineMs: settings.deadlineMs.default(defaultSettings.deadlineMs),
     reporting: settings.reporting.default(defaultSettings.reporting),
     summaryIntervalS: settings.summaryIntervalS.default(defaultSettings.summaryIntervalS),
+    pace: settings.pace.default(defaultSettings.pace),
     healthIntervalS: settings.healthIntervalS.default(defaultSettings.healthIntervalS),
     spool: z
       .strictObject({

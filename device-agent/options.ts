@@ -6,7 +6,9 @@ import type { AgentPoint } from './point-monitor.ts'
 import type { SourceWindow } from './sources/source.ts'
 import type { SpoolBounds } from './spool/spool.ts'
 
-export interface DeviceAgentOptions extends RuntimeSettings {
+export interface DeviceAgentOptions extends Omit<RuntimeSettings, 'pace'> {
+  /** Every window is judged when absent. */
+  pace?: RuntimeSettings['pace']
   site: string
   device: string
   broker: BrokerAccess & { backOff?: { initialMs: number; maximumMs: number } }
@@ -39,8 +41,8 @@ export interface InferenceEvent {
 /** The settings an agent begins with, as its file has them. */
 export function settingsOf(options: DeviceAgentOptions): RuntimeSettings {
   const { policy, price, prices, budget, auditRate, episodes, deadlineMs } = options
-  const { reporting, summaryIntervalS, healthIntervalS } = options
-  const rates = { reporting, summaryIntervalS, healthIntervalS }
+  const { reporting, summaryIntervalS, healthIntervalS, pace = {} } = options
+  const rates = { reporting, summaryIntervalS, healthIntervalS, pace }
   return { policy, price, prices, budget, auditRate, episodes, deadlineMs, ...rates }
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Bearing } from '@faultline/inference'
-import { toFaultlineError } from '@faultline/protocol'
+import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import type { Logger, Service } from '@faultline/runtime'
 import type { PointCommissioning } from './decisions/commissioning-keeper.ts'
 import { sensorFaultOf } from './sensors/sensor-check.ts'
@@ -25,6 +25,8 @@ export interface MonitorHandlers {
   window(point: AgentPoint, sourceWindow: SourceWindow): Promise<void>
   /** A window or the source failed; the monitor goes on. */
   failed(): void
+  /** Whether this one is judged. */
+  takes(point: AgentPoint, sourceWindow: SourceWindow): boolean
   /** What is wrong with a sensor has changed. */
   sensor(): void
 }
@@ -38,6 +40,7 @@ export class PointMonitor implements Service {
   private readonly logger: Logger
   private readonly stopping = new AbortController()
   private readonly watch: SensorWatch
+  private readonly captures = new Set<(window: SourceWindow) => void>()
   private running: Promise<void> = Promise.resolve()
 
   constructor(point: AgentPoint, handlers: MonitorHandlers, logger: Logger) {
@@ -54,6 +57,29 @@ export class PointMonitor implements Service {
   /** What is wrong with the sensor; undefined where nothing is. */
   get sensor(): SensorState | undefined {
     return this.watch.state
+  }
+
+  /** The next window, judged or not. Throws `SENSOR_FAILED` when none comes in time. */
+  next(withinMs: number): Promise<SourceWindow> {
+    return new Promise((resolve, reject) => {
+      const done = () => {
+        clearTimeout(timer)
+        this.captures.delete(taken)
+      }
+      const taken = (window: SourceWindow) => {
+        done()
+        resolve(window)
+      }
+      const timer = setTimeout(() => {
+        done()
+        reject(new FaultlineError('SENSOR_FAILED', `no window of ${this.point.point} within ${withinMs / 1_000} s`))
+      }, withinMs)
+      this.captures.add(taken)
+      this.stopping.signal.addEventListener('abort', () => {
+        done()
+        reject(new FaultlineError('SENSOR_FAILED', `${this.point.point} was stopped`))
+      })
+    })
   }
 
   async start(): Promise<void> {
@@ -90,10 +116,11 @@ export class PointMonitor implements Service {
   }
 
   private async take(sourceWindow: SourceWindow): Promise<void> {
+    for (const taken of [...this.captures]) taken(sourceWindow)
     const fault = sensorFaultOf(sourceWindow)
     this.watch.window(fault)
     // What a sensor says that is at fault is no news of the machine.
-    if (fault) return
+    if (fault || !this.handlers.takes(this.point, sourceWindow)) return
     const { bearing } = this.point
     const window = bearing ? { ...sourceWindow.window, bearing } : sourceWindow.window
     try {

@@ -11,6 +11,7 @@ import type { MeteredPublisher } from './link/metered-publisher.ts'
 import type { Pricing } from './link/pricing.ts'
 import type { ServerLoads } from './link/server-loads.ts'
 import type { PointMonitor } from './point-monitor.ts'
+import type { WindowPace } from './sensors/window-pace.ts'
 import type { Outbox } from './spool/outbox.ts'
 import type { Spool } from './spool/spool.ts'
 
@@ -33,5 +34,6 @@ export interface Running {
   commissioning: CommissioningKeeper
   configuration: Configuration
   commands: Commands
+  pace: WindowPace
   monitors: PointMonitor[]
 }

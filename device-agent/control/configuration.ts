@@ -18,6 +18,8 @@ export interface ConfigurationOptions {
   /** From the configuration file; holds until an operator wrote something else. */
   initial: RuntimeSettings
   settings: Settings
+  /** Of the device. */
+  points: readonly string[]
   /** Puts settings in force as a whole, or throws a coded error and changes nothing. */
   apply: (settings: RuntimeSettings) => void
   logger: Logger
@@ -76,6 +78,7 @@ export class Configuration {
         throw new FaultlineError('CONFIG_INVALID', `revision ${revision} is older than ${this.revision}, in force`)
       }
       const merged = merge(this.settings, config)
+      this.check(merged)
       if (!isDeepStrictEqual(merged, this.settings)) this.options.apply(merged)
       this.settings = merged
       this.revision = revision
@@ -93,9 +96,14 @@ export class Configuration {
     return this.lastReport
   }
 
+  private check({ pace }: RuntimeSettings): void {
+    const unknown = pace.paused?.find(point => !this.options.points.includes(point))
+    if (unknown !== undefined) throw new FaultlineError('CONFIG_INVALID', `pace.paused: there is no point "${unknown}"`)
+  }
+
   private keep(): void {
     try {
-      this.options.settings.write(settingName, { revision: this.revision, config: this.settings })
+      this.options.settings.writeThrough(settingName, { revision: this.revision, config: this.settings })
     } catch (thrown) {
       // In force all the same; after a restart the broker's retained message brings it back.
       this.options.logger.error({ error: toFaultlineError(thrown).message }, 'configuration not kept')

@@ -37,6 +37,12 @@ export class WindowCounters {
     this.counts[outcome]++
   }
 
+  /** Windows that were sent and are under way, answered or late. */
+  get sent(): number {
+    const { pending, answered, late } = this.counts
+    return pending + answered + late
+  }
+
   snapshot(): Counters {
     return { ...this.counts }
   }

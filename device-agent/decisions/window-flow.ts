@@ -10,6 +10,7 @@ import type { RuntimeSettings } from '../control/configuration.ts'
 import type { ByteBudget } from '../link/byte-budget.ts'
 import type { WindowQuote } from '../link/pricing.ts'
 import { RoundTrips } from '../link/round-trips.ts'
+import { ServerReach } from '../link/server-reach.ts'
 import type { AgentPoint } from '../point-monitor.ts'
 import { PointReporting, type ReportSink } from '../reports/reporting.ts'
 import type { SourceWindow } from '../sources/source.ts'
@@ -65,6 +66,7 @@ export interface Rules {
 export class WindowFlow {
   readonly counters = new WindowCounters()
   readonly roundTrips = new RoundTrips()
+  readonly reach = new ServerReach()
   /** Escalations sent for an audit, and verdicts that came after their deadline. */
   audits = 0
   revisions = 0
@@ -96,6 +98,11 @@ export class WindowFlow {
     return this.escalations.size
   }
 
+  /** How long a window waits for a verdict. */
+  get deadlineMs(): number {
+    return this.reach.deadlineMs(this.rules.settings.deadlineMs, this.roundTrips.summary)
+  }
+
   /** From the next window on. */
   setRules(rules: Rules): void {
     this.rules = rules
@@ -106,7 +113,8 @@ export class WindowFlow {
   async handle(point: AgentPoint, window: SourceWindow): Promise<void> {
     const { model, publisher } = this.options
     const size = this.sizeOf(point, window)
-    const quote = this.options.quote(size.packet)
+    const quoted = this.options.quote(size.packet)
+    const quote = { ...quoted, price: this.reach.price(quoted.price) }
     const context = { ...quote, point: point.point, at: window.at.getTime() }
     const judge = this.options.commissioning?.judge(point.point)
     const assessment = await assess(window.window, model, this.rules.policies.of(point.point), context, judge)
@@ -120,6 +128,7 @@ export class WindowFlow {
       this.conclude(record, 'offline')
       this.defer(record, window)
     } else if (performance.now() < this.pausedUntil) this.conclude(record, 'rejected')
+    else if (!this.reach.mayAsk()) this.forgo(record)
     else this.escalate(record, window)
   }
 
@@ -155,6 +164,13 @@ export class WindowFlow {
     this.publish(record, inferenceOf(record, outcome))
   }
 
+  /** Servers do not answer: the local answer stands at once. One that was only to be learned from is accepted. */
+  private forgo(record: WindowRecord): void {
+    const { decision } = record.assessment
+    if (!decision.explores) decision.reason = 'servers-gone'
+    this.conclude(record, decision.explores ? 'accepted' : 'offline')
+  }
+
   /**
    * Nobody waits for the verdict any more, but the record and the policy may yet learn from it. What the device knows least
    * about is worth most. What was sent to learn from is not worth the wait: the next window will do as well.
@@ -178,7 +194,7 @@ export class WindowFlow {
 
   private escalate(record: WindowRecord, window: SourceWindow): void {
     const { model, publisher } = this.options
-    const { deadlineMs } = this.rules.settings
+    const { deadlineMs } = this
     const address = this.escalationAddress(record)
     const payload = encodePayload(
       'escalation',
@@ -213,6 +229,8 @@ export class WindowFlow {
 
   private settled(record: WindowRecord, { outcome, verdict }: Settlement, afterMs: number): void {
     this.counters.settle(outcome)
+    if (outcome === 'late') this.reach.late()
+    else if (outcome !== 'offline') this.reach.answered()
     this.options.trace?.(
       { id: record.id, point: record.point, outcome, afterMs: Math.round(afterMs) },
       'escalation ended',
@@ -223,6 +241,7 @@ export class WindowFlow {
 
   private revised(record: WindowRecord, verdict: AnsweredVerdict, afterMs: number): void {
     this.revisions++
+    this.reach.heard()
     this.publish(record, revisionOf(record, verdict))
     this.learn(record, verdict, afterMs)
   }

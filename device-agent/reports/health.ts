@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Health } from '@faultline/protocol'
+import { rounded } from '../decisions/assessment.ts'
 import type { AuditKeeper } from '../decisions/audit-keeper.ts'
 import type { WindowFlow } from '../decisions/window-flow.ts'
 import type { ByteBudget } from '../link/byte-budget.ts'
@@ -48,6 +49,13 @@ export function healthOf(parts: HealthParts): Health {
       ...(setAside > 0 && { setAside }),
     },
     ...(roundTripMs && { roundTripMs }),
+    ...(flow.counters.sent > 0 && {
+      servers: {
+        reachable: flow.reach.reachable,
+        answeredShare: rounded(flow.reach.answeredShare),
+        deadlineMs: flow.deadlineMs,
+      },
+    }),
     bytes: { sent: bytes.sent, escalations: flow.bytes.escalated, received: bytes.received },
     ...(price && { price }),
     ...(spent && { budget: spent }),

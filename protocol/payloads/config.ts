@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { identifier } from '../identifiers.ts'
 import { budget } from './budget.ts'
 import { count, refusal, timestamp } from './common.ts'
 import { priceList } from './prices.ts'
@@ -24,6 +25,19 @@ const episodes = z.union([
   }),
 ])
 
+const interval = z.number().nonnegative().max(86_400)
+
+/** Which windows are judged. */
+const pace = z.strictObject({
+  everyS: interval
+    .optional()
+    .describe('Least seconds from one window of a point to the next; 0 or absent: all of its source'),
+  healthyEveryS: interval
+    .optional()
+    .describe('The same while its last 20 windows were normal, for fewer inferences; as everyS when absent'),
+  paused: z.array(identifier).max(1_024).optional().describe('Points whose windows are not judged'),
+})
+
 /** What an operator may change while the agent runs. Everything is optional: what is absent stays as it is. */
 export const runtimeConfig = z.strictObject({
   policy: z
@@ -47,6 +61,7 @@ export const runtimeConfig = z.strictObject({
     .optional()
     .describe('Publish every inference, or only changes with summaries in between'),
   summaryIntervalS: z.number().positive().max(86_400).optional().describe('Seconds from one summary to the next'),
+  pace: pace.optional().describe('Which windows are judged; {}: every one'),
   healthIntervalS: z.number().positive().max(86_400).optional().describe('Seconds from one health to the next'),
 })
 

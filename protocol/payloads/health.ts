@@ -10,7 +10,7 @@ export const counters = z
     answered: count.describe('A verdict came before the deadline'),
     late: count.describe('The deadline passed; the local answer stands'),
     rejected: count.describe('The server declined; the local answer stands'),
-    offline: count.describe('No connection; the local answer stands'),
+    offline: count.describe('No connection, or servers do not answer at all; the local answer stands'),
     withheld: count.describe('No bytes left in the budget; the local answer stands'),
     pending: count.describe('Escalated, no verdict yet'),
   })
@@ -87,6 +87,20 @@ export const health = z.strictObject({
     })
     .optional()
     .describe('Escalation to verdict, over the recent ones'),
+  servers: z
+    .strictObject({
+      reachable: z
+        .boolean()
+        .describe('False after five windows in a row without a verdict; one now and then is sent all the same'),
+      answeredShare: probability.describe(
+        'Of the last windows sent, 50 or ten minutes of them, 1 for fewer than ten; the price of one is divided by it',
+      ),
+      deadlineMs: milliseconds.describe(
+        'In force: the configured one, or four times the 95th percentile where that is less',
+      ),
+    })
+    .optional()
+    .describe('What became of the windows sent to servers; absent before the first'),
   bytes: z
     .strictObject({
       sent: count.describe('Topics and payloads of everything published'),

@@ -26,6 +26,7 @@ const settings: RuntimeSettings = {
   reporting: 'every',
   summaryIntervalS: 60,
   healthIntervalS: 60,
+  pace: {},
 }
 
 /** Escalates everything and remembers what it was taught. */
