@@ -48,6 +48,10 @@ export const errorCodes = {
     title: 'A database file cannot be opened or written',
     remedy: 'Check the path, its permissions and free space.',
   },
+  REDIS_UNREACHABLE: {
+    title: 'The Redis that brokers share does not answer',
+    remedy: 'Check the URL in `redis`, and that Redis runs and lets the broker in.',
+  },
   OUTPUT_UNWRITABLE: {
     title: 'A result cannot be written',
     remedy: 'Check the path, its permissions and free space.',

@@ -236,7 +236,7 @@ export const payloadOf = (payload: string | Uint8Array): string | Buffer =>
   typeof payload === 'string' ? payload : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
 
 /** It tells a device what to do. */
-function isOrder(topic: string): boolean {
+export function isOrder(topic: string): boolean {
   const kind = parseTopic(topic)?.kind
   return kind === 'command' || kind === 'config-desired'
 }

@@ -3,21 +3,17 @@ import { dirname } from 'node:path'
 import { Readable } from 'node:stream'
 import { toFaultlineError } from '@faultline/protocol'
 import { type DatabaseSync, openDatabase } from '@faultline/runtime'
-import type { Aedes, AedesPublishPacket, Client, Subscription } from 'aedes'
+import type { Aedes, AedesPublishPacket, Subscription } from 'aedes'
 import { IncomingTable, RetainedTable, type Will, WillTable } from './messages.ts'
-import { type DropReason, type Outgoing, type QueueLimits, QueueTable } from './queues.ts'
+import type { BrokerPersistence, Done, PersistenceOptions, Session } from './persistence.ts'
+import { type Outgoing, QueueTable } from './queues.ts'
 import { migrations } from './schema.ts'
+import { Stamps } from './stamps.ts'
 import { type StoredSubscription, SubscriptionTable } from './subscriptions.ts'
 
-type Session = Pick<Client, 'id'>
-
-export interface SqlitePersistenceOptions {
+export interface SqlitePersistenceOptions extends PersistenceOptions {
   /** `:memory:` forgets everything when the broker ends. */
   path: string
-  limits: QueueLimits
-  /** Whether a subscription was granted. Aedes stores all of a packet when one of them is. */
-  isGranted(client: Session, filter: string): boolean
-  dropped(client: string, reason: DropReason, messages: number): void
 }
 
 /** Only its owner may read what devices say and are told. SQLite gives the files beside it the same mode. */
@@ -33,9 +29,6 @@ function restrict(path: string): void {
 
 const failure = (thrown: unknown): Error => toFaultlineError(thrown, 'DATABASE_FAILED', 'not stored')
 
-/** Far more than are on their way at a time. */
-const maximumRemembered = 10_000
-
 interface Tables {
   database: DatabaseSync
   subscriptions: SubscriptionTable
@@ -45,20 +38,15 @@ interface Tables {
   wills: WillTable
 }
 
-/** Called with what went wrong, or null. */
-type Done = (error: Error | null) => void
-
 /**
  * What Aedes keeps of sessions and messages, in a SQLite file. The changes of one turn of the event loop are one
  * transaction, which a killed process cannot lose once it is committed (a power cut may take the last moments); what is
  * to be acknowledged waits for that. The methods have the names and promises Aedes asks for; its own suite of tests for persistences passes.
  */
-export class SqlitePersistence {
+export class SqlitePersistence implements BrokerPersistence {
   private readonly options: SqlitePersistenceOptions
   private opened: Tables | undefined
-  private aedes: Pick<Aedes, 'id'> & { counter: number } = { id: '', counter: 0 }
-  /** Messages that are stored already while Aedes still thinks they have to be, by their stamp. */
-  private readonly durable = new Set<number>()
+  private readonly stamps = new Stamps()
   /** Who waits for the transaction that is open; undefined when none is. */
   private waiting: Done[] | undefined
 
@@ -84,7 +72,7 @@ export class SqlitePersistence {
   }
 
   get broker(): Pick<Aedes, 'id'> {
-    return this.aedes
+    return this.stamps.broker
   }
 
   /** Messages that wait in all queues together, and bytes of their topics and payloads. */
@@ -145,20 +133,20 @@ export class SqlitePersistence {
    * messages in the order they came.
    */
   store(packet: AedesPublishPacket, done: Done): void {
-    this.stamp(packet)
+    this.stamps.stamp(packet)
     try {
       this.keep(packet)
     } catch (thrown) {
       done(failure(thrown))
       return
     }
-    this.remember(packet)
+    this.stamps.remember(packet)
     if (this.waiting) this.waiting.push(done)
     else done(null)
   }
 
   async setup(aedes: Pick<Aedes, 'id'> & { counter: number }): Promise<void> {
-    this.aedes = aedes
+    this.stamps.setup(aedes)
     if (!this.opened) this.open()
   }
 
@@ -169,7 +157,7 @@ export class SqlitePersistence {
   }
 
   async storeRetained(packet: AedesPublishPacket): Promise<void> {
-    if (!this.isStored(packet)) this.change().retained.store(packet)
+    if (!this.stamps.isStored(packet)) this.change().retained.store(packet)
   }
 
   createRetainedStream(filter: string): Readable {
@@ -218,8 +206,8 @@ export class SqlitePersistence {
     subscriptions: readonly { clientId: string }[],
     packet: AedesPublishPacket,
   ): Promise<void> {
-    if (this.isStored(packet)) {
-      this.durable.delete(packet.brokerCounter!)
+    if (this.stamps.isStored(packet)) {
+      this.stamps.forget(packet)
       return
     }
     for (const { clientId } of subscriptions) this.change().queues.add(clientId, packet)
@@ -241,10 +229,10 @@ export class SqlitePersistence {
 
   /** MQTT 3.1.1, 4.3.3: from here on the message is ours, so what it is for is stored in the same transaction. */
   async incomingStorePacket(client: Session, packet: AedesPublishPacket & { messageId?: number }): Promise<void> {
-    this.stamp(packet)
+    this.stamps.stamp(packet)
     this.change().incoming.store(client.id, packet.messageId!, packet)
     this.keep(packet)
-    this.remember(packet)
+    this.stamps.remember(packet)
     await new Promise<void>((resolve, reject) => {
       this.waiting!.push(error => (error ? reject(error) : resolve()))
     })
@@ -265,7 +253,7 @@ export class SqlitePersistence {
   }
 
   async putWill(client: Session, will: Omit<Will, 'clientId'>): Promise<void> {
-    this.change().wills.put(Object.assign(will, { clientId: client.id, brokerId: this.aedes.id }))
+    this.change().wills.put(Object.assign(will, { clientId: client.id, brokerId: this.broker.id }))
   }
 
   async getWill(client: Session): Promise<Will | undefined> {
@@ -292,21 +280,6 @@ export class SqlitePersistence {
     for (const { clientId } of this.tables.subscriptions.matching(packet.topic)) {
       this.change().queues.add(clientId, packet)
     }
-  }
-
-  private stamp(packet: AedesPublishPacket): void {
-    packet.brokerId = this.aedes.id
-    packet.brokerCounter = ++this.aedes.counter
-  }
-
-  private remember({ brokerCounter }: AedesPublishPacket): void {
-    this.durable.add(brokerCounter!)
-    // Of a publisher whose connection breaks at that moment Aedes asks no more.
-    if (this.durable.size > maximumRemembered) this.durable.delete(this.durable.values().next().value!)
-  }
-
-  private isStored({ brokerId, brokerCounter }: AedesPublishPacket): boolean {
-    return brokerId === this.aedes.id && this.durable.has(brokerCounter ?? 0)
   }
 
   /** The tables, for a change: opens the transaction of this turn when none is open. */

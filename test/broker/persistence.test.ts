@@ -2,12 +2,17 @@ import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { type TestContext, test } from 'node:test'
-import type { DatabaseSync } from '@faultline/runtime'
+import { after, before, type TestContext, test } from 'node:test'
+import { type DatabaseSync, silentLogger } from '@faultline/runtime'
 import type { AedesPublishPacket } from 'aedes'
+import { RedisLink } from '../../broker/cluster/redis.ts'
 import { noCounts } from '../../broker/counts.ts'
-import { defaultLimits } from '../../broker/limits.ts'
+import { type BrokerLimits, defaultLimits } from '../../broker/limits.ts'
+import type { BrokerPersistence, PersistenceOptions } from '../../broker/persistence/persistence.ts'
+import { RedisPersistence } from '../../broker/persistence/redis.ts'
 import { SqlitePersistence } from '../../broker/persistence/sqlite.ts'
+import { missing } from '../support/programs.ts'
+import { startRedis, type TestRedis } from '../support/redis.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 const require = createRequire(import.meta.url)
@@ -17,50 +22,102 @@ const abstractPersistence = require('aedes-persistence/abstract.js') as (options
 const command = 'faultline/v1/devices/plant-a/press-1/command'
 const inference = 'faultline/v1/devices/plant-a/press-1/points/de/inference'
 
-function create(path = ':memory:', limits = {}) {
+/** Where a persistence keeps things: another one of the same place finds them again. */
+interface Place {
+  create(limits?: Partial<BrokerLimits>): { persistence: BrokerPersistence; dropped: Record<string, number> }
+}
+
+interface Kind {
+  name: string
+  skip: false | string
+  place(t: TestContext): Promise<Place>
+}
+
+function optionsWith(limits: Partial<BrokerLimits>) {
   const { dropped } = noCounts()
-  const persistence = new SqlitePersistence({
-    path,
+  const options: PersistenceOptions = {
     limits: { ...defaultLimits, ...limits },
     isGranted: () => true,
     dropped: (_, reason, messages) => {
       dropped[reason] += messages
     },
-  })
-  return { persistence, dropped }
+  }
+  return { options, dropped }
 }
+
+const sqlite = (name: string, pathOf: (t: TestContext) => Promise<string>): Kind => ({
+  name,
+  skip: false,
+  place: async t => {
+    const path = await pathOf(t)
+    return {
+      create: (limits = {}) => {
+        const { options, dropped } = optionsWith(limits)
+        return { persistence: new SqlitePersistence({ path, ...options }), dropped }
+      },
+    }
+  },
+})
+
+let server: TestRedis | undefined
+const skipRedis = missing('redis-server')
+const endings: (() => Promise<void>)[] = []
+before(async () => {
+  if (!skipRedis) server = await startRedis({ after: end => endings.unshift(end) })
+})
+after(async () => {
+  for (const end of endings) await end()
+})
+
+const redis: Kind = {
+  name: 'in Redis',
+  skip: skipRedis,
+  place: async () => {
+    await server!.flush()
+    return {
+      create: (limits = {}) => {
+        const { options, dropped } = optionsWith(limits)
+        const link = new RedisLink(server!.url, silentLogger)
+        return {
+          persistence: new RedisPersistence({ link, sharedInFlight: 10, logger: silentLogger, ...options }),
+          dropped,
+        }
+      },
+    }
+  },
+}
+
+const inMemory = sqlite('in memory', async () => ':memory:')
+const inFile = sqlite('in a file', async t => join(await temporaryDirectory(t), 'broker.db'))
 
 /**
  * Their retained messages carry a field of no meaning, which they want back; and they compare with a packet on which the
  * number it was stored under is noted here, for Aedes to publish it under the same.
  */
-class WithIds extends SqlitePersistence {
-  override incomingStorePacket(...[client, packet]: Parameters<SqlitePersistence['incomingStorePacket']>) {
-    return super.incomingStorePacket(client, { ...packet })
-  }
-
-  override createRetainedStreamCombi(filters: readonly string[]): Readable {
-    const { id } = this.broker
-    return Readable.from(super.createRetainedStreamCombi(filters).map(packet => ({ ...packet, id })))
-  }
+function withIds(persistence: BrokerPersistence): BrokerPersistence {
+  const { createRetainedStreamCombi, incomingStorePacket } = persistence
+  persistence.incomingStorePacket = (client, packet) => incomingStorePacket.call(persistence, client, { ...packet })
+  persistence.createRetainedStreamCombi = filters =>
+    Readable.from(
+      createRetainedStreamCombi
+        .call(persistence, filters)
+        .map((packet: object) => ({ ...packet, id: persistence.broker.id })),
+    )
+  return persistence
 }
 
-const suiteOptions = { limits: defaultLimits, isGranted: () => true, dropped: () => assert.fail('dropped') }
-abstractPersistence({
-  test: (name: string, run: (t: TestContext) => Promise<void>) => test(`in memory: ${name}`, run),
-  persistence: () => new WithIds({ path: ':memory:', ...suiteOptions }),
-  testAsync: true,
-})
-abstractPersistence({
-  test: (name: string, run: (t: TestContext) => Promise<void>) =>
-    test(`in a file: ${name}`, async t => {
-      path = join(await temporaryDirectory(t), 'broker.db')
-      await run(t)
-    }),
-  persistence: () => new WithIds({ path, ...suiteOptions }),
-  testAsync: true,
-})
-let path = ''
+for (const { name, skip, place } of [inMemory, inFile, redis]) {
+  let at: Place
+  abstractPersistence({
+    test: (what: string, run: (t: TestContext) => Promise<void>) =>
+      test(`${name}: ${what}`, { skip }, async t => {
+        at = await place(t)
+        await run(t)
+      }),
+    persistence: () => withIds(at.create().persistence),
+    testAsync: true,
+  })
+}
 
 const packetOf = (
   topic: string,
@@ -81,17 +138,23 @@ const packetOf = (
 const session = { id: 'a' }
 
 /** Resolves once a message is safe. */
-const store = (persistence: SqlitePersistence, packet: AedesPublishPacket): Promise<void> =>
+const store = (persistence: BrokerPersistence, packet: AedesPublishPacket): Promise<void> =>
   new Promise((resolve, reject) => persistence.store(packet, error => (error ? reject(error) : resolve())))
 
-async function waiting(persistence: SqlitePersistence): Promise<string[]> {
+async function waiting(persistence: BrokerPersistence): Promise<string[]> {
   const packets: AedesPublishPacket[] = await persistence.outgoingStream(session).toArray()
   return packets.map(({ payload }) => String(payload))
 }
 
-test('everything is there again for the next process, in order', async t => {
-  const file = join(await temporaryDirectory(t), 'broker.db')
-  const first = create(file).persistence
+/** Behaviours beyond what Aedes' makers test, of every kind. */
+function behaviours(kinds: readonly Kind[], what: string, run: (place: Place, t: TestContext) => Promise<void>): void {
+  for (const { name, skip, place } of kinds) {
+    test(`${name}: ${what}`, { skip }, async t => run(await place(t), t))
+  }
+}
+
+behaviours([inFile, redis], 'everything is there again for the next process, in order', async ({ create }, t) => {
+  const first = create().persistence
   await first.setup({ id: 'broker-1', counter: 0 })
   await first.addSubscriptions(session, [{ topic: 'faultline/#', qos: 1 }])
   const messages = Array.from({ length: 250 }, (_, i) =>
@@ -101,21 +164,108 @@ test('everything is there again for the next process, in order', async t => {
   await store(first, packetOf('faultline/v1/state', 0, { retain: true, payload: Buffer.from('kept') }))
   await first.incomingStorePacket({ id: 'p' }, { ...packetOf(inference, 0), qos: 2, messageId: 7 })
   // Not closed: a process that is killed closes nothing.
-  const second = create(file).persistence
+  const second = create().persistence
   // Another broker id, and its counter begins anew: neither tells the order.
   await second.setup({ id: 'a-broker', counter: 0 })
   t.after(() => Promise.all([first.destroy(), second.destroy()]))
   await store(second, packetOf(inference, 0, { payload: Buffer.from('last') }))
   const expected = [...Array.from({ length: 250 }, (_, i) => String(i + 1)), 'kept', '0', 'last']
   assert.deepEqual(await waiting(second), expected)
+  await second.expireQueued() // Figures may be as old as that.
   assert.deepEqual(second.queued.messages, expected.length)
   assert.equal((await second.createRetainedStream('faultline/+/state').toArray()).length, 1)
   assert.equal((await second.incomingGetPacket({ id: 'p' }, { messageId: 7 })).topic, inference)
 })
 
+behaviours(
+  [inMemory, redis],
+  'what was stored before its acknowledgement is not stored again by Aedes',
+  async ({ create }) => {
+    const { persistence } = create()
+    await persistence.setup({ id: 'b', counter: 0 })
+    await persistence.addSubscriptions(session, [{ topic: '#', qos: 1 }])
+    const packet = packetOf(inference, 0)
+    await store(persistence, packet)
+    await persistence.storeRetained(packet)
+    await persistence.outgoingEnqueueCombi(await persistence.subscriptionsByTopic(inference), packet)
+    assert.deepEqual(await waiting(persistence), ['0'])
+    // What the broker itself says is not stored before.
+    await persistence.outgoingEnqueueCombi(await persistence.subscriptionsByTopic('x'), packetOf('x', 99))
+    assert.deepEqual(await waiting(persistence), ['0', '99'])
+    await persistence.destroy()
+  },
+)
+
+behaviours([inMemory, redis], 'a filter that covers another takes it not along when it goes', async ({ create }) => {
+  const { persistence } = create()
+  await persistence.setup({ id: 'b', counter: 0 })
+  await persistence.addSubscriptions(session, [{ topic: '#', qos: 1 }])
+  await persistence.addSubscriptions(session, [{ topic: inference, qos: 1 }])
+  await persistence.removeSubscriptions(session, ['#'])
+  assert.equal((await persistence.subscriptionsByTopic(inference)).length, 1)
+  await persistence.destroy()
+})
+
+behaviours(
+  [inMemory, redis],
+  'telemetry gives way to commands, and grows old; commands do neither',
+  async ({ create }, t) => {
+    t.mock.timers.enable({ apis: ['Date'] })
+    const { persistence, dropped } = create({ queuedMessages: 4, queuedMs: 10_000 })
+    await persistence.setup({ id: 'b', counter: 0 })
+    const enqueue = (topic: string, counter: number) =>
+      persistence.outgoingEnqueue({ clientId: 'a' }, packetOf(topic, counter))
+    await enqueue(command, 1)
+    for (let i = 2; i <= 5; i++) await enqueue(inference, i)
+    assert.deepEqual(await waiting(persistence), ['1', '3', '4', '5'])
+    t.mock.timers.tick(6_000)
+    await enqueue(inference, 6)
+    t.mock.timers.tick(6_000)
+    await persistence.expireQueued()
+    assert.deepEqual(await waiting(persistence), ['1', '6'])
+    assert.deepEqual([dropped['queue-full'], dropped['queue-age']], [2, 2])
+    for (let i = 7; i <= 9; i++) await enqueue(command, i)
+    await enqueue(inference, 10) // No room for telemetry among commands.
+    assert.deepEqual(await waiting(persistence), ['1', '7', '8', '9'])
+    await enqueue(command, 11)
+    assert.deepEqual(await waiting(persistence), ['7', '8', '9', '11'])
+    t.mock.timers.tick(1_000_000)
+    await persistence.expireQueued()
+    assert.equal((await waiting(persistence)).length, 4)
+    await persistence.destroy()
+  },
+)
+
+behaviours(
+  [inMemory, redis],
+  'a queue is bounded in bytes, and one message beyond it costs no other',
+  async ({ create }) => {
+    const { persistence, dropped } = create({ queuedBytes: 100 })
+    await persistence.setup({ id: 'b', counter: 0 })
+    const enqueue = (counter: number, bytes: number) =>
+      persistence.outgoingEnqueue(
+        { clientId: 'a' },
+        packetOf('t', counter, { payload: Buffer.alloc(bytes - 1, String(counter)) }),
+      )
+    await enqueue(1, 50)
+    await enqueue(2, 50)
+    await enqueue(3, 101)
+    assert.deepEqual(
+      (await waiting(persistence)).map(text => text[0]),
+      ['1', '2'],
+    )
+    await enqueue(4, 1)
+    assert.deepEqual((await waiting(persistence)).length, 2)
+    assert.equal(dropped['queue-full'], 2)
+    await persistence.expireQueued() // Figures may be as old as that.
+  assert.deepEqual(persistence.queued, { messages: 2, bytes: 51 })
+    await persistence.destroy()
+  },
+)
+
 test('what cannot be stored is not said to be safe, and is not counted', async t => {
   const file = join(await temporaryDirectory(t), 'broker.db')
-  const { persistence } = create(file)
+  const persistence = new SqlitePersistence({ path: file, ...optionsWith({}).options })
   await persistence.setup({ id: 'b', counter: 0 })
   await persistence.addSubscriptions(session, [{ topic: '#', qos: 1 }])
   await store(persistence, packetOf(inference, 0))
@@ -133,77 +283,8 @@ test('what cannot be stored is not said to be safe, and is not counted', async t
   await persistence.destroy()
 })
 
-test('what was stored before its acknowledgement is not stored again by Aedes', async () => {
-  const { persistence } = create()
-  await persistence.setup({ id: 'b', counter: 0 })
-  await persistence.addSubscriptions(session, [{ topic: '#', qos: 1 }])
-  const packet = packetOf(inference, 0)
-  await store(persistence, packet)
-  await persistence.storeRetained(packet)
-  await persistence.outgoingEnqueueCombi(await persistence.subscriptionsByTopic(inference), packet)
-  assert.deepEqual(await waiting(persistence), ['0'])
-  // What the broker itself says is not stored before.
-  await persistence.outgoingEnqueueCombi(await persistence.subscriptionsByTopic('x'), packetOf('x', 99))
-  assert.deepEqual(await waiting(persistence), ['0', '99'])
-})
-
-test('a filter that covers another takes it not along when it goes', async () => {
-  const { persistence } = create()
-  await persistence.setup({ id: 'b', counter: 0 })
-  await persistence.addSubscriptions(session, [{ topic: '#', qos: 1 }])
-  await persistence.addSubscriptions(session, [{ topic: inference, qos: 1 }])
-  await persistence.removeSubscriptions(session, ['#'])
-  assert.equal((await persistence.subscriptionsByTopic(inference)).length, 1)
-})
-
-test('telemetry gives way to commands, and grows old; commands do neither', async t => {
-  t.mock.timers.enable({ apis: ['Date'] })
-  const { persistence, dropped } = create(':memory:', { queuedMessages: 4, queuedMs: 10_000 })
-  await persistence.setup({ id: 'b', counter: 0 })
-  const enqueue = (topic: string, counter: number) =>
-    persistence.outgoingEnqueue({ clientId: 'a' }, packetOf(topic, counter))
-  await enqueue(command, 1)
-  for (let i = 2; i <= 5; i++) await enqueue(inference, i)
-  assert.deepEqual(await waiting(persistence), ['1', '3', '4', '5'])
-  t.mock.timers.tick(6_000)
-  await enqueue(inference, 6)
-  t.mock.timers.tick(6_000)
-  persistence.expireQueued()
-  assert.deepEqual(await waiting(persistence), ['1', '6'])
-  assert.deepEqual([dropped['queue-full'], dropped['queue-age']], [2, 2])
-  for (let i = 7; i <= 9; i++) await enqueue(command, i)
-  await enqueue(inference, 10) // No room for telemetry among commands.
-  assert.deepEqual(await waiting(persistence), ['1', '7', '8', '9'])
-  await enqueue(command, 11)
-  assert.deepEqual(await waiting(persistence), ['7', '8', '9', '11'])
-  t.mock.timers.tick(1_000_000)
-  persistence.expireQueued()
-  assert.equal((await waiting(persistence)).length, 4)
-})
-
-test('a queue is bounded in bytes, and one message beyond it costs no other', async () => {
-  const { persistence, dropped } = create(':memory:', { queuedBytes: 100 })
-  await persistence.setup({ id: 'b', counter: 0 })
-  const enqueue = (counter: number, bytes: number) =>
-    persistence.outgoingEnqueue(
-      { clientId: 'a' },
-      packetOf('t', counter, { payload: Buffer.alloc(bytes - 1, String(counter)) }),
-    )
-  await enqueue(1, 50)
-  await enqueue(2, 50)
-  await enqueue(3, 101)
-  assert.deepEqual(
-    (await waiting(persistence)).map(text => text[0]),
-    ['1', '2'],
-  )
-  await enqueue(4, 1)
-  assert.deepEqual((await waiting(persistence)).length, 2)
-  assert.equal(dropped['queue-full'], 2)
-  assert.deepEqual(persistence.queued, { messages: 2, bytes: 51 })
-})
-
 test('a store that is written by a newer version, or is none, is refused', async t => {
   const directory = await temporaryDirectory(t)
-  const { persistence } = create(directory)
+  const persistence = new SqlitePersistence({ path: directory, ...optionsWith({}).options })
   assert.throws(() => persistence.open(), { code: 'DATABASE_FAILED' })
 })

@@ -1,0 +1,41 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { startProgram } from './processes.ts'
+import { findProgram } from './programs.ts'
+
+export interface TestRedis {
+  url: string
+  /** Forgets everything. */
+  flush(): Promise<void>
+}
+
+/** Starts a Redis on a free port of loopback that writes nothing to disk; it goes with the test. */
+export async function startRedis(t: { after(clean: () => Promise<void>): unknown }): Promise<TestRedis> {
+  const directory = await mkdtemp(join(tmpdir(), 'faultline-redis-'))
+  t.after(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }))
+  const port = await freePort()
+  const flags = ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', '', '--appendonly', 'no']
+  const program = startProgram(t, findProgram('redis-server')!, flags)
+  await program.said(/Ready to accept connections/)
+  const url = `redis://127.0.0.1:${port}`
+  return {
+    url,
+    flush: async () => {
+      const redis = new Redis(url, { retryStrategy: null })
+      await redis.flushall()
+      redis.disconnect()
+    },
+  }
+}
+
+/** A port that is free now, for a server that cannot say which one it took. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise(resolve => server.once('listening', resolve))
+  const { port } = server.address() as { port: number }
+  await new Promise(resolve => server.close(resolve))
+  return port
+}
