@@ -36,6 +36,8 @@ export interface BrokerOptions {
   registry: RegistryReader
   /** The file in which sessions and messages outlive the broker; they end with it when absent. */
   store?: string | undefined
+  /** URL of a Redis in which several brokers keep sessions and messages together; takes the place of `store`. */
+  redis?: string | undefined
   limits?: Partial<BrokerLimits>
   logger: Logger
 }
@@ -96,6 +98,7 @@ export class Broker implements Service {
   /** Why it should get no clients now; none when it should. */
   notReady(): string[] {
     if (!this.running?.listening) return ['the broker does not listen']
+    if (!this.running.engine.ready) return ['Redis cannot be reached']
     try {
       this.options.registry.version()
     } catch (thrown) {
@@ -104,14 +107,14 @@ export class Broker implements Service {
     return []
   }
 
-  /** Throws `ADDRESS_IN_USE`, `CONFIG_INVALID`, `CERTIFICATE_INVALID` and `DATABASE_FAILED`. */
+  /** Throws `ADDRESS_IN_USE`, `CONFIG_INVALID`, `CERTIFICATE_INVALID`, `DATABASE_FAILED` and `REDIS_UNREACHABLE`. */
   async start(): Promise<void> {
-    const { registry, store = ':memory:', logger, tls, plain = 'loopback' } = this.options
+    const { registry, store = ':memory:', redis, logger, tls, plain = 'loopback' } = this.options
     const { counts, limits } = this
     checkTransport(this.options)
     const material = tls && new TlsMaterial(tls, logger)
     material?.start()
-    const engine = new Engine({ registry, limits, store, counts, logger })
+    const engine = new Engine({ registry, limits, store, redis, counts, logger })
     const listeners = this.createListeners(engine, material)
     this.running = { engine, listeners, material, systemTopics: new SystemTopics(engine, counts), listening: false }
     try {

@@ -40,6 +40,11 @@ export const brokerConfig = z.strictObject({
   store: path
     .default('.faultline/broker.db')
     .describe('File of the sessions, retained and queued messages; `:memory:` forgets them when the broker ends'),
+  redis: z
+    .string()
+    .regex(/^rediss?:\/\//, 'is not redis://… or rediss://…')
+    .optional()
+    .describe('URL of a Redis in which several brokers keep sessions and messages together, in place of `store`'),
   operations: operationsConfig,
   limits: z
     .strictObject({

@@ -3,12 +3,14 @@ import type { Logger } from '@faultline/runtime'
 import { Aedes, type AedesPublishPacket, type Client, type PublishPacket } from 'aedes'
 import { Authentication, Refusal } from './authentication.ts'
 import { mayPublish, maySubscribe } from './authorisation.ts'
+import { ClusterNode } from './cluster/node.ts'
 import type { BrokerCounts } from './counts.ts'
 import { governDelivery } from './delivery.ts'
 import type { BrokerLimits } from './limits.ts'
+import type { BrokerPersistence, PersistenceOptions } from './persistence/persistence.ts'
 import { SqlitePersistence } from './persistence/sqlite.ts'
 import { Revocations } from './revocations.ts'
-import { isGroup, readFilter, SharedSubscriptions } from './shared-subscriptions.ts'
+import { isGroup, readFilter, SharedSubscriptions, type Shares } from './shared-subscriptions.ts'
 import { ownerOf, StoredSessions } from './stored-sessions.ts'
 
 export interface EngineOptions {
@@ -16,6 +18,8 @@ export interface EngineOptions {
   limits: BrokerLimits
   /** File of the sessions and messages, or `:memory:`. */
   store: string
+  /** URL of a Redis that several brokers share in place of a store. */
+  redis?: string | undefined
   counts: BrokerCounts
   logger: Logger
 }
@@ -26,11 +30,12 @@ const rememberedTopics = 200
 /** Aedes, made into a broker of identities with rights, limits and a memory. */
 export class Engine {
   readonly aedes: Aedes
-  readonly persistence: SqlitePersistence
+  readonly persistence: BrokerPersistence
   readonly sessions: StoredSessions
   private readonly options: EngineOptions
   private readonly authentication: Authentication
-  private readonly shared: SharedSubscriptions
+  private readonly shared: Shares
+  private readonly node: ClusterNode | undefined
   private readonly revocations: Revocations
   /** The filters a client was granted, those it restored included. */
   private readonly granted = new WeakMap<Pick<Client, 'id'>, Set<string>>()
@@ -41,8 +46,7 @@ export class Engine {
     this.options = options
     const { registry, limits, counts, logger } = options
     this.authentication = new Authentication({ registry, logger, counts, failedLogins: limits.failedLogins })
-    this.persistence = new SqlitePersistence({
-      path: options.store,
+    const persistence: PersistenceOptions = {
       limits,
       isGranted: (client, filter) => isGroup(client.id) || (this.granted.get(client)?.has(filter) ?? false),
       dropped: (session, reason, messages) => {
@@ -50,29 +54,41 @@ export class Engine {
         if (counts.dropped[reason] === 0) logger.warn({ session, reason }, 'messages for a stored session are dropped')
         counts.dropped[reason] += messages
       },
-    })
+    }
+    const dropped = () => counts.dropped['no-member']++
+    if (options.redis !== undefined) {
+      const lost = () => this.endAll()
+      this.node = new ClusterNode({ url: options.redis, limits, persistence, dropped, lost, logger })
+      this.persistence = this.node.persistence
+      this.aedes = this.createAedes()
+      this.shared = this.node.join(this.aedes)
+    } else {
+      const alone = new SqlitePersistence({ path: options.store, ...persistence })
+      this.persistence = alone
+      this.aedes = this.createAedes()
+      this.shared = new SharedSubscriptions({ aedes: this.aedes, persistence: alone, limits, dropped })
+    }
     this.sessions = new StoredSessions({
       absentMs: limits.absentSessionMs,
       persistence: this.persistence,
-      isConnected: id => this.authentication.isConnected(id),
+      connected: () => this.node?.connected() ?? { has: id => this.authentication.isConnected(id) },
       ended: () => counts.expiredSessions++,
       logger,
-    })
-    this.aedes = this.createAedes()
-    this.shared = new SharedSubscriptions({
-      aedes: this.aedes,
-      persistence: this.persistence,
-      limits,
-      dropped: () => counts.dropped['no-member']++,
     })
     this.acknowledgeGroups()
     this.revocations = new Revocations({ registry, logger, changed: () => this.applyRevocations() })
   }
 
-  /** Throws `DATABASE_FAILED`. */
+  /** Whether it can store messages and reach the other brokers. */
+  get ready(): boolean {
+    return this.node?.ready ?? true
+  }
+
+  /** Throws `DATABASE_FAILED`, `REDIS_UNREACHABLE`. */
   async start(): Promise<void> {
-    this.persistence.open()
+    await this.persistence.open()
     await this.aedes.listen()
+    await this.node?.start()
     this.shared.start()
     this.sessions.start()
     this.revocations.start()
@@ -86,6 +102,7 @@ export class Engine {
     // The wills of those who were connected are on their way into the store.
     await new Promise(setImmediate)
     this.shared.stop()
+    await this.node?.stop()
     await this.persistence.destroy()
   }
 
@@ -98,6 +115,7 @@ export class Engine {
       // MQTT 3.1 asks for no more than 23 characters; identities are longer.
       maxClientsIdLength: 65_535,
       persistence: this.persistence,
+      ...(this.node && { mq: this.node.emitter }),
       preConnect: (client, packet, done) => {
         // MQTT 3.1.1, 3.1.2.10: a server may end a connection that it thinks dead, whatever was agreed. A client that asks
         // for no keep-alive, or a very long one, is thought dead after this one.
@@ -121,8 +139,10 @@ export class Engine {
         const { topic, qos } = subscription
         if (!this.grant(client, topic)) return done(null, null) // SUBACK 0x80 (MQTT 3.1.1, 3.9.3)
         // Also on the way of a stored session's subscriptions, so that its return makes the client a member again.
-        if (readFilter(topic)?.group !== undefined) this.shared.add(client, topic, qos)
-        done(null, subscription)
+        if (readFilter(topic)?.group === undefined) return done(null, subscription)
+        const added = this.shared.add(client, topic, qos)
+        if (added) added.then(() => done(null, subscription), done)
+        else done(null, subscription)
       },
       // Nothing to decide: nobody has a subscription, stored or not, that goes beyond its rights.
       authorizeForward: (_, packet): AedesPublishPacket => {
@@ -148,10 +168,12 @@ export class Engine {
   private async login(client: Client, name: string | undefined, secret: Buffer | undefined): Promise<void> {
     const identity = await this.authentication.login(client, name, secret)
     const { limits, counts, logger } = this.options
-    if (client.clean || this.sessions.countOf(identity.name, client.id) < limits.sessionsPerIdentity) return
-    counts.limited.sessions++
-    logger.warn({ user: identity.name, clientId: client.id }, 'login refused: too many stored sessions')
-    throw new Refusal(3, 'too many stored sessions')
+    if (!client.clean && (await this.sessions.countOf(identity.name, client.id)) >= limits.sessionsPerIdentity) {
+      counts.limited.sessions++
+      logger.warn({ user: identity.name, clientId: client.id }, 'login refused: too many stored sessions')
+      throw new Refusal(3, 'too many stored sessions')
+    }
+    await this.node?.takeClientId(client, identity.name)
   }
 
   /** Whether a client may have a subscription, which is counted as its own then. */
@@ -197,7 +219,10 @@ export class Engine {
     counts.receivedBytes += sizeOf(packet)
     counts.receivedByKind[kind] = (counts.receivedByKind[kind] ?? 0) + 1
     if (packet.qos === 1) this.persistence.store(packet as AedesPublishPacket, done)
-    else done(null)
+    else {
+      if (packet.qos === 0) void this.shared.pass?.(packet as AedesPublishPacket).catch(() => {})
+      done(null)
+    }
   }
 
   /** As `kindOf`, and remembered: a client says something on the same few topics for as long as it is connected. */
@@ -242,7 +267,23 @@ export class Engine {
       logger.warn({ clientId: client.id }, 'its identity was revoked: connection ended')
       client.conn.destroy()
     }
-    this.sessions.endRevoked(name => registry.credential(name) === undefined)
+    this.sessions
+      .endRevoked(name => registry.credential(name) === undefined)
+      .catch(error => logger.error({ error: error.message }, 'stored sessions of revoked identities remain'))
+  }
+
+  /** Has every client come back, for what it may have missed. */
+  private endAll(): void {
+    this.options.logger.warn(
+      { clients: Object.keys(this.clients).length },
+      'the cluster was out of reach: connections ended',
+    )
+    for (const client of Object.values(this.clients)) client.conn.destroy()
+  }
+
+  /** The clients of Aedes, which its types leave out. */
+  private get clients(): Record<string, Client> {
+    return (this.aedes as unknown as { clients: Record<string, Client> }).clients
   }
 
   private logBreak(client: Client, error: Error): void {

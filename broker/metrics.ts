@@ -1,6 +1,8 @@
 import { metrics } from '@faultline/runtime'
 import type { Broker } from './broker.ts'
 
+type Figure = number | Record<string, number>
+
 /** What a broker counts, for Prometheus. Every series is there from the start, at zero until something happens. */
 export class BrokerMetrics {
   readonly registry = new metrics.Registry()
@@ -11,7 +13,7 @@ export class BrokerMetrics {
       Kind: typeof metrics.Gauge | typeof metrics.Counter,
       name: string,
       help: string,
-      read: () => number | Record<string, number>,
+      read: () => Figure | Promise<Figure>,
       label?: string,
     ) => {
       const metric = new Kind({
@@ -20,8 +22,8 @@ export class BrokerMetrics {
         labelNames: label === undefined ? [] : [label],
         registers: [this.registry],
         // Counted where it happens; here it is only read.
-        collect() {
-          const value = read()
+        async collect() {
+          const value = await read()
           this.reset()
           if (typeof value === 'number') this.inc(value)
           else for (const [key, count] of Object.entries(value)) this.inc({ [label!]: key }, count)
@@ -29,17 +31,17 @@ export class BrokerMetrics {
       })
       return metric
     }
-    const gauge = (name: string, help: string, read: () => number | Record<string, number>, label?: string) =>
+    const gauge = (name: string, help: string, read: () => Figure | Promise<Figure>, label?: string) =>
       add(metrics.Gauge, name, help, read, label)
-    const counter = (name: string, help: string, read: () => number | Record<string, number>, label?: string) =>
+    const counter = (name: string, help: string, read: () => Figure | Promise<Figure>, label?: string) =>
       add(metrics.Counter, name, help, read, label)
 
     gauge('connections', 'Connections that have logged in', () => counts.connected)
     gauge(
       'sessions',
       'Stored sessions, by whether their client is connected',
-      () => {
-        const { stored, sleeping } = broker.engine?.sessions.count() ?? { stored: 0, sleeping: 0 }
+      async () => {
+        const { stored, sleeping } = (await broker.engine?.sessions.count()) ?? { stored: 0, sleeping: 0 }
         return { connected: stored - sleeping, sleeping }
       },
       'client',

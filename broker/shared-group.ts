@@ -2,7 +2,7 @@ import type { Aedes, AedesPublishPacket, Client } from 'aedes'
 import type { GroupPersistence } from './shared-subscriptions.ts'
 
 /** The parts of Aedes' client that its types leave out. */
-type MemberClient = Client & {
+export type MemberClient = Client & {
   /** CONNACK was written, so that PUBLISH may follow. */
   readonly connackSent: boolean
   deliverQoS(packet: AedesPublishPacket, done: () => void): void
@@ -200,7 +200,7 @@ export class Group {
 const stampOf = ({ brokerId, brokerCounter }: AedesPublishPacket): string => `${brokerId}:${brokerCounter}`
 
 /** As Aedes counts the identifiers of what it sends to a client. */
-function nextId(client: MemberClient): number {
+export function nextId(client: MemberClient): number {
   const id = client._nextId
   client._nextId = id >= 65_535 ? 1 : id + 1
   return id

@@ -29,6 +29,22 @@ export interface GroupPersistence {
   end(session: string): void
 }
 
+/** The groups of a broker, or of all brokers of a cluster. */
+export interface Shares {
+  start(): void
+  stop(): void
+  /** Makes a client a member, or changes the QoS it was granted. `topicFilter` is well-formed and begins with `$share/`. */
+  add(client: Client, topicFilter: string, qos: 0 | 1 | 2): void | Promise<void>
+  /** A client unsubscribed; nothing happens when it is no member. The last one to go so takes the group along. */
+  remove(client: Client, topicFilter: string): void
+  /** A client can be sent to now. */
+  ready(client: Client): void
+  /** Whether an acknowledgement was for a message of a group. */
+  acknowledge(client: Client, messageId: number | undefined): boolean
+  /** A client published at QoS 0; for groups that do not hear of it themselves. */
+  pass?(packet: Pick<AedesPublishPacket, 'topic' | 'payload'>): Promise<void>
+}
+
 export interface SharedSubscriptionsOptions {
   aedes: Pick<Aedes, 'id' | 'subscribe' | 'unsubscribe'>
   persistence: GroupPersistence
@@ -43,7 +59,7 @@ export interface SharedSubscriptionsOptions {
  * SUBACK, the stored session and its return. Beside it every group listens to the filter itself, once, and has a session
  * of its own in the persistence, in which messages of QoS 1 and 2 wait until a member has acknowledged them.
  */
-export class SharedSubscriptions {
+export class SharedSubscriptions implements Shares {
   private readonly options: SharedSubscriptionsOptions
   private readonly groups = new Map<string, Group>()
   private readonly memberships = new WeakMap<Client, Set<Group>>()
@@ -63,7 +79,6 @@ export class SharedSubscriptions {
     this.groups.clear()
   }
 
-  /** Makes a client a member, or changes the QoS it was granted. `topicFilter` is well-formed and begins with `$share/`. */
   add(client: Client, topicFilter: string, qos: 0 | 1 | 2): void {
     if (client.closed) return
     const group = this.open(topicFilter)
@@ -78,7 +93,6 @@ export class SharedSubscriptions {
     group.add(client, qos)
   }
 
-  /** A client unsubscribed; nothing happens when it is no member. The last one to go so takes the group along. */
   remove(client: Client, topicFilter: string): void {
     const group = this.groups.get(topicFilter)
     if (!group || !this.memberships.get(client)?.delete(group)) return
@@ -86,12 +100,10 @@ export class SharedSubscriptions {
     if (group.size === 0) this.end(topicFilter)
   }
 
-  /** A client can be sent to now. */
   ready(client: Client): void {
     for (const group of this.memberships.get(client) ?? []) group.drain()
   }
 
-  /** Whether an acknowledgement was for a message of a group. */
   acknowledge(client: Client, messageId: number | undefined): boolean {
     if (messageId === undefined) return false
     for (const group of this.memberships.get(client) ?? []) if (group.acknowledge(client, messageId)) return true

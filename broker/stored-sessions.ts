@@ -1,11 +1,17 @@
 import type { Logger } from '@faultline/runtime'
 import { isGroup } from './shared-subscriptions.ts'
 
+type Connected = Pick<ReadonlySet<string>, 'has'>
+
 export interface StoredSessionsOptions {
   absentMs: number
-  persistence: { sessions(): Iterable<string>; end(id: string): void; expireQueued(): void }
-  /** Whether a session has its client now. */
-  isConnected(clientId: string): boolean
+  persistence: {
+    sessions(): Iterable<string> | Promise<Iterable<string>>
+    end(id: string): void | Promise<void>
+    expireQueued(): void | Promise<void>
+  }
+  /** The sessions that have their client now. */
+  connected(): Connected | Promise<Connected>
   ended(): void
   logger: Logger
 }
@@ -22,7 +28,7 @@ export class StoredSessions {
   }
 
   start(): void {
-    this.timer = setInterval(() => this.look(), Math.min(this.options.absentMs / 4, 60_000))
+    this.timer = setInterval(() => void this.look(), Math.min(this.options.absentMs / 4, 60_000))
     this.timer.unref()
   }
 
@@ -31,47 +37,51 @@ export class StoredSessions {
   }
 
   /** Ends the sessions of identities that are no more, with their clients or without. */
-  endRevoked(isRevoked: (name: string) => boolean): void {
-    for (const id of this.ids()) {
+  async endRevoked(isRevoked: (name: string) => boolean): Promise<void> {
+    for (const id of await this.ids()) {
       const owner = ownerOf(id)
-      if (owner !== undefined && isRevoked(owner)) this.end(id, 'its identity was revoked')
+      if (owner !== undefined && isRevoked(owner)) await this.end(id, 'its identity was revoked')
     }
   }
 
   /** How many an identity has, besides the one of that id. */
-  countOf(name: string, besides: string): number {
-    return this.ids().filter(id => id !== besides && ownerOf(id) === name).length
+  async countOf(name: string, besides: string): Promise<number> {
+    return (await this.ids()).filter(id => id !== besides && ownerOf(id) === name).length
   }
 
   /** How many there are, and how many of them have no client now. */
-  count(): { stored: number; sleeping: number } {
-    const ids = this.ids()
-    return { stored: ids.length, sleeping: ids.filter(id => !this.options.isConnected(id)).length }
+  async count(): Promise<{ stored: number; sleeping: number }> {
+    const [ids, connected] = await Promise.all([this.ids(), this.options.connected()])
+    return { stored: ids.length, sleeping: ids.filter(id => !connected.has(id)).length }
   }
 
-  private look(): void {
+  private async look(): Promise<void> {
     const now = performance.now()
-    const { persistence, isConnected, absentMs } = this.options
-    persistence.expireQueued()
-    const ids = this.ids()
-    for (const id of this.absentSince.keys()) if (!ids.includes(id)) this.absentSince.delete(id)
-    for (const id of ids) {
-      const since = this.absentSince.get(id) ?? now
-      if (isConnected(id)) this.absentSince.delete(id)
-      else if (now - since >= absentMs) this.end(id, 'its client stayed away')
-      else this.absentSince.set(id, since)
+    const { persistence, absentMs, logger } = this.options
+    try {
+      await persistence.expireQueued()
+      const [ids, connected] = await Promise.all([this.ids(), this.options.connected()])
+      for (const id of this.absentSince.keys()) if (!ids.includes(id)) this.absentSince.delete(id)
+      for (const id of ids) {
+        const since = this.absentSince.get(id) ?? now
+        if (connected.has(id)) this.absentSince.delete(id)
+        else if (now - since >= absentMs) await this.end(id, 'its client stayed away')
+        else this.absentSince.set(id, since)
+      }
+    } catch (thrown) {
+      logger.error({ error: (thrown as Error).message }, 'stored sessions are not looked at')
     }
   }
 
-  private ids(): string[] {
-    return [...this.options.persistence.sessions()].filter(id => !isGroup(id))
+  private async ids(): Promise<string[]> {
+    return [...(await this.options.persistence.sessions())].filter(id => !isGroup(id))
   }
 
-  private end(id: string, reason: string): void {
+  private async end(id: string, reason: string): Promise<void> {
     const { persistence, ended, logger } = this.options
     this.absentSince.delete(id)
     try {
-      persistence.end(id)
+      await persistence.end(id)
     } catch (thrown) {
       logger.error({ clientId: id, error: (thrown as Error).message }, 'a stored session remains')
       return

@@ -45,20 +45,21 @@ export class SystemTopics {
 
   start(): void {
     this.startedAt = performance.now()
-    this.publish()
-    this.timer = setInterval(() => this.publish(), 10_000)
+    const publish = () => void this.publish().catch(() => {}) // The engine is stopping, or the log has the reason.
+    publish()
+    this.timer = setInterval(publish, 10_000)
   }
 
   stop(): void {
     clearInterval(this.timer)
   }
 
-  private publish(): void {
+  private async publish(): Promise<void> {
     const { sessions, persistence, aedes } = this.engine
     const figures: Figures = {
       ...this.counts,
       uptimeS: (performance.now() - this.startedAt) / 1_000,
-      sleeping: sessions.count().sleeping,
+      sleeping: (await sessions.count()).sleeping,
       subscriptions: persistence.subscriptions,
       retained: persistence.retainedMessages,
       queued: persistence.queued,

@@ -140,8 +140,9 @@ export class RedisPersistence implements BrokerPersistence {
     return Readable.from(this.readRetained(filters))
   }
 
-  async addSubscriptions({ id }: Session, subscriptions: readonly Subscription[]): Promise<void> {
-    const granted = subscriptions.filter(({ topic }) => this.options.isGranted({ id }, topic))
+  async addSubscriptions(client: Session, subscriptions: readonly Subscription[]): Promise<void> {
+    const { id } = client
+    const granted = subscriptions.filter(({ topic }) => this.options.isGranted(client, topic))
     const parameters = granted.flatMap(subscription => [subscription.topic, optionsOf(subscription)])
     if (granted.length > 0) await this.reach(await this.options.link.run('subscribe', id, ...parameters))
   }
@@ -230,8 +231,10 @@ export class RedisPersistence implements BrokerPersistence {
     return will ? (decode(will) as Will) : undefined
   }
 
-  async delWill({ id }: Session): Promise<Will | undefined> {
+  async delWill({ id, brokerId }: Session & { brokerId?: string }): Promise<Will | undefined> {
     const will = await this.getWill({ id })
+    // A client that went to another broker has another will by now.
+    if (will && brokerId !== undefined && will.brokerId !== brokerId) return undefined
     if (will) await this.options.link.db.hdel(`${prefix}wills`, id)
     return will
   }

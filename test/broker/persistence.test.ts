@@ -258,7 +258,7 @@ behaviours(
     assert.deepEqual((await waiting(persistence)).length, 2)
     assert.equal(dropped['queue-full'], 2)
     await persistence.expireQueued() // Figures may be as old as that.
-  assert.deepEqual(persistence.queued, { messages: 2, bytes: 51 })
+    assert.deepEqual(persistence.queued, { messages: 2, bytes: 51 })
     await persistence.destroy()
   },
 )

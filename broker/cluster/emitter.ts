@@ -1,0 +1,39 @@
+import type { MQEmitter } from 'mqemitter'
+import MqemitterRedis from 'mqemitter-redis'
+import type { RedisLink } from './redis.ts'
+
+interface Message {
+  topic: string
+}
+type Done = (error?: Error) => void
+
+interface Emitter extends MQEmitter {
+  state: { on(event: 'error', listener: (error: Error) => void): void }
+  emit(message: Message, done: Done): void
+  /** To listeners of this broker alone. */
+  _emit(message: Message, done: Done): void
+}
+
+const Base = MqemitterRedis as unknown as new (options: object) => Emitter
+
+/** How Aedes learns which other brokers are alive; the only things they say of themselves that others need. */
+const shared = /^\$SYS\/[^/]+\/(heartbeat|birth)$/
+
+/** What brokers publish to each other, over Redis. What one says of itself is said to its own clients. */
+export class ClusterEmitter extends Base {
+  constructor(link: RedisLink, reconnected: () => void) {
+    const subConn = link.connection()
+    super({ subConn, pubConn: link.connection(), matchEmptyLevels: true })
+    this.state.on('error', () => {}) // The link tells of them.
+    let before = false
+    subConn.on('ready', () => {
+      if (before) reconnected()
+      before = true
+    })
+  }
+
+  override emit(message: Message, done: Done): void {
+    if (message.topic.startsWith('$SYS/') && !shared.test(message.topic)) this._emit(message, done)
+    else super.emit(message, done)
+  }
+}

@@ -1,0 +1,101 @@
+import type { Logger } from '@faultline/runtime'
+import { prefix, type RedisLink } from './redis.ts'
+
+const lookMs = 1_000
+/** A broker whose machine vanished is given up after so long; one whose process died, at once. */
+const leaseMs = 5_000
+
+/** What one broker says to another. */
+export type ClusterMessage =
+  /** A message of a group waits for a member of yours. */
+  | { kind: 'given'; group: string; client: string; stamp: string }
+  /** The same at QoS 0, with the message. */
+  | { kind: 'passed'; group: string; client: string; topic: string; payload: string }
+  /** Let go of a client id, which has come to me. */
+  | { kind: 'release'; client: string; from: string }
+  | { kind: 'released'; client: string }
+
+export interface MembershipOptions {
+  link: RedisLink
+  heard(message: ClusterMessage): void
+  /** Every now and then. */
+  look(): Promise<void>
+  /** A broker has died; what is done about it may be done by several at once. */
+  died(brokerId: string): Promise<void>
+  /** The others may have given this one up. */
+  lost(): void
+  logger: Logger
+}
+
+/**
+ * Which brokers there are. One is alive while it listens to its own channel, which Redis ends with its connection, and
+ * renews its lease, which a machine without power does not.
+ */
+export class Membership {
+  private readonly options: MembershipOptions
+  private timer: NodeJS.Timeout | undefined
+  private looking = false
+  private id = ''
+
+  constructor(options: MembershipOptions) {
+    this.options = options
+  }
+
+  async start(id: string): Promise<void> {
+    this.id = id
+    const { link, heard, lost } = this.options
+    const channel = link.connection()
+    channel.on('message', (_, text) => heard(JSON.parse(text) as ClusterMessage))
+    await channel.subscribe(`${prefix}broker:${id}`)
+    // What was said meanwhile is lost.
+    channel.on('ready', lost)
+    await link.db.set(`${prefix}alive:${id}`, '1', 'PX', leaseMs)
+    await link.db.sadd(`${prefix}brokers`, id)
+    this.timer = setInterval(() => void this.look(), lookMs)
+  }
+
+  async stop(): Promise<void> {
+    if (!this.timer) return
+    clearInterval(this.timer)
+    this.timer = undefined
+    const { db } = this.options.link
+    // Without Redis it is given up by the others when its lease ends.
+    await db.multi().srem(`${prefix}brokers`, this.id).del(`${prefix}alive:${this.id}`).exec().catch(() => {})
+  }
+
+  async isAlive(id: string): Promise<boolean> {
+    const { db } = this.options.link
+    const channel = `${prefix}broker:${id}`
+    const [[, listeners], lease] = await Promise.all([
+      db.pubsub('NUMSUB', channel) as Promise<[string, number]>,
+      db.exists(`${prefix}alive:${id}`),
+    ])
+    return Number(listeners) > 0 && lease === 1
+  }
+
+  async say(to: string, message: ClusterMessage): Promise<void> {
+    await this.options.link.db.publish(`${prefix}broker:${to}`, JSON.stringify(message))
+  }
+
+  private async look(): Promise<void> {
+    if (this.looking) return
+    this.looking = true
+    const { link, look, died, lost, logger } = this.options
+    try {
+      if ((await link.db.set(`${prefix}alive:${this.id}`, '1', 'PX', leaseMs, 'XX')) === null) {
+        await link.db.set(`${prefix}alive:${this.id}`, '1', 'PX', leaseMs)
+        await link.db.sadd(`${prefix}brokers`, this.id)
+        lost()
+      }
+      for (const id of await link.db.smembers(`${prefix}brokers`)) {
+        if (id === this.id || (await this.isAlive(id))) continue
+        await died(id)
+        await link.db.srem(`${prefix}brokers`, id)
+      }
+      await look()
+    } catch (thrown) {
+      logger.debug({ error: (thrown as Error).message }, 'no look at the cluster')
+    }
+    this.looking = false
+  }
+}

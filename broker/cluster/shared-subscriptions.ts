@@ -1,0 +1,194 @@
+import type { Aedes, AedesPublishPacket, Client } from 'aedes'
+import type { BrokerPersistence } from '../persistence/persistence.ts'
+import { type MemberClient, nextId } from '../shared-group.ts'
+import { isGroup, readFilter, type Shares } from '../shared-subscriptions.ts'
+import type { Membership } from './membership.ts'
+import { decodeMessage } from './message-codec.ts'
+import { prefix, type RedisLink } from './redis.ts'
+
+interface Member {
+  client: MemberClient
+  qos: 0 | 1 | 2
+  joined: boolean
+  /** Stamps of what was sent to it, and those that wait for an acknowledgement by packet identifier. */
+  readonly sent: Set<string>
+  readonly inFlight: Map<number, string>
+}
+
+export interface ClusterSharesOptions {
+  link: RedisLink
+  membership: Membership
+  persistence: BrokerPersistence
+  aedes: Pick<Aedes, 'id'>
+  limits: { sharedInFlight: number; emptyGroupMs: number }
+  dropped(): void
+}
+
+/**
+ * Shared subscriptions whose members are clients of any broker. Redis keeps each group's members in a ring and divides
+ * its messages, one script at a time: so each has one member, in turn, whoever published it. A broker is told what its
+ * members were given, sends it, and says when it was acknowledged.
+ */
+export class ClusterShares implements Shares {
+  private readonly options: ClusterSharesOptions
+  private readonly groups = new Map<string, Map<string, Member>>()
+  private copies = 0
+
+  constructor(options: ClusterSharesOptions) {
+    this.options = options
+  }
+
+  start(): void {}
+
+  stop(): void {
+    this.groups.clear()
+  }
+
+  async add(client: Client, group: string, qos: 0 | 1 | 2): Promise<void> {
+    if (client.closed) return
+    const members = this.groups.get(group) ?? new Map<string, Member>()
+    this.groups.set(group, members)
+    const known = members.get(client.id)
+    if (known?.client === client) known.qos = qos
+    else {
+      const member: Member = {
+        client: client as MemberClient,
+        qos,
+        joined: false,
+        sent: new Set(),
+        inFlight: new Map(),
+      }
+      members.set(client.id, member)
+      // Not `clientDisconnect`: Aedes is silent about a client that is replaced or ends before it is fully connected.
+      client.conn.once('close', () => this.part(group, member, false))
+    }
+    await this.options.persistence.addSubscriptions({ id: group }, [{ topic: readFilter(group)!.filter, qos: 2 }])
+    await this.join(group, members.get(client.id)!)
+  }
+
+  remove(client: Client, group: string): void {
+    const member = this.groups.get(group)?.get(client.id)
+    if (member?.client === client) this.part(group, member, true)
+  }
+
+  ready(client: Client): void {
+    for (const [group, members] of this.groups) {
+      const member = members.get(client.id)
+      if (member?.client === client) void this.join(group, member)
+    }
+  }
+
+  acknowledge(client: Client, messageId: number | undefined): boolean {
+    if (messageId === undefined) return false
+    for (const [group, members] of this.groups) {
+      const member = members.get(client.id)
+      const stamp = member?.client === client ? member.inFlight.get(messageId) : undefined
+      if (!member || stamp === undefined) continue
+      member.inFlight.delete(messageId)
+      this.done(group, member, stamp)
+      return true
+    }
+    return false
+  }
+
+  /** Somebody published at QoS 0, which is not stored. */
+  async pass({ topic, payload }: Pick<AedesPublishPacket, 'topic' | 'payload'>): Promise<void> {
+    const { persistence, link, membership, dropped } = this.options
+    for (const { clientId: group } of await persistence.subscriptionsByTopic(topic)) {
+      if (!isGroup(group)) continue
+      const member = (await link.run('turn', group)) as string | null
+      if (member === null) dropped()
+      else {
+        const space = member.indexOf(' ')
+        const [broker, client] = [member.slice(0, space), member.slice(space + 1)]
+        const base64 = Buffer.from(payload).toString('base64')
+        await membership.say(broker, { kind: 'passed', group, client, topic, payload: base64 })
+      }
+    }
+  }
+
+  passed(group: string, clientId: string, topic: string, payload: Buffer): void {
+    const member = this.groups.get(group)?.get(clientId)
+    if (member) member.client.publish(this.copyOf({ topic, payload }, 0), () => {})
+  }
+
+  /** A member was given a message. */
+  async given(group: string, clientId: string, stamp: string): Promise<void> {
+    const member = this.groups.get(group)?.get(clientId)
+    if (!member || member.sent.has(stamp)) return
+    member.sent.add(stamp)
+    const message = await this.options.link.db.hgetBuffer(`${prefix}messages:${group}`, stamp)
+    if (member.client.closed) return
+    if (!message) return this.done(group, member, stamp)
+    this.send(group, member, decodeMessage(message, stamp) as AedesPublishPacket, stamp)
+  }
+
+  /** Sends what members were given while nobody heard of it, and ends groups that nobody comes back to. */
+  async look(): Promise<void> {
+    const { link, limits } = this.options
+    for (const [group, members] of this.groups) {
+      for (const [clientId, member] of members) {
+        if (!member.joined) continue
+        const stamps = (await link.run('given', group, this.keyOf(member))) as string[]
+        for (const stamp of stamps) void this.given(group, clientId, stamp)
+      }
+    }
+    await link.run('abandon', Date.now() - limits.emptyGroupMs)
+  }
+
+  private async join(group: string, member: Member): Promise<void> {
+    const { link, limits } = this.options
+    // PUBLISH follows CONNACK.
+    if (member.joined || !member.client.connackSent || member.client.closed) return
+    member.joined = true
+    await link.run('join', group, this.keyOf(member), limits.sharedInFlight)
+  }
+
+  private part(group: string, member: Member, ends: boolean): void {
+    const members = this.groups.get(group)
+    if (members?.get(member.client.id) !== member) return
+    members.delete(member.client.id)
+    if (members.size === 0) this.groups.delete(group)
+    if (!member.joined) return
+    const { link, limits } = this.options
+    const when = Date.now()
+    // Should Redis not be there now, this broker is given up with its members, or leaves them itself when it is back.
+    link.run('leave', group, this.keyOf(member), limits.sharedInFlight, when, ends ? 'ends' : '').catch(() => {})
+  }
+
+  private send(group: string, member: Member, packet: AedesPublishPacket, stamp: string): void {
+    const { client } = member
+    // MQTT 5, 4.8.2-3: the QoS granted to that member; MQTT 3.1.1, 3.8.4-6: the lower of it and the message's.
+    const qos = Math.min(packet.qos, member.qos) as 0 | 1 | 2
+    const copy = this.copyOf(packet, qos)
+    if (qos === 1) {
+      const messageId = nextId(client)
+      member.inFlight.set(messageId, stamp)
+      client.deliverQoS(Object.assign(copy, { messageId }), () => {})
+      return
+    }
+    // MQTT 5, 4.8.2-4 and 4.8.2-5: of QoS 2 the delivery is completed to that client, so it is its own session's now.
+    client.publish(copy, () => this.done(group, member, stamp))
+  }
+
+  private done(group: string, member: Member, stamp: string): void {
+    member.sent.delete(stamp)
+    const { link, limits } = this.options
+    link.run('done', group, this.keyOf(member), stamp, limits.sharedInFlight).catch(() => {
+      member.sent.add(stamp) // It is not sent again for that.
+    })
+  }
+
+  /** A member may get the same message for itself (MQTT 5, 4.8.2), so copies for groups are counted apart. */
+  private copyOf(
+    { topic, payload }: Pick<AedesPublishPacket, 'topic' | 'payload'>,
+    qos: 0 | 1 | 2,
+  ): AedesPublishPacket {
+    const brokerId = `${this.options.aedes.id}/share`
+    return { cmd: 'publish', topic, payload, qos, retain: false, dup: false, brokerId, brokerCounter: ++this.copies }
+  }
+
+  private keyOf({ client }: Member): string {
+    return `${this.options.aedes.id} ${client.id}`
+  }
+}
