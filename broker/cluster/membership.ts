@@ -60,7 +60,12 @@ export class Membership {
     this.timer = undefined
     const { db } = this.options.link
     // Without Redis it is given up by the others when its lease ends.
-    await db.multi().srem(`${prefix}brokers`, this.id).del(`${prefix}alive:${this.id}`).exec().catch(() => {})
+    await db
+      .multi()
+      .srem(`${prefix}brokers`, this.id)
+      .del(`${prefix}alive:${this.id}`)
+      .exec()
+      .catch(() => {})
   }
 
   async isAlive(id: string): Promise<boolean> {
@@ -94,7 +99,7 @@ export class Membership {
       }
       await look()
     } catch (thrown) {
-      logger.debug({ error: (thrown as Error).message }, 'no look at the cluster')
+      logger.warn({ error: (thrown as Error).message }, 'no look at the cluster')
     }
     this.looking = false
   }

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import type { Identity } from '@faultline/protocol'
+import { Registry } from '@faultline/provisioning'
+import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
+import { startScript } from '../support/processes.ts'
+import { missing } from '../support/programs.ts'
+import { startRedis } from '../support/redis.ts'
+import { temporaryDirectory } from '../support/temp.ts'
+import { anna, ben, collect, connected, credentials, escalationOf, escalations, press, pump } from './harness.ts'
+
+const total = 2_000
+const stateOf = ({ name }: Identity) => `faultline/v1/${name}/state`
+const group = `$share/servers/${escalations}`
+
+/** A broker in a process of its own; gives its port. */
+async function startProcess(t: TestContext, directory: string, name: string, redis: string) {
+  const config = join(directory, `${name}.yaml`)
+  const limits = { messagesPerSecond: 1_000_000 }
+  await writeFile(config, JSON.stringify({ port: 0, registry: join(directory, 'registry.db'), redis, limits })) // JSON is YAML.
+  const program = startScript(t, 'broker/main.ts', ['--config', config])
+  const [, port] = await program.said(/"port":(\d+)/, 60_000)
+  return { program, port: Number(port) }
+}
+
+test('when a broker is killed under load its clients go to the other, and nothing acknowledged is lost', {
+  skip: missing('redis-server'),
+}, async t => {
+  const directory = await temporaryDirectory(t)
+  const redis = await startRedis(t)
+  const registry = new Registry(join(directory, 'registry.db'))
+  await registry.start()
+  t.after(() => registry.stop())
+  const secrets = new Map<string, string>()
+  for (const identity of [press, pump, anna, ben]) secrets.set(identity.name, (await registry.enroll(identity)).secret)
+  const [mortal, other] = await Promise.all([
+    startProcess(t, directory, 'mortal', redis.url),
+    startProcess(t, directory, 'other', redis.url),
+  ])
+  const servers = [mortal, other].map(({ port }) => ({ host: '127.0.0.1', port, protocol: 'mqtt' as const }))
+
+  /** Goes to the first broker that answers. */
+  const open = (identity: Identity, options: IClientOptions = {}, order = servers): MqttClient => {
+    const client = mqtt.connect({
+      servers: order,
+      clean: false,
+      reconnectPeriod: 50,
+      ...credentials(identity, secrets),
+      ...options,
+    })
+    t.after(() => client.end(true))
+    client.on('error', () => {}) // It goes to the next.
+    return client
+  }
+  const willOf = (identity: Identity) => ({
+    will: { topic: stateOf(identity), payload: Buffer.from('gone'), qos: 1 as const, retain: true },
+  })
+  // At the mortal broker: a device, another that will not return, one that hears everything, and one of two members of a group.
+  const device = open(press, willOf(press))
+  device.on('connect', () => device.publish(stateOf(press), 'here', { qos: 1, retain: true }))
+  const leaver = open(pump, { ...willOf(pump), reconnectPeriod: 0 })
+  const listener = open(ben, { clientId: `${ben.name}/all` })
+  const members = [
+    open(anna, { clientId: `${anna.name}/mortal` }),
+    open(anna, { clientId: `${anna.name}/other` }, [servers[1]!]),
+  ]
+  const heard = collect(listener)
+  const shared = members.map(collect)
+  await Promise.all([device, leaver, listener, ...members].map(connected))
+  await listener.subscribeAsync(escalations, { qos: 1 })
+  for (const member of members) await member.subscribeAsync(group, { qos: 1 })
+
+  const acknowledged = new Set<string>()
+  let next = 0
+  const worker = async () => {
+    while (next < total) {
+      const payload = String(next++)
+      await device.publishAsync(escalationOf('press-1'), payload, { qos: 1 })
+      acknowledged.add(payload)
+      if (acknowledged.size === total / 4) mortal.program.child.kill('SIGKILL')
+    }
+  }
+  await Promise.all(Array.from({ length: 30 }, worker))
+  assert.equal(acknowledged.size, total)
+
+  const whole = async (what: string, received: (typeof heard)[]) => {
+    const missed = () => {
+      const have = new Set(received.flatMap(collected => collected.payloads()))
+      return [...acknowledged].filter(payload => !have.has(payload))
+    }
+    const signal = AbortSignal.timeout(30_000)
+    while (missed().length > 0) {
+      if (signal.aborted) assert.deepEqual(missed(), [], `lost to ${what}`)
+      const count = (collected: typeof heard) => collected.messages.length
+      await Promise.race(received.map(collected => collected.until(count(collected) + 1).catch(() => {})))
+    }
+  }
+  await whole('the subscriber', [heard])
+  await whole('the group', shared)
+  assert.ok(
+    shared.every(({ messages }) => messages.length > total / 10),
+    'the group was not shared',
+  )
+  const reader = open(anna, { clientId: 'reader', clean: true }, [servers[1]!])
+  const states = collect(reader)
+  await reader.subscribeAsync('faultline/v1/devices/+/+/state', { qos: 1 })
+  while (!states.messages.some(({ topic }) => topic === stateOf(pump))) await states.until(states.messages.length + 1)
+  const last = new Map(states.messages.map(({ topic, payload }) => [topic, payload]))
+  assert.deepEqual(Object.fromEntries(last), { [stateOf(press)]: 'here', [stateOf(pump)]: 'gone' })
+})
