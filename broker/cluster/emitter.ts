@@ -1,4 +1,3 @@
-import type { MQEmitter } from 'mqemitter'
 import MqemitterRedis from 'mqemitter-redis'
 import type { RedisLink } from './redis.ts'
 
@@ -7,7 +6,7 @@ interface Message {
 }
 type Done = (error?: Error) => void
 
-interface Emitter extends MQEmitter {
+interface Emitter {
   state: { on(event: 'error', listener: (error: Error) => void): void }
   emit(message: Message, done: Done): void
   /** To listeners of this broker alone. */
