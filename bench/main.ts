@@ -5,11 +5,13 @@ import { brokerBenchmark } from './broker.ts'
 import { inferenceBenchmark } from './inference.ts'
 import { policiesBenchmark } from './policies.ts'
 import { tableOf } from './table.ts'
+import { telemetryBenchmark } from './telemetry.ts'
 
 const benchmarks: Record<string, Benchmark> = {
   broker: brokerBenchmark,
   inference: inferenceBenchmark,
   policies: policiesBenchmark,
+  telemetry: telemetryBenchmark,
 }
 
 const list = Object.entries(benchmarks)

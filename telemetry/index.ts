@@ -1,7 +1,7 @@
 export { catalogue, type FieldEntry, type MeasurementEntry } from './catalogue.ts'
 export { createStore, recorderConfig, type StoreSettings, storeSettings } from './config.ts'
 export { RecorderMetrics } from './metrics.ts'
-export { fieldName, type Measurement, measurements } from './point.ts'
+export { fieldName, type Measurement, measurements, type TelemetryPoint } from './point.ts'
 export { Recorder, type RecorderCounts, type RecorderOptions } from './recorder.ts'
 export {
   defaultRetention,
@@ -31,3 +31,4 @@ export { StoreError } from './store.ts'
 export { InfluxStore, type InfluxStoreOptions } from './stores/influx.ts'
 export { influxSetUp } from './stores/influx-schema.ts'
 export { SqliteStore, type SqliteStoreOptions } from './stores/sqlite.ts'
+export { WriteQueue, type WriteQueueOptions } from './write-queue.ts'

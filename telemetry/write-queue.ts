@@ -81,6 +81,14 @@ export class WriteQueue implements Service {
     this.spool.stop()
   }
 
+  /** Resolves once nothing waits any more. */
+  async whenWritten(): Promise<void> {
+    while (this.length > 0) {
+      if (!this.writing) this.beginWriting()
+      await this.writing
+    }
+  }
+
   add(point: TelemetryPoint): void {
     this.spool.append(point)
     if (this.spool.collected >= this.batch.maxPoints) this.spool.close()
@@ -99,7 +107,9 @@ export class WriteQueue implements Service {
     this.spool.close()
     this.writing = this.drain().finally(() => {
       this.writing = undefined
-      if (this.spool.collected > 0 && !this.stopping.signal.aborted) this.awaitMore()
+      if (this.stopping.signal.aborted) return
+      if (this.spool.oldest !== undefined) this.beginWriting()
+      else if (this.spool.collected > 0) this.awaitMore()
     })
   }
 

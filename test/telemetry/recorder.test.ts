@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { encodePayload, identityOf, type TopicKind } from '@faultline/protocol'
 import { silentLogger } from '@faultline/runtime'
 import mqtt from 'mqtt'
+import { RecorderMetrics } from '../../telemetry/metrics.ts'
 import { Recorder } from '../../telemetry/recorder.ts'
 import { StoreError, type TelemetryStore } from '../../telemetry/store.ts'
 import { InfluxStore } from '../../telemetry/stores/influx.ts'
@@ -151,6 +152,59 @@ test('what is published while the recorder restarts is delivered when it is back
   await publish.inference({ id: 'after', at: iso(noon + 100) })
   await store.untilWritten(22)
   assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 22 }])
+})
+
+test('a verdict and a will that are delivered again after a restart are the same points', async t => {
+  const { store, startRecorder, publish } = await openFleet(t)
+  const will = encodePayload('state', { online: false, boot: 4 })
+  const points: unknown[] = []
+  store.on('write', written => points.push(...written))
+  for (const _ of [1, 2]) {
+    const recorder = await startRecorder()
+    await publish.sample('verdict')
+    await publish.raw(topicFor('state'), will)
+    await until(() => recorder.counts.recorded === 2)
+    await recorder.stop()
+  }
+  assert.equal(points.length, 4)
+  assert.deepEqual(points.slice(2), points.slice(0, 2))
+  // A will after the device was online again is of another break.
+  const recorder = await startRecorder()
+  await publish.sample('state')
+  await publish.raw(topicFor('state'), will)
+  await until(() => recorder.counts.recorded === 2)
+  assert.notDeepEqual(points[5], points[1])
+})
+
+test('the metrics say what the recorder has done, and the reference describes each', async t => {
+  const { store, startRecorder, publish } = await openFleet(t)
+  const recorder = await startRecorder()
+  const { registry } = new RecorderMetrics(recorder)
+  const series = async () => {
+    const lines = (await registry.metrics()).split('\n').filter(line => line.startsWith('faultline_recorder_'))
+    return Object.fromEntries(lines.map(line => line.replace('faultline_recorder_', '').split(' ')))
+  }
+  const atStart = await series()
+  assert.deepEqual(recorder.notReady(), [])
+  const text = await readFile(new URL('../../docs/reference/metrics.md', import.meta.url), 'utf8')
+  const section = text.split(/^## /m).find(part => part.startsWith('Recorder\n'))!
+  for (const name of Object.keys(atStart)) assert.ok(section.includes(`\`${name.replace(/\{.*/, '')}\``), name)
+  assert.deepEqual([atStart.points_total, atStart.store_up, atStart.broker_connected], ['0', '1', '1'])
+  assert.equal(atStart['dropped_points_total{reason="full"}'], '0')
+
+  store.failWith = () => new StoreError('away')
+  const failed = once(store, 'failure')
+  await publish.inference()
+  await failed
+  await until(async () => (await series()).store_up === '0')
+  assert.equal((await series()).waiting_points, '1')
+  assert.match(recorder.notReady().join(), /the store is away, 1 points wait: away/)
+  store.failWith = () => undefined
+  await store.untilWritten(1)
+  await until(async () => (await series()).points_total === '1')
+  assert.deepEqual(recorder.notReady(), [])
+  await recorder.stop()
+  assert.deepEqual(recorder.notReady(), ['not connected to the broker'])
 })
 
 test('stopping writes what has arrived', async t => {
