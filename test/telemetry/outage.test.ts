@@ -76,12 +76,12 @@ test('100,000 points come to InfluxDB, each once and in order, though it is kill
 
   const { written } = witness
   const untilWritten = async (points: number) => {
-    while (written.length < points) await pause(20)
+    while (written.length < points) await pause(20, undefined, { signal: t.signal })
   }
   // So that what a broker sends again after a break of the connection is not mixed with what is new.
   const untilReceived = async (windows: number) => {
     const received = async () => (await recorder.metric('points_total')) + (await recorder.metric('waiting_points'))
-    while ((await received()) < 2 * (windows - before)) await pause(20)
+    while ((await received()) < 2 * (windows - before)) await pause(20, undefined, { signal: t.signal })
   }
   /** Windows that the recorder before this one was told of. */
   let before = 0
@@ -92,7 +92,7 @@ test('100,000 points come to InfluxDB, each once and in order, though it is kill
       await untilWritten(5_000)
       await influxd.stop('SIGKILL')
     } else if (published === 20_000) {
-      while ((await ready()) === 200) await pause(20)
+      while ((await ready()) === 200) await pause(20, undefined, { signal: t.signal })
       assert.equal(await recorder.metric('store_up'), 0)
       // What it was told of is in its spool.
       await recorder.program.stop('SIGKILL')
