@@ -76,6 +76,20 @@ test('the dashboard shows machines and alarms as they come', {
     await page.getByText('Acknowledged', { exact: true }).waitFor()
   })
 
+  await t.test('a comment stands on it, and shelving takes it off for a while', async () => {
+    await page.getByLabel('Comment').fill('bearing ordered')
+    await page.getByLabel('Comment').press('Enter')
+    await page.getByText('“bearing ordered”').waitFor()
+    await page.getByLabel('Shelve for').selectOption('8 h')
+    const { suppression } = await clients.alarm(({ state }) => state === 'shelved')
+    const hours = (Date.parse(suppression!.until!) - Date.now()) / 3_600_000
+    assert.ok(hours > 7.9 && hours <= 8, `${hours} h`)
+    await page.getByText(/Shelved until/).waitFor()
+    await page.getByRole('button', { name: 'Unshelve' }).click()
+    // The fault is still there, and somebody has to see it anew.
+    await page.getByRole('button', { name: 'Acknowledge' }).waitFor()
+  })
+
   await t.test('a machine opened from the fleet shows the line of its outer race under the cursor', async () => {
     const escalation = outerRaceEscalation('press-1')
     await device.publish({ ...address(), kind: 'escalation' }, escalation)
