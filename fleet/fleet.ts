@@ -8,7 +8,7 @@ import { type Identity, type Inference, identityOf, topicFilter } from '@faultli
 import { Registry } from '@faultline/provisioning'
 import { type Logger, MqttSession, type Service, ServiceGroup } from '@faultline/runtime'
 import { InProcessHost, ServerAgent } from '@faultline/server-agent'
-import { createStore, Recorder, type TelemetryStore } from '@faultline/telemetry'
+import { createStore, Recorder, type StoreSettings, type TelemetryStore } from '@faultline/telemetry'
 import { FleetIdentities, fleetIdentities } from './identities.ts'
 import { type Machine, recordedMachines, simulatedMachines } from './machines.ts'
 import { loadShippedModels } from './models.ts'
@@ -49,11 +49,7 @@ export class Fleet implements Service {
 
   async start(): Promise<void> {
     const { options, logger } = this
-    const store = createStore(
-      options.influx
-        ? { kind: 'influx', url: options.influx }
-        : { kind: 'sqlite', path: join(options.directory, 'telemetry.db') },
-    )
+    const store = createStore(this.storeSettings)
     // What can fail for a reason of the user's comes first, and what is slow runs side by side.
     const registry = new Registry(join(options.directory, 'registry.db'))
     await this.add(registry)
@@ -156,6 +152,7 @@ export class Fleet implements Service {
         userDirectory: join(this.options.directory, 'node-red'),
         port: this.options.ports.http,
         broker: { url: this.brokerUrl, identity, secret: secrets.get(identity.name)! },
+        store: this.storeSettings,
         logger: this.logger,
       }),
     )
@@ -298,6 +295,11 @@ export class Fleet implements Service {
       avoided += agent.bytesAvoided
     }
     return { bytesSent, bytesIfAllEscalated: bytesSent + avoided }
+  }
+
+  private get storeSettings(): StoreSettings {
+    const { influx, directory } = this.options
+    return influx ? { kind: 'influx', url: influx } : { kind: 'sqlite', path: join(directory, 'telemetry.db') }
   }
 
   private get brokerUrl(): string {

@@ -1,6 +1,9 @@
-import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { execFile } from 'node:child_process'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { toFaultlineError } from '@faultline/protocol'
 import { version } from '@faultline/runtime'
 import { build } from 'esbuild'
@@ -10,7 +13,10 @@ const sources = fileURLToPath(new URL('.', import.meta.url))
 /** The name under which Node-RED lists the nodes. */
 export const nodesPackage = 'node-red-contrib-faultline'
 
-const types = ['broker', 'events', 'alarm', 'fleet', 'machine'] as const
+const types = ['broker', 'store', 'events', 'alarm', 'fleet', 'command', 'query', 'escalate', 'machine'] as const
+
+/** As the editor lists it among the examples. */
+const shippedFlowName = '1 - Watch the fleet and raise its alarms.json'
 
 /**
  * Writes the nodes as a package that Node-RED can load from anywhere: one script with everything bundled (the directory
@@ -23,11 +29,35 @@ export async function buildNodes(directory: string): Promise<void> {
       bundle(join(directory, 'faultline.js')),
       writeFile(join(directory, 'faultline.html'), await editorPart()),
       ...['icons', 'locales'].map(part => cp(join(sources, part), join(directory, part), { recursive: true })),
-      writeFile(join(directory, 'examples', 'faultline.json'), await shippedFlow()),
+      cp(join(sources, 'examples'), join(directory, 'examples'), { recursive: true }).then(async () =>
+        writeFile(join(directory, 'examples', shippedFlowName), await shippedFlow()),
+      ),
+      writeFile(join(directory, 'README.md'), await read('nodes/README.md')),
+      writeFile(join(directory, 'LICENSE'), await read('../LICENSE')),
       writeFile(join(directory, 'package.json'), JSON.stringify(description, null, 2)),
     ])
   } catch (error) {
     throw toFaultlineError(error, 'FLOWS_FAILED', 'building the nodes')
+  }
+}
+
+const run = promisify(execFile)
+
+/** Writes the nodes as the file that `npm install` takes, into a directory. Gives its path. Throws `FLOWS_FAILED`. */
+export async function packNodes(destination: string): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'faultline-nodes-'))
+  try {
+    await buildNodes(directory)
+    await mkdir(destination, { recursive: true })
+    const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', resolve(destination)], {
+      cwd: directory,
+    })
+    const [packed] = JSON.parse(stdout) as { filename: string }[]
+    return join(destination, packed!.filename)
+  } catch (error) {
+    throw toFaultlineError(error, 'FLOWS_FAILED', 'packing the nodes')
+  } finally {
+    await rm(directory, { recursive: true, force: true })
   }
 }
 
@@ -36,7 +66,7 @@ export async function buildNodes(directory: string): Promise<void> {
  * its own, to which the flow refers by name.
  */
 export async function shippedFlow(): Promise<string> {
-  const nodes = JSON.parse(await read('examples/faultline.json')) as { format?: string }[]
+  const nodes = JSON.parse(await read(`examples/${shippedFlowName}`)) as { format?: string }[]
   for (const node of nodes) if (node.format?.startsWith('file:')) node.format = await read(node.format.slice(5))
   return `${JSON.stringify(nodes, null, 2)}\n`
 }
@@ -44,7 +74,11 @@ export async function shippedFlow(): Promise<string> {
 const description = {
   name: nodesPackage,
   version,
+  description:
+    'Nodes for machine-fault detection over MQTT: events, alarms after ISA-18.2, commands, telemetry, escalations',
   license: 'MIT',
+  keywords: ['node-red', 'faultline', 'mqtt', 'condition monitoring', 'vibration', 'alarm', 'predictive maintenance'],
+  engines: { node: '>=22.9' },
   'node-red': { version: '>=4.0.0', nodes: { faultline: 'faultline.js' } },
 }
 

@@ -1,5 +1,6 @@
 import { FaultlineError, type Identity, parseIdentity } from '@faultline/protocol'
 import { brokerAccess } from '@faultline/runtime'
+import { storeSettings } from '@faultline/telemetry'
 import { z } from 'zod'
 
 /** The file of `npm run flows -- --config FILE`. */
@@ -13,6 +14,7 @@ export const flowsConfig = z.strictObject({
   broker: brokerAccess({
     identity: z.string().describe('Name of the enrolled identity: flows/{id}'),
   }),
+  store: storeSettings.optional().describe('The telemetry store that query nodes ask; opened for reading'),
   adminPassword: z.string().min(8).optional().describe('Of the editor\'s user "admin"; generated when absent'),
 })
 

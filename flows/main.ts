@@ -1,4 +1,5 @@
 import { createLogger, createProgram, loadConfig, runProgram, runService, version } from '@faultline/runtime'
+import { packNodes } from './build.ts'
 import { flowsConfig, flowsIdentity } from './config.ts'
 import { FlowRunner } from './runner.ts'
 
@@ -7,6 +8,14 @@ const program = createProgram('npm run flows --', 'Runs Node-RED with the alarms
   .option('--config <file>', 'YAML: userDirectory, broker; without it everything comes from FAULTLINE_… variables')
   .allowExcessArguments(false)
   .action(run)
+
+program
+  .command('pack')
+  .description('writes the nodes as a package, to install in a Node-RED of your own')
+  .option('--out <dir>', 'where the file goes', '.')
+  .action(async ({ out }: { out: string }) => {
+    process.stdout.write(`${await packNodes(out)}\n`)
+  })
 
 async function run(flags: { config?: string }): Promise<void> {
   const { broker, ...options } = await loadConfig(flowsConfig, flags.config)

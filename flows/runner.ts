@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { type Logger, listenError, type Service } from '@faultline/runtime'
+import type { StoreSettings } from '@faultline/telemetry'
 import { buildNodes, nodesPackage, shippedFlow } from './build.ts'
 import { flowsStarted } from './flows-started.ts'
 import {
@@ -24,6 +25,8 @@ export interface FlowRunnerOptions {
   /** 0 takes any free port. */
   port: number
   broker: FlowsAccess
+  /** What query nodes ask, unless they name another. */
+  store?: StoreSettings
   logger: Logger
   /** Of the editor's user `admin`. Generated and kept in the user directory when absent. */
   adminPassword?: string
@@ -135,6 +138,7 @@ export class FlowRunner implements Service {
         password,
         credentialKey,
         broker: options.broker,
+        store: options.store,
         logger: options.logger,
       }),
     )

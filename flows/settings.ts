@@ -3,6 +3,7 @@ import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Identity, newSecret } from '@faultline/protocol'
 import type { BrokerAccess, Logger } from '@faultline/runtime'
+import type { StoreSettings } from '@faultline/telemetry'
 
 export interface FlowsAccess extends BrokerAccess {
   /** Of the role flows. */
@@ -18,6 +19,7 @@ export interface SettingsOptions {
   /** Encrypts the credentials users type into nodes. */
   credentialKey: string
   broker: FlowsAccess
+  store?: StoreSettings
   logger: Logger
 }
 
@@ -51,8 +53,8 @@ export function nodeRedSettings(options: SettingsOptions): Record<string, unknow
       tours: false,
     },
     logging: { faultline: { level: 'info', handler: () => logTo(logger) } },
-    // Read by the broker node for what its own fields leave open; never part of a flow.
-    faultline: { broker: { ...broker, identity: broker.identity.name } },
+    // Read by the broker and store nodes for what their own fields leave open; never part of a flow.
+    faultline: { broker: { ...broker, identity: broker.identity.name }, store: options.store },
   }
 }
 

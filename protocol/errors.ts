@@ -185,6 +185,14 @@ export const errorCodes = {
     remedy: 'Give a file that `npm run provision -- export` wrote, and the path of a registry that is not there yet.',
   },
   // Services
+  ANSWER_MISSING: {
+    title: 'Nobody answered in time',
+    remedy: 'See whether the device or a server agent is online; wait longer where the network is slow.',
+  },
+  ESCALATION_REJECTED: {
+    title: 'A server agent rejected an escalation',
+    remedy: 'The message says why: overloaded or expired, no model for the task, or a window that does not fit it.',
+  },
   CLIENT_TOO_FAST: {
     title: 'A client sends more than its share, and being held back does not slow it down',
     remedy: 'Let it send less, or raise limits.messagesPerSecond or limits.bytesPerSecond of the broker.',

@@ -27,7 +27,7 @@ export type {
   SeriesQuery,
   TelemetryStore,
 } from './store.ts'
-export { StoreError } from './store.ts'
+export { countTags, StoreError } from './store.ts'
 export { InfluxStore, type InfluxStoreOptions } from './stores/influx.ts'
 export { influxSetUp } from './stores/influx-schema.ts'
 export { SqliteStore, type SqliteStoreOptions } from './stores/sqlite.ts'

@@ -1,12 +1,14 @@
 import { EventEmitter } from 'node:events'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   delivery,
-  type FaultlineError,
+  FaultlineError,
   type Identity,
   type Message,
   type Payload,
   type TopicAddress,
   type TopicKind,
+  type TopicNames,
   toFaultlineError,
   topicFilter,
   topicOf,
@@ -51,7 +53,7 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
   private readonly retained = new Map<string, Message>()
   private subscribed = new Set<TopicKind>()
   private session: MqttSession | undefined
-  private connecting: NodeJS.Immediate | undefined
+  private connecting = false
   private change: Promise<void> = Promise.resolve()
   private pause: NodeJS.Timeout | undefined
   private settleBy = 0
@@ -62,6 +64,10 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
     super()
     this.setMaxListeners(0)
     this.options = options
+  }
+
+  get identity(): Identity {
+    return this.options.identity
   }
 
   get online(): boolean {
@@ -80,7 +86,6 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
 
   async stop(): Promise<void> {
     this.stopped = true
-    clearImmediate(this.connecting)
     clearTimeout(this.pause)
     await this.change
     await this.session?.stop()
@@ -106,15 +111,21 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
       this.retained.set(topicOf(address), { kind: address.kind, address, payload } as unknown as Message)
     }
     await this.change
-    await this.session?.publish(address, payload)
+    if (!this.session) throw new FaultlineError('BROKER_UNREACHABLE', `not connected to ${this.options.url}`)
+    await this.session.publish(address, payload)
   }
 
   private connect(): void {
-    if (this.stopped) return
-    this.connecting ??= setImmediate(() => {
-      this.connecting = undefined
-      this.change = this.change.then(() => this.open()).catch(error => this.fail(error))
-    })
+    if (this.stopped || this.connecting) return
+    this.connecting = true
+    // Whatever is published from now on waits for this, too.
+    this.change = this.change
+      .then(() => nextTurn())
+      .then(() => {
+        this.connecting = false
+        return this.open()
+      })
+      .catch(error => this.fail(error))
   }
 
   private async open(): Promise<void> {
@@ -126,7 +137,7 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
     this.subscribed = kinds
     const session = new MqttSession({
       ...this.options,
-      subscriptions: [...kinds].map(kind => topicFilter(kind)),
+      subscriptions: [...kinds].map(kind => topicFilter(kind, this.own)),
       onMessage: message => this.receive(message),
     })
     session.on('online', () => {
@@ -158,6 +169,12 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
         this.fail(error)
       }
     }
+  }
+
+  /** A device may listen only to what is its own; the filters of others leave its names open. */
+  private get own(): TopicNames {
+    const { role, site, id } = this.options.identity
+    return role === 'device' ? { site, device: id } : {}
   }
 
   private awaitQuiet(pauses = quiet.pauses): void {
