@@ -68,7 +68,7 @@ test('packed, and installed in an empty user directory, the nodes load with help
   assert.ok(examples.length > 0)
   for (const example of examples) {
     assert.match(example, /^\d - [A-Z].+\.json$/)
-    const offered = await get(`/library/_examples_/flows/${name}/${encodeURIComponent(example.replace('.json', ''))}`)
+    const offered = await get(`/library/examples/flows/${name}/${encodeURIComponent(example.replace('.json', ''))}`)
     assert.equal((JSON.parse(offered) as { type: string }[])[0]?.type, 'tab')
   }
 })
