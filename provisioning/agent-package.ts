@@ -72,8 +72,9 @@ async function bundlePrograms(outdir: string): Promise<void> {
     entryPoints,
     outdir,
     bundle: true,
-    // Modules that are loaded on demand stay so: an engine that is not used takes no memory.
-    splitting: true,
+    // Each program in one file: what esbuild splits off loses the named exports of CommonJS modules. Modules that are
+    // imported on demand are still run on demand only.
+    splitting: false,
     format: 'esm',
     platform: 'node',
     target: 'node22',
