@@ -32,10 +32,10 @@ export function claimingAccess(
 }
 
 /** What the agent of a device or a server starts from, as YAML: what it cannot do without, to be edited. */
-export function agentConfig(identity: Identity, broker: BrokerAccess, changes: object = {}): string {
+export function agentConfig(identity: Identity, broker: BrokerAccess, changes: object = {}, start?: string): string {
   const [program, entries] =
     identity.role === 'device' ? deviceEntries(identity, broker) : serverEntries(identity, broker)
-  return `# Start with: npm run ${program} -- --config FILE\n# It holds a secret: keep it to its owner.\n${stringify({ ...entries, ...changes })}`
+  return `# ${start ?? `Start with: npm run ${program} -- --config FILE`}\n# It holds a secret: keep it to its owner.\n${stringify({ ...entries, ...changes })}`
 }
 
 const deviceEntries = (identity: Identity, broker: BrokerAccess): [string, object] => [

@@ -17,11 +17,12 @@ export async function devicePackage(
   identity: Identity,
   { broker, ca, certified, agent }: { broker: BrokerAccess; ca: string; certified?: CertifiedKey; agent?: Buffer },
 ): Promise<Buffer> {
-  const config = agentConfig(identity, broker, {
+  const changes = {
     dataDirectory: deviceDirectories.state,
     model: `${deviceDirectories.software}/models/bearing-local`,
     statusPage: {},
-  })
+  }
+  const config = agentConfig(identity, broker, changes, 'After a change: sudo systemctl restart faultline-device-agent')
   const files: [name: string, content: string | Buffer, mode: number][] = [
     ['device.yaml', config, 0o600],
     ['ca.pem', ca, 0o644],
