@@ -4,6 +4,7 @@ import type { Benchmark } from './benchmark.ts'
 import { brokerBenchmark } from './broker.ts'
 import { inferenceBenchmark } from './inference.ts'
 import { policiesBenchmark } from './policies.ts'
+import { serverBenchmark } from './server/server.ts'
 import { tableOf } from './table.ts'
 import { telemetryBenchmark } from './telemetry.ts'
 
@@ -11,6 +12,7 @@ const benchmarks: Record<string, Benchmark> = {
   broker: brokerBenchmark,
   inference: inferenceBenchmark,
   policies: policiesBenchmark,
+  server: serverBenchmark,
   telemetry: telemetryBenchmark,
 }
 
@@ -20,7 +22,7 @@ const list = Object.entries(benchmarks)
 
 const program = createProgram('npm run bench --', 'Measure Faultline beside references, in one run')
   .argument('<name>', 'the benchmark to run')
-  .option('--quick', 'broker: a first look in seconds, too short for its figures to count', false)
+  .option('--quick', 'broker, server: a first look in seconds, too short for its figures to count', false)
   .option('--json <file>', 'also write the rows to a file, as {"rows": [...]}')
   .addHelpText('after', `\nBenchmarks:\n${list}`)
   .action(async (name: string, { json, quick }: { json?: string; quick: boolean }) => {
