@@ -22,7 +22,8 @@ async function bench(...args: string[]) {
 test('--help lists the benchmarks', async () => {
   const { code, stdout } = await bench('--help')
   assert.equal(code, 0)
-  for (const name of ['inference', 'policies', 'telemetry', 'server']) assert.match(stdout, new RegExp(`^ {2}${name} +\\S`, 'm'))
+  for (const name of ['inference', 'policies', 'telemetry', 'server'])
+    assert.match(stdout, new RegExp(`^ {2}${name} +\\S`, 'm'))
 })
 
 for (const args of [['nothing'], [], ['inference', '--nothing'], ['constructor']]) {
