@@ -2,6 +2,7 @@ import { FaultlineError, type Identity, parseIdentity } from '@faultline/protoco
 import { brokerAccess } from '@faultline/runtime'
 import { storeSettings } from '@faultline/telemetry'
 import { z } from 'zod'
+import { flowUser } from './users.ts'
 
 /** The file of `npm run flows -- --config FILE`. */
 export const flowsConfig = z.strictObject({
@@ -15,6 +16,7 @@ export const flowsConfig = z.strictObject({
     identity: z.string().describe('Name of the enrolled identity: flows/{id}'),
   }),
   store: storeSettings.optional().describe('The telemetry store that query nodes ask; opened for reading'),
+  users: z.array(flowUser).min(1).optional().describe('Who may use the editor, in place of the one user "admin"'),
   adminPassword: z.string().min(8).optional().describe('Of the editor\'s user "admin"; generated when absent'),
 })
 

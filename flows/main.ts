@@ -1,7 +1,10 @@
+import { text } from 'node:stream/consumers'
+import { FaultlineError } from '@faultline/protocol'
 import { createLogger, createProgram, loadConfig, runProgram, runService, version } from '@faultline/runtime'
 import { packNodes } from './build.ts'
 import { flowsConfig, flowsIdentity } from './config.ts'
 import { FlowRunner } from './runner.ts'
+import { hashPassword } from './users.ts'
 
 const program = createProgram('npm run flows --', 'Runs Node-RED with the alarms and the dashboard of the fleet.')
   .version(version)
@@ -15,6 +18,15 @@ program
   .option('--out <dir>', 'where the file goes', '.')
   .action(async ({ out }: { out: string }) => {
     process.stdout.write(`${await packNodes(out)}\n`)
+  })
+
+program
+  .command('hash-password')
+  .description('reads a password from its input and prints what stands for it in `users`')
+  .action(async () => {
+    const [password] = (await text(process.stdin)).split('\n')
+    if (!password) throw new FaultlineError('CONFIG_INVALID', 'no password: give one line on the input')
+    process.stdout.write(`${await hashPassword(password)}\n`)
   })
 
 async function run(flags: { config?: string }): Promise<void> {

@@ -17,6 +17,7 @@ import {
   nodeRedSettings,
   passwordFile,
 } from './settings.ts'
+import type { FlowUser } from './users.ts'
 
 export interface FlowRunnerOptions {
   /** Flows, credentials, the built nodes and the editor's password; made when it does not exist. */
@@ -28,6 +29,8 @@ export interface FlowRunnerOptions {
   /** What query nodes ask, unless they name another. */
   store?: StoreSettings
   logger: Logger
+  /** Who may use the editor, in place of the one user `admin`. */
+  users?: readonly FlowUser[]
   /** Of the editor's user `admin`. Generated and kept in the user directory when absent. */
   adminPassword?: string
   /** Name inside the user directory, or an absolute path. The shipped flow is written there if nothing is. */
@@ -135,6 +138,7 @@ export class FlowRunner implements Service {
         nodesDirectory,
         flowFile,
         port: this.port,
+        users: options.users ?? [],
         password,
         credentialKey,
         broker: options.broker,
@@ -164,6 +168,7 @@ export class FlowRunner implements Service {
   }
 
   private handle(request: IncomingMessage, response: ServerResponse): void {
+    setHeaders(response)
     const red = this.red
     const path = request.url?.split('?')[0] ?? '/'
     if (!red || !this.ready) {
@@ -183,6 +188,16 @@ export class FlowRunner implements Service {
     const reachable = host === '0.0.0.0' || host === '::' ? 'localhost' : host
     return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${this.port}`
   }
+}
+
+/**
+ * Against frames of other sites, guessed types of content, and addresses that leak. The editor needs no more against forged
+ * requests: it sends a token that no other site has, in a header, and no cookie.
+ */
+function setHeaders(response: ServerResponse): void {
+  response.setHeader('X-Content-Type-Options', 'nosniff')
+  response.setHeader('Content-Security-Policy', "frame-ancestors 'self'; object-src 'none'; base-uri 'self'")
+  response.setHeader('Referrer-Policy', 'no-referrer')
 }
 
 /** What Express' `use(root, app)` does to a request: the application sees the path below its root. */

@@ -1,9 +1,9 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Identity, newSecret } from '@faultline/protocol'
 import type { BrokerAccess, Logger } from '@faultline/runtime'
 import type { StoreSettings } from '@faultline/telemetry'
+import { editorAccess, type FlowUser, soleAdmin } from './users.ts'
 
 export interface FlowsAccess extends BrokerAccess {
   /** Of the role flows. */
@@ -15,6 +15,8 @@ export interface SettingsOptions {
   nodesDirectory: string
   flowFile: string
   port: number
+  /** Who may use the editor; without any, `admin` with a password. */
+  users: readonly FlowUser[]
   password: string
   /** Encrypts the credentials users type into nodes. */
   credentialKey: string
@@ -37,7 +39,7 @@ export function nodeRedSettings(options: SettingsOptions): Record<string, unknow
     uiPort: port,
     httpAdminRoot: editorRoot,
     httpNodeRoot: '/',
-    adminAuth: adminAuth(options.password),
+    adminAuth: options.users.length > 0 ? editorAccess(options.users) : soleAdmin(editorUser, options.password),
     telemetry: { enabled: false, updateNotification: false },
     diagnostics: { enabled: false, ui: false },
     externalModules: {
@@ -76,20 +78,6 @@ export async function keptSecret(file: string): Promise<string> {
 
 export const passwordFile = (userDirectory: string): string => join(userDirectory, 'editor-password')
 export const credentialKeyFile = (userDirectory: string): string => join(userDirectory, 'credential-key')
-
-/** One user with all rights, checked without giving away by time how much was right. */
-function adminAuth(password: string): Record<string, unknown> {
-  const user = { username: editorUser, permissions: '*' }
-  const expected = digest(password)
-  return {
-    type: 'credentials',
-    users: async (name: string) => (name === editorUser ? user : null),
-    authenticate: async (name: string, attempt: string) =>
-      name === editorUser && timingSafeEqual(digest(attempt), expected) ? user : null,
-  }
-}
-
-const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
 
 interface LogEntry {
   level: number
