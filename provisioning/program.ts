@@ -6,6 +6,7 @@ import { addImport } from './commands/import.ts'
 import { addInit } from './commands/init.ts'
 import { addList } from './commands/list.ts'
 import { addLog } from './commands/log.ts'
+import { addMosquitto } from './commands/mosquitto.ts'
 import { addPackage } from './commands/package.ts'
 import { addReEnroll } from './commands/re-enroll.ts'
 import { addRevoke } from './commands/revoke.ts'
@@ -29,6 +30,7 @@ const commands = [
   addRevoke,
   addExport,
   addImport,
+  addMosquitto,
 ]
 
 /** The command line of provisioning; each command is a file of its own. */

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Identity } from '@faultline/protocol'
 import type { Registry } from '@faultline/provisioning'
@@ -55,4 +55,17 @@ export class TestAuthority {
     await writeFile(files.key, key)
     return files
   }
+}
+
+/** Signs a certificate with the authority that `provision init` made in a directory; the files stay there. */
+export async function issueCertificate(directory: string, name: string): Promise<PairFiles & { ca: string }> {
+  const ca = join(directory, 'ca.pem')
+  const authority = { certificate: await readFile(ca, 'utf8'), key: await readFile(join(directory, 'ca.key'), 'utf8') }
+  const { request, key } = await createRequest(name)
+  const certificate = await signRequest(authority, request, { name, days: 1 })
+  const stem = join(directory, name.replaceAll('/', '-'))
+  const files = { ca, certificate: `${stem}.pem`, key: `${stem}.key` }
+  await writeFile(files.certificate, certificate)
+  await writeFile(files.key, key, { mode: 0o600 })
+  return files
 }
