@@ -101,7 +101,7 @@ export class ClientIds {
 
   private hold(client: Client, mine: string): void {
     if (client.closed) {
-      void this.options.link.run('drop', client.id, mine)
+      this.options.link.run('drop', client.id, mine).catch(() => {}) // Taken from it by the next who wants it.
       throw new Refusal(5, 'the connection ended')
     }
     this.note(client.id, client, mine)

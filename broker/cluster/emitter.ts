@@ -11,6 +11,8 @@ interface Emitter {
   emit(message: Message, done: Done): void
   /** To listeners of this broker alone. */
   _emit(message: Message, done: Done): void
+  close(done: Done): void
+  _close(done: Done): void
 }
 
 const Base = MqemitterRedis as unknown as new (options: object) => Emitter
@@ -20,9 +22,12 @@ const shared = /^\$SYS\/[^/]+\/(heartbeat|birth)$/
 
 /** What brokers publish to each other, over Redis. What one says of itself is said to its own clients. */
 export class ClusterEmitter extends Base {
+  private readonly link: RedisLink
+
   constructor(link: RedisLink, reconnected: () => void) {
     const subConn = link.connection()
     super({ subConn, pubConn: link.connection(), matchEmptyLevels: true })
+    this.link = link
     this.state.on('error', () => {}) // The link tells of them.
     let before = false
     subConn.on('ready', () => {
@@ -34,5 +39,11 @@ export class ClusterEmitter extends Base {
   override emit(message: Message, done: Done): void {
     if (message.topic.startsWith('$SYS/') && !shared.test(message.topic)) this._emit(message, done)
     else super.emit(message, done)
+  }
+
+  override close(done: Done): void {
+    // It would wait for a Redis that is not there to say goodbye.
+    if (this.link.ready) super.close(done)
+    else this._close(done)
   }
 }

@@ -74,7 +74,7 @@ export class ClusterShares implements Shares {
   ready(client: Client): void {
     for (const [group, members] of this.groups) {
       const member = members.get(client.id)
-      if (member?.client === client) void this.join(group, member)
+      if (member?.client === client) this.join(group, member).catch(() => client.conn.destroy()) // It comes back.
     }
   }
 
@@ -117,7 +117,13 @@ export class ClusterShares implements Shares {
     const member = this.groups.get(group)?.get(clientId)
     if (!member || member.sent.has(stamp)) return
     member.sent.add(stamp)
-    const message = await this.options.link.db.hgetBuffer(`${prefix}messages:${group}`, stamp)
+    let message: Buffer | null
+    try {
+      message = await this.options.link.db.hgetBuffer(`${prefix}messages:${group}`, stamp)
+    } catch (error) {
+      member.sent.delete(stamp) // The next look tries again.
+      throw error
+    }
     if (member.client.closed) return
     if (!message) return this.done(group, member, stamp)
     this.send(group, member, decodeMessage(message, stamp) as AedesPublishPacket, stamp)
@@ -130,7 +136,7 @@ export class ClusterShares implements Shares {
       for (const [clientId, member] of members) {
         if (!member.joined) continue
         const stamps = (await link.run('given', group, this.keyOf(member))) as string[]
-        for (const stamp of stamps) void this.given(group, clientId, stamp)
+        for (const stamp of stamps) await this.given(group, clientId, stamp)
       }
     }
     await link.run('abandon', Date.now() - limits.emptyGroupMs)

@@ -56,13 +56,16 @@ export class RedisPersistence implements BrokerPersistence {
   async open(): Promise<void> {
     const { link, logger } = this.options
     await link.start()
+    const reload = () => {
+      this.load().catch(error => logger.debug({ error: error.message }, 'no subscriptions from Redis'))
+    }
     await this.announcements.subscribe(`${prefix}subscriptions`)
     this.announcements.on('message', (_, text) => {
       if (this.index.apply(JSON.parse(text) as SubscriptionChange)) this.caughtUp?.()
-      else void this.load()
+      else reload()
     })
     // What was announced while it was away is lost.
-    this.announcements.on('ready', () => void this.load())
+    this.announcements.on('ready', reload)
     await this.load()
     await this.measure()
     this.timer = setInterval(() => {
@@ -137,7 +140,7 @@ export class RedisPersistence implements BrokerPersistence {
   }
 
   createRetainedStreamCombi(filters: readonly string[]): Readable {
-    return Readable.from(this.readRetained(filters))
+    return Readable.from(this.readWhileThere(filters))
   }
 
   async addSubscriptions(client: Session, subscriptions: readonly Subscription[]): Promise<void> {
@@ -232,10 +235,11 @@ export class RedisPersistence implements BrokerPersistence {
   }
 
   async delWill({ id, brokerId }: Session & { brokerId?: string }): Promise<Will | undefined> {
-    const will = await this.getWill({ id })
+    // Aedes does not expect this to fail; the will is replaced, or published for a client that is gone.
+    const will = await this.getWill({ id }).catch(() => undefined)
     // A client that went to another broker has another will by now.
     if (will && brokerId !== undefined && will.brokerId !== brokerId) return undefined
-    if (will) await this.options.link.db.hdel(`${prefix}wills`, id)
+    if (will) await this.options.link.db.hdel(`${prefix}wills`, id).catch(() => {})
     return will
   }
 
@@ -325,6 +329,15 @@ export class RedisPersistence implements BrokerPersistence {
   private count(answer: unknown, reason: DropReason): void {
     const drops = answer as (string | number)[]
     for (let i = 0; i + 1 < drops.length; i += 2) this.options.dropped(String(drops[i]), reason, Number(drops[i + 1]))
+  }
+
+  /** Aedes does not expect this to fail. The clients are ended when Redis is back, and ask again. */
+  private async *readWhileThere(filters: readonly string[]): AsyncGenerator<AedesPublishPacket> {
+    try {
+      yield* this.readRetained(filters)
+    } catch (thrown) {
+      this.options.logger.error({ error: (thrown as Error).message }, 'retained messages are not sent')
+    }
   }
 
   private async *readRetained(filters: readonly string[]): AsyncGenerator<AedesPublishPacket> {

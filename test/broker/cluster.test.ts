@@ -200,3 +200,29 @@ test('a broker says of itself only to its own clients', { skip }, async t => {
 test('without its Redis a broker does not start, and says why', { skip }, async t => {
   await assert.rejects(startBroker(t, { redis: 'redis://127.0.0.1:1' }), { code: 'REDIS_UNREACHABLE' })
 })
+
+test('when a broker may have missed what others sent, its clients come back for it', { skip }, async t => {
+  const [one, other] = await startCluster(t)
+  const options = { clientId: `${anna.name}/laptop`, clean: false }
+  const reader = await one!.connect(anna, options)
+  await reader.subscribeAsync(escalations, { qos: 1 })
+  const closes = closed(reader)
+  await redis.dropListeners()
+  await closes
+  await escalate(other!, 2)
+  const received = collect(await one!.connect(anna, options))
+  await received.until(2)
+  assert.deepEqual(received.payloads(), numbers(2))
+})
+
+test('without its Redis a broker acknowledges nothing, says so, and stays', { skip }, async t => {
+  const mortal = await startRedis(t)
+  const { broker, connect } = await startBroker(t, { redis: mortal.url })
+  const device = await connect(press)
+  await mortal.kill()
+  const closes = closed(device)
+  device.publish(escalationOf('press-1'), 'x', { qos: 1 }, error => assert.ok(error, 'acknowledged'))
+  await closes
+  assert.deepEqual(broker.notReady(), ['Redis cannot be reached'])
+  assert.equal(await refusalCode(connect(anna)), 3)
+})

@@ -10,6 +10,9 @@ export interface TestRedis {
   url: string
   /** Forgets everything. */
   flush(): Promise<void>
+  /** Ends the connections of those who listen, who connect anew. */
+  dropListeners(): Promise<void>
+  kill(): Promise<void>
 }
 
 /** Starts a Redis on a free port of loopback that writes nothing to disk; it goes with the test. */
@@ -21,13 +24,16 @@ export async function startRedis(t: { after(clean: () => Promise<void>): unknown
   const program = startProgram(t, findProgram('redis-server')!, flags)
   await program.said(/Ready to accept connections/)
   const url = `redis://127.0.0.1:${port}`
+  const ask = async (question: (redis: Redis) => Promise<unknown>) => {
+    const redis = new Redis(url, { retryStrategy: null })
+    await question(redis)
+    redis.disconnect()
+  }
   return {
     url,
-    flush: async () => {
-      const redis = new Redis(url, { retryStrategy: null })
-      await redis.flushall()
-      redis.disconnect()
-    },
+    flush: () => ask(redis => redis.flushall()),
+    dropListeners: () => ask(redis => redis.client('KILL', 'TYPE', 'pubsub')),
+    kill: async () => void (await program.stop('SIGKILL')),
   }
 }
 
