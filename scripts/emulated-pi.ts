@@ -199,9 +199,10 @@ async function main(): Promise<void> {
   const { value: ready } = await Promise.race([told.next(), ended])
   assert.equal(ready, 'READY=1')
   say(`systemd was told ${ready} after ${seconds(since)}`)
-  const { model } = (await Promise.race([state, ended])) as {
-    model: { engine: string; enginesRejected: { engine: string; reason: string }[] }
+  const { models } = (await Promise.race([state, ended])) as {
+    models: { engine: string; enginesRejected: { engine: string; reason: string }[] }[]
   }
+  const model = models[0]!
   const rejected = model.enginesRejected.map(({ engine, reason }) => `${engine} (${reason})`).join(', ')
   say(`connected with a certificate of its own after ${seconds(since)}; engine ${model.engine}, after ${rejected}`)
   assert.equal(model.engine, 'tfjs-wasm')
