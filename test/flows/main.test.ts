@@ -51,7 +51,7 @@ async function text(stream: NodeJS.ReadableStream): Promise<string> {
   return whole
 }
 
-test('killed and started again, the flows go on with the alarms as they stood', { timeout: 40_000 }, async t => {
+test('killed and started again, the flows go on with the alarms as they stood', { timeout: 120_000 }, async t => {
   const broker = await startBroker(t)
   const clients = await startClients(t, broker.url)
   const device = await clients.device('pi-1')
