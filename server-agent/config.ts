@@ -7,7 +7,12 @@ import { z } from 'zod'
 export const serverAgentConfig = z.strictObject({
   server: identifier.describe('The server, as enrolled'),
   broker: brokerAccess({}),
-  models: z.array(z.string().min(1)).min(1).describe('Directories of server model bundles, one for each task'),
+  models: z
+    .array(z.string().min(1))
+    .min(1)
+    .describe(
+      'Directories of server model bundles, one for each task; a bundle put in the place of another is served once it has proved itself',
+    ),
   engine: z
     .enum(['auto', ...engineNames])
     .default('auto')
