@@ -7,8 +7,15 @@ import type { Health, Inference, Message } from '@faultline/protocol'
 import { identityOf } from '@faultline/protocol'
 import { MqttSession, silentLogger } from '@faultline/runtime'
 import { parse, stringify } from 'yaml'
-import { type RunningProgram, root, startScript } from './processes.ts'
+import { issueCertificate } from './authority.ts'
+import { type RunningProgram, root, startProgram, startScript } from './processes.ts'
+import { findProgram } from './programs.ts'
 import { temporaryDirectory } from './temp.ts'
+
+export type BrokerKind = 'faultline' | 'mosquitto'
+
+/** Which broker sites run on that do not say: `TEST_BROKER=mosquitto npm test -- e2e/outage.test.ts`. */
+const usualBroker = (process.env.TEST_BROKER ?? 'faultline') as BrokerKind
 
 /** A plant whose components are processes of their own, enrolled and started by the commands a person would use. */
 export class Site {
@@ -17,23 +24,49 @@ export class Site {
   private readonly t: TestContext
   private readonly directory: string
 
-  private constructor(t: TestContext, directory: string, port: number) {
+  private readonly kind: BrokerKind
+
+  private constructor(t: TestContext, directory: string, port: number, kind: BrokerKind) {
+    this.kind = kind
     this.t = t
     this.directory = directory
     this.port = port
   }
 
-  static async create(t: TestContext): Promise<Site> {
-    return new Site(t, await temporaryDirectory(t), await freePort())
+  static async create(t: TestContext, kind = usualBroker): Promise<Site> {
+    const site = new Site(t, await temporaryDirectory(t), await freePort(), kind)
+    if (kind === 'mosquitto') {
+      // Mosquitto is started once those who connect are enrolled.
+      site.provision(['init'])
+      site.provision(['enroll', '--role', 'operator', '--id', 'test'])
+    }
+    return site
   }
 
   /** Enrols an identity; gives the path of its configuration file, changed as asked. */
   async enroll(flags: readonly string[], changes: Record<string, unknown> = {}): Promise<string> {
     const file = join(this.directory, `${flags.join('')}.yaml`)
-    this.provision(['enroll', ...flags, '--broker-url', `mqtt://127.0.0.1:${this.port}`, '--out', file])
+    const output = this.provision(['enroll', ...flags, '--broker-url', `mqtt://127.0.0.1:${this.port}`, '--out', file])
     const entries = parse(await readFile(file, 'utf8')) as Record<string, unknown>
-    await writeFile(file, stringify({ ...entries, dataDirectory: undefined, ...changes }))
+    const name = /enrolled (\S+)/.exec(output)![1]!
+    const broker = this.kind === 'mosquitto' ? await this.access(name) : entries.broker
+    await writeFile(file, stringify({ ...entries, dataDirectory: undefined, ...changes, broker }))
     return file
+  }
+
+  /** Enrols a recorder; gives the path of its configuration file, and of the store it fills. */
+  async enrollRecorder(): Promise<{ config: string; store: string }> {
+    const output = this.provision(['enroll', '--role', 'recorder', '--id', 'main'])
+    const identity = 'recorders/main'
+    const access =
+      this.kind === 'mosquitto'
+        ? await this.access(identity)
+        : { url: this.url, secret: /secret\s+(\S+)/.exec(output)![1]! }
+    const [config, store] = [join(this.directory, 'recorder.yaml'), join(this.directory, 'telemetry.db')]
+    const spool = { directory: join(this.directory, 'recorder') }
+    const settings = { broker: { ...access, identity }, store: { kind: 'sqlite', path: store }, spool }
+    await writeFile(config, stringify(settings))
+    return { config, store }
   }
 
   dataDirectory(device: string): string {
@@ -41,6 +74,13 @@ export class Site {
   }
 
   async startBroker(): Promise<RunningProgram> {
+    if (this.kind === 'mosquitto') {
+      const directory = join(this.directory, 'mosquitto')
+      this.provision(['mosquitto', '--directory', directory, '--port', String(this.port)])
+      const program = startProgram(this.t, findProgram('mosquitto')!, ['-c', join(directory, 'mosquitto.conf')])
+      await program.said(/mosquitto version \S+ running/)
+      return program
+    }
     const file = join(this.directory, 'broker.yaml')
     const store = join(this.directory, 'broker.db')
     await writeFile(file, stringify({ port: this.port, registry: this.registry, store }))
@@ -55,11 +95,10 @@ export class Site {
 
   /** Listens as an operator; every message is kept in `messages`. */
   async listen(): Promise<MqttSession> {
-    const output = this.provision(['enroll', '--role', 'operator', '--id', 'test'])
+    const identity = identityOf('operator', 'test')
     const session = new MqttSession({
-      url: `mqtt://127.0.0.1:${this.port}`,
-      identity: identityOf('operator', 'test'),
-      secret: /secret\s+(\S+)/.exec(output)![1]!,
+      ...(this.kind === 'mosquitto' ? await this.access(identity.name) : this.enrollOperator(identity.id)),
+      identity,
       subscriptions: ['faultline/v1/#'],
       onMessage: message => {
         this.messages.push(message)
@@ -109,6 +148,20 @@ export class Site {
   }
 
   private readonly waiters = new Set<(message: Message) => void>()
+
+  private get url(): string {
+    return `${this.kind === 'mosquitto' ? 'mqtts' : 'mqtt'}://127.0.0.1:${this.port}`
+  }
+
+  private enrollOperator(id: string): { url: string; secret: string } {
+    const output = this.provision(['enroll', '--role', 'operator', '--id', id])
+    return { url: this.url, secret: /secret\s+(\S+)/.exec(output)![1]! }
+  }
+
+  /** By a certificate of the fleet's authority. */
+  private async access(name: string): Promise<{ url: string; ca: string; certificate: string; key: string }> {
+    return { url: this.url, ...(await issueCertificate(this.directory, name)) }
+  }
 
   private get registry(): string {
     return join(this.directory, 'registry.db')
