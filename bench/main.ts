@@ -2,6 +2,7 @@ import { FaultlineError } from '@faultline/protocol'
 import { checkOutput, createProgram, runProgram, writeJson } from '@faultline/runtime'
 import type { Benchmark } from './benchmark.ts'
 import { brokerBenchmark } from './broker.ts'
+import { deviceBenchmark } from './device.ts'
 import { inferenceBenchmark } from './inference.ts'
 import { policiesBenchmark } from './policies.ts'
 import { serverBenchmark } from './server/server.ts'
@@ -10,6 +11,7 @@ import { telemetryBenchmark } from './telemetry.ts'
 
 const benchmarks: Record<string, Benchmark> = {
   broker: brokerBenchmark,
+  device: deviceBenchmark,
   inference: inferenceBenchmark,
   policies: policiesBenchmark,
   server: serverBenchmark,

@@ -11,7 +11,7 @@ import {
   toFaultlineError,
   topicFilter,
 } from '@faultline/protocol'
-import { type Service, version } from '@faultline/runtime'
+import type { Service } from '@faultline/runtime'
 import { Commands } from './control/commands.ts'
 import { Configuration, type RuntimeSettings } from './control/configuration.ts'
 import { commandHandlers } from './control/handlers.ts'
@@ -24,6 +24,7 @@ import { WindowFlow } from './decisions/window-flow.ts'
 import { agentSession } from './link/agent-session.ts'
 import { Battery } from './link/battery.ts'
 import { ByteBudget } from './link/byte-budget.ts'
+import { EnergyEstimate } from './link/energy.ts'
 import { MeteredPublisher } from './link/metered-publisher.ts'
 import { Pricing } from './link/pricing.ts'
 import { ServerLoads } from './link/server-loads.ts'
@@ -90,6 +91,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       sensors: monitors.flatMap(({ sensor }) => sensor ?? []),
       bytes: session.bytes,
       errors: this.errors,
+      energy: this.running.energy,
     })
   }
 
@@ -203,6 +205,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
         commissioning,
         configuration,
         commands,
+        energy: this.options.energy && new EnergyEstimate(this.options.energy),
         pace,
         monitors,
       }

@@ -104,6 +104,13 @@ export const deviceAgentConfig = z
       })
       .prefault({})
       .describe('Bounds of what waits for a connection'),
+    energy: z
+      .strictObject({
+        joulesPerInference: z.number().nonnegative().describe('J of one window, from sensor to decision'),
+        joulesPerByte: z.number().nonnegative().default(0).describe('J a byte takes to send, without a price list'),
+      })
+      .optional()
+      .describe('For the estimate `energyJ` in health; none when absent'),
     batteryFile: z
       .string()
       .min(1)

@@ -2,6 +2,7 @@ import type { ConfigReported, Inference, LoadedModel, TopicAddress } from '@faul
 import type { BrokerAccess, Logger } from '@faultline/runtime'
 import type { RuntimeSettings } from './control/configuration.ts'
 import type { LocalModel } from './decisions/assessment.ts'
+import type { EnergyConstants } from './link/energy.ts'
 import type { AgentPoint } from './point-monitor.ts'
 import type { SourceWindow } from './sources/source.ts'
 import type { SpoolBounds } from './spool/spool.ts'
@@ -21,6 +22,8 @@ export interface DeviceAgentOptions extends Omit<RuntimeSettings, 'pace'> {
   dataDirectory: string
   /** Holds the charge of the battery in per cent, where there is one. */
   batteryFile?: string
+  /** For an estimate of the energy taken; none when absent. */
+  energy?: EnergyConstants
   /** What is kept while there is no connection. */
   spool?: { maximumBytes: number; maximumDays: number }
   /** Of the audits; random when absent. */

@@ -7,6 +7,7 @@ import type { EvidenceExchange } from './decisions/evidence-exchange.ts'
 import type { Policies } from './decisions/policies.ts'
 import type { WindowFlow } from './decisions/window-flow.ts'
 import type { ByteBudget } from './link/byte-budget.ts'
+import type { EnergyEstimate } from './link/energy.ts'
 import type { MeteredPublisher } from './link/metered-publisher.ts'
 import type { Pricing } from './link/pricing.ts'
 import type { ServerLoads } from './link/server-loads.ts'
@@ -34,6 +35,7 @@ export interface Running {
   commissioning: CommissioningKeeper
   configuration: Configuration
   commands: Commands
+  energy: EnergyEstimate | undefined
   pace: WindowPace
   monitors: PointMonitor[]
 }

@@ -56,6 +56,12 @@ export class Pricing {
     return prices ? prices.links[this.linkOf(prices)]!.metered : true
   }
 
+  /** J a byte takes on this link; undefined without a price list. */
+  get joulesPerByte(): number | undefined {
+    const { prices } = this.settings
+    return prices ? prices.links[this.linkOf(prices)]!.joulesPerByte : undefined
+  }
+
   /** What escalating so many bytes would cost now. */
   quote(bytes: number): WindowQuote {
     const { price, prices } = this.settings

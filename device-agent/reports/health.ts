@@ -4,6 +4,7 @@ import { rounded } from '../decisions/assessment.ts'
 import type { AuditKeeper } from '../decisions/audit-keeper.ts'
 import type { WindowFlow } from '../decisions/window-flow.ts'
 import type { ByteBudget } from '../link/byte-budget.ts'
+import type { EnergyEstimate } from '../link/energy.ts'
 import type { Pricing } from '../link/pricing.ts'
 import type { SensorState } from '../sensors/sensor-watch.ts'
 import type { Outbox } from '../spool/outbox.ts'
@@ -20,13 +21,14 @@ export interface HealthParts {
   overruns: number
   bytes: { sent: number; received: number }
   errors: number
+  energy?: EnergyEstimate
   /** Sensors that are at fault. */
   sensors: readonly SensorState[]
 }
 
 /** How the agent is doing. Everything counts from the agent's start, except what audits found. */
 export function healthOf(parts: HealthParts): Health {
-  const { startedAt, flow, audits, spool, outbox, pricing, budget, overruns, bytes, errors, sensors } = parts
+  const { startedAt, flow, audits, spool, outbox, pricing, budget, overruns, bytes, errors, energy, sensors } = parts
   const roundTripMs = flow.roundTrips.summary
   const price = pricing.report
   const spent = budget.report
@@ -59,6 +61,9 @@ export function healthOf(parts: HealthParts): Health {
     bytes: { sent: bytes.sent, escalations: flow.bytes.escalated, received: bytes.received },
     ...(price && { price }),
     ...(spent && { budget: spent }),
+    ...(energy && {
+      energyJ: rounded(energy.total(flow.counters.snapshot().windows, bytes.sent, pricing.joulesPerByte)),
+    }),
     memoryBytes: process.memoryUsage.rss(),
     ...(temperatureC !== undefined && { temperatureC }),
   }

@@ -27,6 +27,8 @@ export interface OutboxOptions {
 interface Connection {
   backlogUpTo: number
   overtaken: boolean
+  /** All reports of the backlog have been handed to the publisher. */
+  sentBacklog: boolean
 }
 
 type Cursor = 'live' | 'backlog'
@@ -77,7 +79,11 @@ export class Outbox {
       else lost()
       return
     }
-    this.pump()
+    if (this.isNext(address)) {
+      // The usual case, without reading back what was just written.
+      this.cursors.live = spool.lastSeq
+      this.publish({ seq: spool.lastSeq, topic: topicOf(address), payload }, 'live')
+    } else this.pump()
   }
 
   /** There is a new connection. True when what is new overtakes what has waited. Never throws. */
@@ -85,7 +91,7 @@ export class Outbox {
     const { spool, backlog, suspectAfterMs } = this.options
     this.disconnected()
     const overtaken = spool.size > backlog.atOnce
-    this.connection = { backlogUpTo: spool.lastSeq, overtaken }
+    this.connection = { backlogUpTo: spool.lastSeq, overtaken, sentBacklog: false }
     this.cursors.live = spool.lastSeq
     this.cursors.backlog = 0
     this.pace.begin()
@@ -134,17 +140,32 @@ export class Outbox {
     this.note(() => this.options.spool.flush())
   }
 
+  /** Whether the message just added is a report, and all before it have been handed to the publisher. */
+  private isNext({ kind }: TopicAddress): boolean {
+    const { spool, publisher } = this.options
+    if (kind !== 'inference' && kind !== 'summary') return false
+    const free = this.connection?.sentBacklog && this.alone === 'no' && this.room > 0
+    return Boolean(free && publisher.online && !this.stopped && this.cursors.live === spool.lastSeq - 1)
+  }
+
   private get room(): number {
     return this.options.inFlight - this.inFlight.size
   }
 
-  private sendAll({ backlogUpTo, overtaken }: Connection): void {
+  private sendAll(connection: Connection): void {
     const { spool } = this.options
+    const { backlogUpTo, overtaken } = connection
     const lanes = {
       results: () => this.each(limit => spool.results(limit + this.inFlight.size)),
       live: () => this.each(limit => spool.reports(this.cursors.live, Number.MAX_SAFE_INTEGER, limit), 'live'),
       backlog: () => {
-        this.paced(limit => spool.reports(this.cursors.backlog, backlogUpTo, limit), 'backlog')
+        if (!connection.sentBacklog) {
+          this.paced(limit => {
+            const messages = spool.reports(this.cursors.backlog, backlogUpTo, limit)
+            connection.sentBacklog = messages.length === 0
+            return messages
+          }, 'backlog')
+        }
         this.paced(limit => spool.escalations(limit + this.inFlight.size))
       },
     }
@@ -209,7 +230,10 @@ export class Outbox {
       thrown => {
         this.inFlight.delete(seq)
         // Again from here, with the next message or connection.
-        if (cursor && this.connection === connection) this.cursors[cursor] = Math.min(this.cursors[cursor], seq - 1)
+        if (cursor && connection && this.connection === connection) {
+          this.cursors[cursor] = Math.min(this.cursors[cursor], seq - 1)
+          if (cursor === 'backlog') connection.sentBacklog = false
+        }
         this.endAlone('no')
         const unpaid = thrown instanceof FaultlineError && thrown.code === 'BUDGET_EXHAUSTED'
         if (!unpaid && !this.stopped) this.tried(seq)
@@ -222,7 +246,7 @@ export class Outbox {
     const { spool } = this.options
     this.note(() => spool.acknowledge(seq))
     this.endAlone('wanted')
-    this.pump()
+    if (this.alone !== 'no' || spool.size > this.inFlight.size) this.pump()
     if (spool.size === 0) this.idleSignal.notify()
   }
 

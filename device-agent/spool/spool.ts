@@ -83,6 +83,7 @@ class Change {
   rows = 0
   bytes = 0
   escalationBytes = 0
+  results = 0
   dropped = 0
   readonly removed: number[] = []
 
@@ -90,6 +91,7 @@ class Change {
     this.rows += rows
     this.bytes += rows * bytes
     if (group === spoolClasses.escalation) this.escalationBytes += rows * bytes
+    if (group === spoolClasses.result) this.results += rows
   }
 }
 
@@ -111,6 +113,7 @@ export class Spool {
   private rows: number
   private bytes: number
   private escalationBytes: number
+  private resultRows: number
   private newest: number
   private droppedCount = 0
   /** Time the agent has run, as the newest message has it, less the clock. */
@@ -128,12 +131,14 @@ export class Spool {
     const found = database
       .prepare(
         `SELECT count(*) AS rows, max(seq) AS newest, coalesce(max(at), 0) AS ran, coalesce(sum(${size}), 0) AS bytes,
-         coalesce(sum(iif(class = ${spoolClasses.escalation}, ${size}, 0)), 0) AS escalationBytes FROM messages`,
+         coalesce(sum(iif(class = ${spoolClasses.escalation}, ${size}, 0)), 0) AS escalationBytes,
+         coalesce(sum(class = ${spoolClasses.result}), 0) AS results FROM messages`,
       )
-      .get() as Record<'rows' | 'ran' | 'bytes' | 'escalationBytes', number> & { newest: number | null }
+      .get() as Record<'rows' | 'ran' | 'bytes' | 'escalationBytes' | 'results', number> & { newest: number | null }
     this.rows = found.rows
     this.bytes = found.bytes
     this.escalationBytes = found.escalationBytes
+    this.resultRows = found.results
     this.newest = found.newest ?? 0
     this.ranBefore = found.ran - clock()
     this.expiredAt = clock()
@@ -179,7 +184,7 @@ export class Spool {
 
   /** Results of commands that wait, oldest first. This and the next ones throw `DATABASE_FAILED`. */
   results(limit: number): SpooledMessage[] {
-    return this.messages(limit, rows => this.statements.results.all(rows))
+    return this.resultRows === 0 ? [] : this.messages(limit, rows => this.statements.results.all(rows))
   }
 
   /** Inferences and summaries after one message and up to another, oldest first. */
@@ -189,7 +194,7 @@ export class Spool {
 
   /** Escalations, those of the highest value first. */
   escalations(limit: number): SpooledMessage[] {
-    return this.messages(limit, rows => this.statements.escalations.all(rows))
+    return this.escalationBytes === 0 ? [] : this.messages(limit, rows => this.statements.escalations.all(rows))
   }
 
   /** Messages with which the connection broke more than once: each may be what broke it. */
@@ -239,6 +244,7 @@ export class Spool {
     this.rows += change.rows
     this.bytes += change.bytes
     this.escalationBytes += change.escalationBytes
+    this.resultRows += change.results
     this.droppedCount += change.dropped
     for (const seq of change.removed) this.acknowledged.delete(seq)
   }

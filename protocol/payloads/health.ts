@@ -128,7 +128,11 @@ export const health = z.strictObject({
     .describe('Of the budget in force, over metered links'),
   memoryBytes: count.describe('Resident memory of the process'),
   temperatureC: z.number().optional().describe('Of the processor, where it can be read'),
-  energyJ: z.number().nonnegative().optional().describe('An estimate from configured constants'),
+  energyJ: z
+    .number()
+    .nonnegative()
+    .optional()
+    .describe('An estimate, not a measurement: windows and bytes times configured constants; absent without them'),
 })
 
 export type Counters = z.infer<typeof counters>
