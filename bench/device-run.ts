@@ -131,7 +131,7 @@ async function run(name: DeviceCase, url: string): Promise<Record<string, number
     const health = Buffer.byteLength(JSON.stringify(agent.health))
     const escalation = agent.bytesAvoided / Math.max(1, counters.accepted)
     await agent.stop()
-    // What a stop sends: a summary, and a goodbye of few bytes beside it.
+    // What a stop sends: a summary, and whatever was still under way. More than a summary is, never less.
     const summary = agent.health!.bytes.sent - bytes.sent
     const perDay = 86_400 / dayWindows
     return {

@@ -1,4 +1,4 @@
-import { fork } from 'node:child_process'
+import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -15,7 +15,7 @@ export const deviceBenchmark: Benchmark = {
   async run() {
     const store = join(tmpdir(), `faultline-bench-${process.pid}.db`)
     const host = fork(join(import.meta.dirname, 'broker-host.ts'), ['ours', store])
-    const [port] = (await once(host, 'message')) as [number]
+    const [port] = (await Promise.race([once(host, 'message'), ended(host, 'the broker')])) as [number]
     const url = `mqtt://127.0.0.1:${port}`
     const server = await startServer(url)
     try {
@@ -56,13 +56,18 @@ export const deviceBenchmark: Benchmark = {
   },
 }
 
+/** Rejects when a process ends, which is none of anybody's concern once it has said what it had to say. */
+function ended(child: ChildProcess, what: string): Promise<never> {
+  const end = once(child, 'exit').then(([code]) => {
+    throw new FaultlineError('INTERNAL', `${what} ended with ${code}`)
+  })
+  end.catch(() => {})
+  return end
+}
+
 async function figuresOf(name: DeviceCase, url: string): Promise<Record<string, number>> {
   const child = fork(join(import.meta.dirname, 'device-run.ts'), [name, url])
-  const ended = once(child, 'exit').then(([code]) => {
-    throw new FaultlineError('INTERNAL', `the case "${name}" ended with ${code}`)
-  })
-  const figures = await Promise.race([once(child, 'message'), ended])
-  ended.catch(() => {}) // It has given its figures.
+  const figures = await Promise.race([once(child, 'message'), ended(child, `the case "${name}"`)])
   return deviceFigures.parse((figures as unknown[])[0])
 }
 
