@@ -1,5 +1,5 @@
 import { type Role, roles } from '@faultline/protocol'
-import { type Command, InvalidArgumentError, parsePositive } from '@faultline/runtime'
+import { type Command, InvalidArgumentError, Option, parsePositive } from '@faultline/runtime'
 
 const hourMs = 3_600_000
 
@@ -32,7 +32,11 @@ export interface ClaimFlags {
 
 export const withClaim = (command: Command): Command =>
   command
-    .option('--claim-hours <hours>', 'how long the one-time token of a claim is good', parseHours, 72 * hourMs)
+    .addOption(
+      new Option('--claim-hours <hours>', 'how long the one-time token of a claim is good')
+        .argParser(parseHours)
+        .default(72 * hourMs, '72'),
+    )
     .option(
       '--enrolment-url <url>',
       'how devices reach `provision -- serve`',

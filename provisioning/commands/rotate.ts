@@ -1,4 +1,4 @@
-import type { Command } from '@faultline/runtime'
+import { type Command, Option } from '@faultline/runtime'
 import { hasAgentConfig } from '../agent-config.ts'
 import { chooseGrant, grantLines } from './grant.ts'
 import { type ClaimFlags, parseHoursOrNone, withClaim } from './options.ts'
@@ -16,11 +16,10 @@ export function addRotate(program: Command): void {
     .description('give an identity a new secret, or a new claim; what it has goes on for a while')
     .argument('<name>', 'such as operators/anna')
     .option('--claim', 'a one-time token in place of a secret (as for what has no secret)')
-    .option(
-      '--overlap-hours <hours>',
-      'how long what it has now still works; 0 ends it at once',
-      parseHoursOrNone,
-      24 * 3_600_000,
+    .addOption(
+      new Option('--overlap-hours <hours>', 'how long what it has now still works; 0 ends it at once')
+        .argParser(parseHoursOrNone)
+        .default(24 * 3_600_000, '24'),
     )
     .action(rotate)
 }
