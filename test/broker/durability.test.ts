@@ -7,9 +7,10 @@ import { Registry } from '@faultline/provisioning'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import { type RunningProgram, startScript } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/temp.ts'
+import { rounds } from '../support/thorough.ts'
 import { anna, collect, connected, credentials, escalationOf, escalations, press } from './harness.ts'
 
-const total = 10_000
+const total = rounds(10_000)
 const kills = 4
 const inference = `faultline/v1/${press.name}/points/de/inference`
 const state = `faultline/v1/${press.name}/state`
