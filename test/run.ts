@@ -16,6 +16,8 @@ Runs all tests, or those of the folders under test/ and the files that are named
 FAULTLINE_NO_SKIPS=1 makes a skipped test an error, for CI, which has every server the tests need;
 FAULTLINE_MAY_SKIP=PATTERN excepts those whose reason matches. FAULTLINE_THOROUGH=1 gives fuzz tests their full length.`
 
+const longestTestMs = 600_000
+
 const reporters = { spec: () => new spec(), dot: () => dot, tap: () => tap, junit: () => junit }
 
 /** Test files by path, those of the folders and files named, or all. Throws for a name that has none. */
@@ -56,6 +58,8 @@ function main(): void {
   const stream = run({
     files: testFiles(positionals),
     concurrency,
+    // A test that waits for ever must not keep the others waiting.
+    timeout: longestTestMs,
     execArgv: ['--import', import.meta.resolve('tsx'), '--enable-source-maps', '--disable-warning=ExperimentalWarning'],
     ...(values.only !== undefined && { testNamePatterns: [new RegExp(values.only)] }),
   })

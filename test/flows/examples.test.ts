@@ -11,6 +11,7 @@ import { MqttSession, silentLogger } from '@faultline/runtime'
 import { createStore } from '@faultline/telemetry'
 import RED from 'node-red'
 import { SMTPServer } from 'smtp-server'
+import type { BrokerLink } from '../../flows/mqtt/broker-link.ts'
 import { pointOf } from '../../telemetry/measurements.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { address, inference, startBroker, startClients } from './fixtures.ts'
@@ -30,7 +31,7 @@ async function arrived<T>(list: readonly T[], fits: (entry: T) => boolean, count
   for (;;) {
     const found = list.filter(fits)
     if (found.length >= count) return found
-    await once(arrivals, 'one')
+    await once(arrivals, 'one', { signal: AbortSignal.timeout(60_000) })
   }
 }
 
@@ -86,6 +87,11 @@ before(async () => {
   await runner.start()
   shared.after(() => runner.stop())
   await startRecalibratingDevice(broker.url, broker.flows.secret)
+  // The flows run before they are connected, and what comes earlier is not theirs.
+  const { link } = RED.nodes.getNode(nodes.find(({ type }) => type === 'faultline-broker')!.id) as unknown as {
+    link: BrokerLink
+  }
+  if (!link.online) await once(link, 'online', { signal: AbortSignal.timeout(60_000) })
   for (let i = 0; i < 4; i++) await device.publish(address(), inference('ball', { decidedBy: 'server' }))
 })
 
