@@ -48,6 +48,8 @@ export function nodeRedSettings(options: SettingsOptions): Record<string, unknow
       modules: { allowInstall: false },
     },
     functionExternalModules: false,
+    // What nodes keep outlives a restart: the zones a person gave a machine.
+    contextStorage: { default: { module: 'localfilesystem' } },
     editorTheme: {
       page: { title: 'Faultline flows' },
       header: { title: 'Faultline flows' },

@@ -98,7 +98,7 @@ function makeRoot(): void {
       '--variant=minbase',
       '--include=systemd,libstdc++6,ca-certificates',
     ]
-    execFileSync('mmdebstrap', [...args, 'bookworm', values.root, 'http://deb.debian.org/debian'], { stdio: 'inherit' })
+    execFileSync('mmdebstrap', [...args, 'bookworm', values.root], { stdio: 'inherit' })
   }
   mkdirSync(root)
   execFileSync('tar', ['-xf', values.root, '-C', root])
