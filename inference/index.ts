@@ -9,7 +9,7 @@ export {
 } from './bundle/description.ts'
 export { verifyGolden } from './bundle/golden.ts'
 export { imageExtents, inputShape, inputSize, type PreparedInput, prepare } from './bundle/input.ts'
-export { type LoadOptions, loadBundle } from './bundle/loader.ts'
+export { describeBundle, type LoadOptions, loadBundle } from './bundle/loader.ts'
 export { probabilitiesOf } from './bundle/output.ts'
 export {
   type BundleSignature,

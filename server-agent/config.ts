@@ -2,6 +2,7 @@ import { engineNames, publicKeyText } from '@faultline/inference'
 import { identifier } from '@faultline/protocol'
 import { brokerAccess, operationsConfig } from '@faultline/runtime'
 import { z } from 'zod'
+import { routes } from './routes.ts'
 
 /** The file a server agent starts from. */
 export const serverAgentConfig = z.strictObject({
@@ -11,8 +12,11 @@ export const serverAgentConfig = z.strictObject({
     .array(z.string().min(1))
     .min(1)
     .describe(
-      'Directories of server model bundles, one for each task; a bundle put in the place of another is served once it has proved itself',
+      'Bundles of server models, or directories of such; what is put there while the agent runs is served once it has proved itself',
     ),
+  routes: routes
+    .default({})
+    .describe('By task, which of several models answers, and which is asked in shadow; the newest answers when absent'),
   engine: z
     .enum(['auto', ...engineNames])
     .default('auto')

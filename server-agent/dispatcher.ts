@@ -154,6 +154,7 @@ export class Dispatcher {
 
   private dispatch(): void {
     clearTimeout(this.later)
+    this.rejectOrphans()
     for (;;) {
       const free = this.options.host.workers.filter(worker => this.isFree(worker))
       const next = this.mostUrgent()
@@ -162,6 +163,14 @@ export class Dispatcher {
       if (batch.length > 0) void this.run(free[0], next.model, batch)
     }
     this.settleIdle()
+  }
+
+  /** What waits for a model that was taken away. */
+  private rejectOrphans(): void {
+    for (const [task, queue] of this.backlog) {
+      if (this.options.host.models.has(task)) continue
+      while (queue.size > 0) for (const item of this.backlog.take(queue, queue.size)) this.reject(item, 'no-model')
+    }
   }
 
   /** The queue whose first escalation is the most urgent of all, among those that need not wait for more. */

@@ -9,7 +9,9 @@ import type { ModelHost, ServedModel, Worker } from './model-host.ts'
  */
 export class InProcessHost implements ModelHost {
   readonly models: ReadonlyMap<string, ServedModel>
+  readonly shadows: ReadonlyMap<string, ServedModel> = new Map()
   readonly workers: readonly Worker[]
+  readonly shadowWorker = undefined
   readonly failures = 0
 
   constructor(
@@ -17,9 +19,9 @@ export class InProcessHost implements ModelHost {
     enginesRejected: ReadonlyMap<string, LoadedModel['enginesRejected']> = new Map(),
   ) {
     this.models = new Map(
-      models.map(({ model, task, engine }) => [
+      models.map(({ model, task, classes, engine }) => [
         task,
-        { model, task, engine, enginesRejected: enginesRejected.get(task) ?? [], times: new BatchTimes() },
+        { model, task, classes, engine, enginesRejected: enginesRejected.get(task) ?? [], times: new BatchTimes() },
       ]),
     )
     const byDigest = new Map(models.map(model => [model.model.digest, model]))

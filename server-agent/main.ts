@@ -22,10 +22,10 @@ const program = createProgram('npm run server-agent --', 'Runs the server agent 
 
 async function run(flags: { config: string }): Promise<void> {
   const config = await loadConfig(serverAgentConfig, flags.config)
-  const { models: directories, engine, trustedKeys: trusted, workers, operations, ...others } = config
+  const { models: directories, routes, engine, trustedKeys: trusted, workers, operations, ...others } = config
   const logger = createLogger('server-agent')
   const { maxBatch } = others
-  const host = new ProcessHost({ directories, engine, trusted, workers, maxBatch, logger })
+  const host = new ProcessHost({ directories, routes, engine, trusted, workers, maxBatch, logger })
   const agent = new ServerAgent({ ...others, host, logger })
   const services: Service[] = [host, agent]
   if (operations) {

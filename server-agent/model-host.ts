@@ -7,6 +7,7 @@ import type { BatchResult, Job } from './job.ts'
 export interface ServedModel {
   readonly model: ModelReference
   readonly task: string
+  readonly classes: readonly string[]
   readonly engine: string
   /** Engines tried before, and why each was passed over. */
   readonly enginesRejected: LoadedModel['enginesRejected']
@@ -24,11 +25,15 @@ export interface Worker {
   classify(digest: string, jobs: readonly Job[]): Promise<BatchResult>
 }
 
-/** Where models run: workers that all have the same models. */
+/** Where models run: workers that all have the same models, and one for shadows. */
 export interface ModelHost extends Service {
-  /** By task. */
+  /** By task: those whose answers are sent. */
   readonly models: ReadonlyMap<string, ServedModel>
+  /** By task: those that are asked beside them, and whose answers nobody is sent. */
+  readonly shadows: ReadonlyMap<string, ServedModel>
   readonly workers: readonly Worker[]
+  /** Has the shadows, and nothing else; undefined where no task can have one. */
+  readonly shadowWorker: Worker | undefined
   /** Workers that ended unasked, since the start. */
   readonly failures: number
   /** Calls back whenever a worker becomes ready, or other models are served. */

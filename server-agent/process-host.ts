@@ -1,20 +1,21 @@
-import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
 import { type Bundle, chooseEngine, type EngineChoice, type EngineName } from '@faultline/inference'
-import { FaultlineError, toFaultlineError } from '@faultline/protocol'
+import { toFaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import { BatchTimes } from './batch-times.ts'
 import { BundleShelf } from './bundle-shelf.ts'
 import type { ModelHost, ServedModel } from './model-host.ts'
 import { ProcessWorker, type ProcessWorkerOptions } from './process-worker.ts'
+import { type FoundBundle, ModelRepository, type Place } from './repository.ts'
+import { allows, byAge, type Routes } from './routes.ts'
 import type { ModelSource } from './worker-messages.ts'
 
 export interface ProcessHostOptions
   extends Pick<ProcessWorkerOptions, 'logger' | 'backOff' | 'batchTimeoutMs' | 'program'> {
-  /** Directories of bundles, one for each task. */
+  /** Bundles, or directories of bundles. */
   directories: readonly string[]
+  /** Which model of a task answers; the newest when absent. */
+  routes?: Routes
   engine?: EngineName | 'auto'
   /** Public keys; when given, bundles must be signed with one of them. */
   trusted?: readonly string[] | undefined
@@ -22,69 +23,94 @@ export interface ProcessHostOptions
   workers?: number | undefined
   /** Batches are measured up to this size. */
   maxBatch: number
-  /** How often the directories are looked at for another bundle; 10 s when absent. */
+  /** How often the directories are looked at for other bundles; 10 s when absent. */
   watchIntervalMs?: number
   logger: Logger
 }
 
-interface Chosen extends EngineChoice {
+type Role = 'answer' | 'shadow'
+
+/** Times that workers may end over a bundle before it is taken for the reason. */
+const mostAttempts = 3
+
+/** A verified copy of a bundle, with the engine that runs it here. */
+interface Shelved extends EngineChoice {
   bundle: Bundle
 }
 
-/** A bundle that is served, and where it came from. */
-interface Served {
-  directory: string
-  source: ModelSource
-  task: string
+/** What workers have loaded, by digest. */
+interface Crew {
+  readonly workers: readonly ProcessWorker[]
+  readonly sources: Map<string, ModelSource>
+  readonly served: Map<string, ServedModel>
+  /** By task, which of them is asked. */
+  readonly models: Map<string, ServedModel>
 }
 
+const crewOf = (): Omit<Crew, 'workers'> => ({ sources: new Map(), served: new Map(), models: new Map() })
+
 /**
- * Models in processes of their own, each with all of them. A bundle that takes the place of another in its directory is served
- * once it has shown its golden answers on every worker; until then, and where it does not, the one before is.
+ * Models in processes of their own: each worker has all that answer, and one more, which gets only the processor time that is left, has
+ * the shadows. A bundle takes the place of another once it has shown its golden answers on every worker; until then,
+ * and where it does not, the one before stays.
  */
 export class ProcessHost implements ModelHost {
-  readonly models = new Map<string, ServedModel>()
   readonly workers: readonly ProcessWorker[]
+  readonly shadowWorker: ProcessWorker | undefined
   failures = 0
   private readonly options: ProcessHostOptions
-  private readonly sources: ModelSource[] = []
+  private readonly crews: Record<Role, Crew>
+  private readonly repository: ModelRepository
   private readonly listeners: (() => void)[] = []
   private readonly shelf = new BundleShelf()
-  private served: Served[] = []
-  /** Digests of bundles that were tried and are no good. */
-  private readonly refused = new Set<string>()
+  private readonly shelved = new Map<string, Promise<Shelved>>()
+  /** The last bundle of each place that was served. */
+  private readonly proven = new WeakMap<Place, FoundBundle>()
+  /** By digest, how often a bundle was tried in vain. */
+  private readonly attempts = new Map<string, number>()
+  /** By directory, what was said of it last. */
+  private readonly said = new Map<string, string>()
+  private checking = Promise.resolve()
   private timer: NodeJS.Timeout | undefined
-  private lastProblem = ''
 
   constructor(options: ProcessHostOptions) {
     this.options = options
-    const { workers = availableParallelism(), ...others } = options
-    this.workers = Array.from(
-      { length: workers },
-      (_, i) =>
-        new ProcessWorker({
-          ...others,
-          name: `worker-${i + 1}`,
-          sources: () => this.sources,
-          ready: () => this.changed(),
-          failed: () => {
-            this.failures++
-            this.changed()
-          },
-        }),
-    )
+    const { workers = availableParallelism(), routes = {} } = options
+    this.repository = new ModelRepository(options.directories)
+    const [answer, shadow] = [crewOf(), crewOf()]
+    this.workers = Array.from({ length: workers }, (_, i) => this.worker(`worker-${i + 1}`, answer.sources))
+    const any = Object.values(routes).some(route => route.shadow)
+    this.shadowWorker = any ? this.worker('shadow', shadow.sources, true) : undefined
+    this.crews = {
+      answer: { workers: this.workers, ...answer },
+      shadow: { workers: this.shadowWorker ? [this.shadowWorker] : [], ...shadow },
+    }
   }
 
-  /** Resolves once every worker has every model. Throws the coded errors of bundles and engines, and `WORKER_FAILED`. */
+  get models(): ReadonlyMap<string, ServedModel> {
+    return this.crews.answer.models
+  }
+
+  get shadows(): ReadonlyMap<string, ServedModel> {
+    return this.crews.shadow.models
+  }
+
+  /**
+   * Resolves once every worker has the model of every task. Throws `WORKER_FAILED`, and for a bundle that the configuration
+   * names the coded errors of bundles and engines.
+   */
   async start(): Promise<void> {
-    const { directories, watchIntervalMs = 10_000 } = this.options
+    const { watchIntervalMs = 10_000 } = this.options
     try {
       await this.shelf.start()
+      await this.repository.look()
       // Finding engines takes as long as starting processes, and needs none of these.
-      const choosing = Promise.all(directories.map(directory => this.choose(directory)))
-      choosing.catch(() => {}) // Heard of below.
-      await Promise.all(this.workers.map(worker => worker.start()))
-      for (const [i, chosen] of (await choosing).entries()) await this.serve(directories[i]!, chosen)
+      for (const task of this.tasks()) {
+        const [first] = this.candidates(task, 'answer')
+        if (first) this.shelve(first).catch(() => {}) // Heard of below.
+      }
+      await Promise.all(this.everyWorker.map(worker => worker.start()))
+      await this.settle(true)
     } catch (error) {
       await this.stop()
       throw error
@@ -98,26 +124,21 @@ export class ProcessHost implements ModelHost {
   async stop(): Promise<void> {
     clearTimeout(this.timer)
     this.timer = undefined
-    await Promise.all(this.workers.map(worker => worker.stop()))
+    await Promise.all(this.everyWorker.map(worker => worker.stop()))
     await this.shelf.stop()
-    this.models.clear()
-    this.sources.length = 0
-    this.served = []
+    for (const { sources, served, models } of Object.values(this.crews)) {
+      for (const map of [sources, served, models]) map.clear()
+    }
+    this.shelved.clear()
   }
 
   /** Looks for other bundles now, and serves those that are good. */
-  async check(): Promise<void> {
-    for (const { directory, source } of [...this.served]) {
-      const digest = await digestAt(directory)
-      if (digest === undefined || digest === source.digest || this.refused.has(digest)) continue
-      await this.replace(directory, digest).catch(thrown => {
-        const { code, message } = toFaultlineError(thrown)
-        // A bundle that is being copied is looked at again and again.
-        if (this.lastProblem !== message.replace(/\d+/g, ''))
-          this.options.logger.error({ directory, code, error: message }, 'another bundle is not served')
-        this.lastProblem = message.replace(/\d+/g, '')
-      })
-    }
+  check(): Promise<void> {
+    this.checking = this.checking.then(async () => {
+      await this.repository.look()
+      await this.settle(false)
+    })
+    return this.checking
   }
 
   onChange(listener: () => void): void {
@@ -128,76 +149,189 @@ export class ProcessHost implements ModelHost {
     for (const listener of this.listeners) listener()
   }
 
-  private async choose(directory: string): Promise<Chosen> {
+  private get everyWorker(): readonly ProcessWorker[] {
+    return this.shadowWorker ? [...this.workers, this.shadowWorker] : this.workers
+  }
+
+  private worker(name: string, sources: ReadonlyMap<string, ModelSource>, idle = false): ProcessWorker {
+    const { logger, backOff, batchTimeoutMs, program } = this.options
+    return new ProcessWorker({
+      logger,
+      ...(backOff && { backOff }),
+      ...(batchTimeoutMs !== undefined && { batchTimeoutMs }),
+      ...(program !== undefined && { program }),
+      name,
+      idle,
+      sources: () => [...sources.values()],
+      ready: () => this.changed(),
+      failed: () => {
+        this.failures++
+        this.changed()
+      },
+    })
+  }
+
+  /** Has every task answered, and shadowed, by the model that its route names. `strict`: throws for bundles that are named. */
+  private async settle(strict: boolean): Promise<void> {
+    for (const { directory, named, problem } of this.repository.places.values()) {
+      if (problem && strict && named) throw problem
+      if (problem) this.report(directory, problem)
+    }
+    for (const task of this.tasks()) {
+      for (const role of ['answer', 'shadow'] as const) {
+        const model = await this.prove(task, role, strict)
+        const { models } = this.crews[role]
+        if (model === models.get(task)) continue
+        if (model) models.set(task, model)
+        else models.delete(task)
+        if (!model && role === 'answer') this.options.logger.warn({ task }, 'no model answers this task now')
+        this.changed()
+      }
+    }
+    await this.retire()
+  }
+
+  /** Every task that a bundle is there for, or was until now. */
+  private tasks(): Set<string> {
+    const found = [...this.repository.places.values()].flatMap(({ found }) => found?.task ?? [])
+    const { answer, shadow } = this.crews
+    return new Set([
+      ...found,
+      ...Object.keys(this.options.routes ?? {}),
+      ...answer.models.keys(),
+      ...shadow.models.keys(),
+    ])
+  }
+
+  /** The first of a task's candidates that can be served, or undefined. */
+  private async prove(task: string, role: Role, strict: boolean): Promise<ServedModel | undefined> {
+    const failed = new Set<string>()
+    for (;;) {
+      const best = this.candidates(task, role, failed)[0]
+      if (!best) return undefined
+      const place = this.repository.places.get(best.directory)
+      try {
+        const model = this.crews[role].served.get(best.digest) ?? (await this.load(best, role))
+        if (place) this.proven.set(place, best)
+        return model
+      } catch (thrown) {
+        if (strict && place?.named) throw thrown
+        failed.add(best.digest)
+        this.report(best.directory, thrown)
+      }
+    }
+  }
+
+  /** What could serve a task, the best first. Where a place has nothing good, what was served from it before. */
+  private candidates(task: string, role: Role, failed: ReadonlySet<string> = new Set()): FoundBundle[] {
+    const { answer = 'newest', shadow } = this.options.routes?.[task] ?? {}
+    const wanted = role === 'answer' ? answer : shadow
+    if (wanted === undefined) return []
+    const beside = role === 'shadow' ? this.models.get(task)?.model.digest : undefined
+    const fits = (bundle: FoundBundle | undefined): bundle is FoundBundle =>
+      bundle?.task === task && allows(wanted, bundle) && bundle.digest !== beside && !failed.has(bundle.digest)
+    const bundles = [...this.repository.places.values()].flatMap(place => {
+      const { found, missed } = place
+      if (fits(found) && this.mayServe(found, missed)) return found
+      const before = this.proven.get(place)
+      return fits(before) && this.shelved.has(before.digest) ? before : []
+    })
+    return bundles.sort(byAge)
+  }
+
+  private mayServe({ digest }: FoundBundle, missed: number): boolean {
+    return this.shelved.has(digest) || (missed === 0 && (this.attempts.get(digest) ?? 0) < mostAttempts)
+  }
+
+  /** Copies and verifies a bundle, and finds the engine that runs it. Throws the coded errors of bundles and engines. */
+  private shelve({ directory, digest }: FoundBundle): Promise<Shelved> {
+    const there = this.shelved.get(digest)
+    if (there) return there
+    const shelving = this.choose(directory, digest).catch(error => {
+      this.shelved.delete(digest)
+      throw error
+    })
+    this.shelved.set(digest, shelving)
+    return shelving
+  }
+
+  private async choose(directory: string, digest: string): Promise<Shelved> {
     const { engine = 'auto', trusted } = this.options
+    // A bundle that is being copied, or whose signature is still to come, is looked at again and again.
     const bundle = await this.shelf.take(directory, trusted)
-    return { bundle, ...(engine === 'auto' ? await chooseEngine(bundle) : { engine, rejected: [] }) }
-  }
-
-  private async serve(directory: string, chosen: Chosen): Promise<void> {
-    const { task } = chosen.bundle.description
-    if (this.models.has(task)) throw new FaultlineError('CONFIG_INVALID', `two models for the task "${task}"`)
-    await this.use(directory, chosen)
-  }
-
-  private async replace(directory: string, digest: string): Promise<void> {
-    const before = this.served.find(served => served.directory === directory)!
-    const bundle = await this.shelf.take(directory, this.options.trusted)
-    const { task } = bundle.description
-    const { engine = 'auto' } = this.options
     try {
-      if (task !== before.task && this.models.has(task))
-        throw new FaultlineError('CONFIG_INVALID', `two models for the task "${task}"`)
-      const choice = engine === 'auto' ? await chooseEngine(bundle) : { engine, rejected: [] }
-      await this.use(directory, { bundle, ...choice })
+      return { bundle, ...(engine === 'auto' ? await chooseEngine(bundle) : { engine, rejected: [] }) }
     } catch (error) {
-      this.refused.add(digest)
+      this.triedInVain(digest, error)
       await this.shelf.drop(bundle)
       throw error
     }
-    if (task !== before.task) this.models.delete(before.task)
-    await this.forget(before)
   }
 
-  /** Has every worker load a bundle, which runs its golden inputs, and serves it then. */
-  private async use(directory: string, { bundle, engine, rejected }: Chosen): Promise<void> {
+  /** Has every worker of a crew load a bundle, which runs its golden inputs, and measures it where it is to answer. */
+  private async load(found: FoundBundle, role: Role): Promise<ServedModel> {
+    const { bundle, engine, rejected } = await this.shelve(found)
     const { maxBatch, logger, trusted } = this.options
+    const { workers, sources, served } = this.crews[role]
     const { digest, description } = bundle
-    const { name, version, task } = description
+    const { name, version, task, classes } = description
     const source: ModelSource = { directory: bundle.directory, digest, engine, trusted }
-    this.sources.push(source)
+    sources.set(digest, source)
     try {
-      await Promise.all(this.workers.map(worker => worker.load(source)))
+      await Promise.all(workers.map(worker => worker.load(source)))
       // All at once, as they will work: cores share caches and memory.
-      const [measured] = await Promise.all(this.workers.map(worker => worker.measure(digest, maxBatch)))
-      const times = new BatchTimes(measured)
-      const model = { name, version, digest }
-      this.models.set(task, { model, task, engine, enginesRejected: rejected, times })
-      this.served.push({ directory, source, task })
-      logger.info({ task, model, engine, rejected, batch: times.best }, 'model loaded')
+      const measured =
+        role === 'answer' ? await Promise.all(workers.map(worker => worker.measure(digest, maxBatch))) : []
+      const times = new BatchTimes(measured[0])
+      const model: ServedModel = {
+        model: { name, version, digest },
+        task,
+        classes,
+        engine,
+        enginesRejected: rejected,
+        times,
+      }
+      served.set(digest, model)
+      logger.info({ task, role, model: model.model, engine, rejected, batch: times.best }, 'model loaded')
+      return model
     } catch (error) {
-      this.sources.splice(this.sources.indexOf(source), 1)
+      this.triedInVain(digest, error)
+      sources.delete(digest)
       throw error
     }
-    this.changed()
   }
 
-  /** Its batches under way are finished: a worker frees a model only then. */
-  private async forget(served: Served): Promise<void> {
-    this.served.splice(this.served.indexOf(served), 1)
-    this.sources.splice(this.sources.indexOf(served.source), 1)
-    // A worker that is not running loads what is served when it starts.
-    await Promise.allSettled(this.workers.map(worker => worker.unload(served.source.digest)))
-    await this.shelf.drop(served.source)
+  /** A worker that ended may have had another reason; whatever else a bundle does it will do again. */
+  private triedInVain(digest: string, thrown: unknown): void {
+    const before = toFaultlineError(thrown).code === 'WORKER_FAILED' ? (this.attempts.get(digest) ?? 0) : mostAttempts
+    this.attempts.set(digest, before + 1)
   }
-}
 
-/** What identifies the bundle in a directory; undefined while there is none. */
-async function digestAt(directory: string): Promise<string | undefined> {
-  try {
-    const description = await readFile(join(directory, 'bundle.json'))
-    return `sha256:${createHash('sha256').update(description).digest('hex')}`
-  } catch {
-    return undefined
+  /** Frees what serves no task any more; batches under way are finished, a worker frees a model only then. */
+  private async retire(): Promise<void> {
+    for (const { workers, sources, served, models } of Object.values(this.crews)) {
+      const used = new Set([...models.values()].map(({ model }) => model.digest))
+      for (const digest of [...sources.keys()].filter(digest => !used.has(digest))) {
+        sources.delete(digest)
+        served.delete(digest)
+        // A worker that is not running loads what is served when it starts.
+        await Promise.allSettled(workers.map(worker => worker.unload(digest)))
+      }
+    }
+    const { answer, shadow } = this.crews
+    for (const [digest, shelving] of this.shelved) {
+      if (answer.sources.has(digest) || shadow.sources.has(digest)) continue
+      this.shelved.delete(digest)
+      await shelving.then(({ bundle }) => this.shelf.drop(bundle))
+    }
+  }
+
+  /** Once for each problem, whatever numbers are in it: a bundle that is being copied has another size each time. */
+  private report(directory: string, thrown: unknown): void {
+    const { code, message } = toFaultlineError(thrown)
+    const text = message.replace(/\d+/g, '')
+    if (this.said.get(directory) === text) return
+    this.said.set(directory, text)
+    this.options.logger.error({ directory, code, error: message }, 'a bundle is not served')
   }
 }

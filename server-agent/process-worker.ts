@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { constants, setPriority } from 'node:os'
 import { join } from 'node:path'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import type { Logger, Service } from '@faultline/runtime'
@@ -24,6 +25,8 @@ export interface ProcessWorkerOptions {
   batchTimeoutMs?: number
   /** How long it may take to start, and to load a model. */
   loadTimeoutMs?: number
+  /** It gets only the processor time that nobody else wants. */
+  idle?: boolean
   /** The program that is run: `worker-program.ts` unless a test stands in for it. */
   program?: string
 }
@@ -122,6 +125,7 @@ export class ProcessWorker implements Worker, Service {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
     this.child = child
+    if (this.options.idle && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW)
     child.on('message', message => this.receive(message as WorkerReply))
     child.on('error', error => this.options.logger.error({ error: error.message }, 'a worker'))
     child.once('exit', (code, signal) => this.ended(child, signal ?? `exit code ${code}`))

@@ -23,15 +23,22 @@ export interface LoadOptions {
  * trust list also `BUNDLE_UNSIGNED` or `BUNDLE_SIGNATURE_INVALID`.
  */
 export async function loadBundle(directory: string, { trusted }: LoadOptions = {}): Promise<Bundle> {
+  const bundle = await describeBundle(directory)
+  if (trusted) await checkSignature(bundle, trusted)
+  for (const file of filesOf(bundle.description)) await readBundleFile(bundle, file)
+  return bundle
+}
+
+/**
+ * Reads what a bundle says of itself, without looking at its files or its signature.
+ * Throws `BUNDLE_UNREADABLE`, `BUNDLE_INVALID` (naming the field) or `FEATURE_UNKNOWN`.
+ */
+export async function describeBundle(directory: string): Promise<Bundle> {
   const path = join(directory, DESCRIPTION_FILE)
   const bytes = await readFile(path).catch(cause => {
     throw toFaultlineError(cause, 'BUNDLE_UNREADABLE', path)
   })
-  const description = parseDescription(bytes, path)
-  const bundle = { directory, description, digest: digestOf(bytes) }
-  if (trusted) await checkSignature(bundle, trusted)
-  for (const file of filesOf(description)) await readBundleFile(bundle, file)
-  return bundle
+  return { directory, description: parseDescription(bytes, path), digest: digestOf(bytes) }
 }
 
 /**

@@ -245,3 +245,18 @@ test('a drain answers what it can and hands back the rest', async () => {
   dispatcher.open()
   assert.equal(outcomeOf(offer()), undefined)
 })
+
+test('what waits for a model that is taken away is rejected, and what it has begun is answered', async () => {
+  const host = new FakeHost()
+  const { offer, verdictOf, outcomeOf } = dispatch(host)
+  const begun = offer()
+  const [batch] = await host.batches(1)
+  const waiting = [offer(), offer()]
+  host.models.delete(begun.escalation.task)
+  host.emit('change')
+  await verdictOf(waiting[1]!)
+  assert.deepEqual(waiting.map(outcomeOf), ['no-model', 'no-model'])
+  batch!.answer()
+  await verdictOf(begun)
+  assert.equal(outcomeOf(begun), 'answered')
+})

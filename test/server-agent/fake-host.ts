@@ -8,20 +8,27 @@ import { sample, tinyTask, tinyWindow } from '../support/tiny-models.ts'
 
 const digest = (task: string): string => `sha256:${Buffer.from(task).toString('hex').padEnd(64, '0').slice(0, 64)}`
 
+const served = { classes: ['normal', 'fault'], engine: 'none', enginesRejected: [] }
+
+/** The number of the worker that has the shadows. */
+export const shadowWorker = -1
+
 /** A batch that a worker has begun; a test ends it. */
 export interface Begun {
   worker: number
   digest: string
   jobs: readonly Job[]
-  /** Answers every window. */
-  answer(): void
+  /** Answers every window, as a fault where nothing else is said. */
+  answer(label?: 'normal' | 'fault'): void
   fail(error: Error): void
 }
 
 /** Workers whose batches end when a test says so. */
 export class FakeHost extends EventEmitter<{ begun: []; change: [] }> implements ModelHost {
   readonly models = new Map<string, ServedModel>()
+  readonly shadows = new Map<string, ServedModel>()
   readonly workers: readonly (Worker & { ready: boolean })[]
+  readonly shadowWorker: Worker & { ready: boolean }
   readonly begun: Begun[] = []
   failures = 0
 
@@ -29,8 +36,9 @@ export class FakeHost extends EventEmitter<{ begun: []; change: [] }> implements
     super()
     for (const task of tasks) {
       const model = { name: `fake-${task}`, version: '1.0.0', digest: digest(task) }
-      this.models.set(task, { model, task, engine: 'none', enginesRejected: [], times: times() })
+      this.models.set(task, { ...served, model, task, times: times() })
     }
+    this.shadowWorker = { ready: true, classify: (digest, jobs) => this.begin(shadowWorker, digest, jobs) }
     this.workers = Array.from({ length: workers }, (_, worker) => ({
       ready: true,
       classify: (digest, jobs) => this.begin(worker, digest, jobs),
@@ -51,14 +59,25 @@ export class FakeHost extends EventEmitter<{ begun: []; change: [] }> implements
     return this.begun
   }
 
+  /** A second model of a task, which is asked in shadow. */
+  addShadow(task: string): ServedModel {
+    const model = { name: `shadow-${task}`, version: '2.0.0', digest: digest(`shadow of ${task}`) }
+    const shadow = { ...served, model, task, times: new BatchTimes() }
+    this.shadows.set(task, shadow)
+    return shadow
+  }
+
   private begin(worker: number, digest: string, jobs: readonly Job[]): Promise<BatchResult> {
     return new Promise((resolve, reject) => {
-      const result = { label: 'fault', confidence: 0.9, probabilities: [0.1, 0.9] }
+      const answers = {
+        normal: { label: 'normal', confidence: 0.8, probabilities: [0.8, 0.2] },
+        fault: { label: 'fault', confidence: 0.9, probabilities: [0.1, 0.9] },
+      }
       this.begun.push({
         worker,
         digest,
         jobs,
-        answer: () => resolve({ results: jobs.map(() => result), inferMs: 1 }),
+        answer: (label = 'fault') => resolve({ results: jobs.map(() => answers[label]), inferMs: 1 }),
         fail: reject,
       })
       this.emit('begun')
