@@ -14,9 +14,10 @@ import {
 } from '@faultline/protocol'
 import { type BrokerAccess, type Logger, MqttSession, type Service, version } from '@faultline/runtime'
 import { type BatchReport, Dispatcher } from './dispatcher.ts'
-import type { ModelHost } from './model-host.ts'
+import type { ModelHost, ServedModel } from './model-host.ts'
 import { Pools } from './pools.ts'
 import type { QueuedEscalation } from './queue.ts'
+import { Shadow, type ShadowReport } from './shadow.ts'
 import { StatePublisher } from './state-publisher.ts'
 
 export interface ServerAgentOptions {
@@ -45,6 +46,8 @@ interface ServerAgentEvents {
   verdict: [verdict: Verdict, task: string]
   /** A worker finished a batch. */
   batch: [report: BatchReport]
+  /** The shadow of a task was asked about a window, or could not be. */
+  shadow: [report: ShadowReport]
 }
 
 /** All server agents are one group: each escalation goes to one of them. */
@@ -58,6 +61,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
   private readonly maxBatch: number
   private readonly maxQueue: number
   private readonly dispatcher: Dispatcher
+  private readonly shadow: Shadow
   private readonly state: StatePublisher
   private readonly pools: Pools
   /** Grows with every start without anything on disk, as long as the clock does. */
@@ -80,6 +84,12 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
       maxDelayMs: options.maxDelayMs ?? 0,
       answer: (item, verdict) => this.answer(item, verdict),
       measured: report => this.announce('batch', report),
+      logger,
+    })
+    this.shadow = new Shadow({
+      host,
+      busy: () => this.dispatcher.queued() > 0,
+      report: report => this.announce('shadow', report),
       logger,
     })
     host.onChange(() => this.state.changed())
@@ -160,6 +170,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     if (!session) return
     await session.unsubscribe()
     await this.dispatcher.drain(this.options.drainMs ?? 10_000)
+    this.shadow.stop()
     this.state.stop()
     this.pools.stop()
     this.publishState({ online: false, boot: this.boot, at: new Date().toISOString() })
@@ -191,7 +202,8 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     this.state.changed()
   }
 
-  private answer({ replyTo, escalation }: QueuedEscalation, verdict: Verdict): void {
+  private answer(item: QueuedEscalation, verdict: Verdict): void {
+    const { replyTo, escalation } = item
     const { logger } = this.options
     const { id } = verdict
     if (isRejected(verdict)) {
@@ -207,23 +219,27 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     })
     this.state.changed()
     this.announce('verdict', verdict, escalation.task)
+    if (!isRejected(verdict)) this.shadow.offer(item, verdict)
   }
 
   private onlineState(): ServerState {
-    const models = [...this.options.host.models.values()]
+    const { host } = this.options
+    const models = [...host.models.values()]
+    const stated = ({ model, task, engine, enginesRejected }: ServedModel) => ({
+      ...model,
+      task,
+      role: 'server' as const,
+      engine,
+      enginesRejected: [...enginesRejected],
+    })
+    const shadows = [...host.shadows.values()].map(model => ({ ...stated(model), shadow: true as const }))
     const largest = Math.max(...models.map(({ times }) => times.best ?? this.maxBatch))
     return {
       online: true,
       at: new Date().toISOString(),
       boot: this.boot,
       agentVersion: version,
-      models: models.map(({ model, task, engine, enginesRejected }) => ({
-        ...model,
-        task,
-        role: 'server',
-        engine,
-        enginesRejected: [...enginesRejected],
-      })),
+      models: [...models.map(stated), ...shadows],
       capacity: {
         maxBatch: models.length > 0 ? Math.min(this.maxBatch, largest) : this.maxBatch,
         maxQueue: this.maxQueue,

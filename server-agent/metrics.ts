@@ -1,7 +1,9 @@
 import { isRejected, rejectionReasons } from '@faultline/protocol'
 import { metrics } from '@faultline/runtime'
 import type { ServerAgent } from './agent.ts'
-import type { ModelHost } from './model-host.ts'
+import type { ModelHost, ServedModel } from './model-host.ts'
+import { nameOf } from './routes.ts'
+import { measureShadows } from './shadow-metrics.ts'
 
 /** From a millisecond to the longest that anybody waits. */
 const seconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30]
@@ -18,6 +20,12 @@ export class ServerMetrics {
     this.host = host
     this.countVerdicts()
     this.measureBatches()
+    measureShadows(agent, this.registry, seconds)
+    this.gauge('models', 'Models that are loaded: 1 for each', ['task', 'model', 'role'], gauge => {
+      const each = ({ task, model }: ServedModel, role: string) => gauge.set({ task, model: nameOf(model), role }, 1)
+      for (const model of host.models.values()) each(model, 'answer')
+      for (const model of host.shadows.values()) each(model, 'shadow')
+    })
     this.gauge('queued', 'Escalations waiting, by task', ['task'], gauge => {
       for (const task of host.models.keys()) gauge.set({ task }, agent.queued(task))
     })
@@ -51,7 +59,7 @@ export class ServerMetrics {
     this.agent.on('verdict', (verdict, asked) => {
       const task = this.host.models.has(asked) ? asked : otherTask
       if (isRejected(verdict)) rejected.inc({ task, reason: verdict.rejected })
-      else answered.inc({ task, model: `${verdict.model.name}:${verdict.model.version}` })
+      else answered.inc({ task, model: nameOf(verdict.model) })
     })
   }
 

@@ -77,12 +77,19 @@ const onlineDevice = z.strictObject({
 /** Retained. The offline form is also the will: the broker publishes it when the connection breaks. */
 export const deviceState = z.discriminatedUnion('online', [onlineDevice, offline])
 
+const serverModel = loadedModel.extend({
+  shadow: z
+    .literal(true)
+    .optional()
+    .describe('Asked beside the one that answers; its answers are recorded and sent to nobody'),
+})
+
 const onlineServer = z.strictObject({
   online: z.literal(true).describe('Connected'),
   at,
   boot,
   agentVersion,
-  models,
+  models: z.array(serverModel).describe('The models loaded: for each task one that answers, and perhaps a shadow'),
   capacity: z
     .strictObject({
       maxBatch: z.int().positive().describe('Windows inferred at once'),
