@@ -9,6 +9,7 @@ import { EstService, Registry } from '@faultline/provisioning'
 import { readCertificate, silentLogger } from '@faultline/runtime'
 import { parse, stringify } from 'yaml'
 import { loadAuthority } from '../../provisioning/authority.ts'
+import { runCommand } from '../support/command.ts'
 import { daysForRenewalAfter } from '../support/enrolment.ts'
 import { observe } from '../support/observer.ts'
 import { startScript } from '../support/processes.ts'
@@ -22,8 +23,8 @@ test('a device claims its certificate, publishes with it, renews it while it run
   const directory = await temporaryDirectory(t)
   const path = join(directory, 'registry.db')
   const provision = async (...args: string[]) => {
-    const program = startScript(t, 'provisioning/main.ts', [...args, '--registry', path])
-    assert.equal(await program.exited, 0, program.output)
+    const { code, stderr } = await runCommand('provisioning/main.ts', [...args, '--registry', path])
+    assert.equal(code, 0, stderr)
   }
   await provision('init')
   await provision('server-certificate', '--host', '127.0.0.1', '--out', join(directory, 'broker'))

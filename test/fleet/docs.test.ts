@@ -6,10 +6,10 @@ import { jsonSchemaOf, schemaFields } from '@faultline/protocol'
 import { loadConfig, variableOf } from '@faultline/runtime'
 import { components } from '../../fleet/reference/components.ts'
 import { configurationPage } from '../../fleet/reference/configuration-page.ts'
-import { root, runProgramFile } from '../support/command.ts'
+import { root, runCommand } from '../support/command.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
-const docs = (...args: string[]) => runProgramFile('fleet/docs.ts', args)
+const docs = (...args: string[]) => runCommand('fleet/docs.ts', args)
 const generated = ['topics.md', 'payloads.md', 'errors.md', 'asyncapi.yaml', 'configuration.md', 'telemetry.md']
 
 test('the generated reference pages are those of the present software', async () => {

@@ -11,7 +11,7 @@ import { trainBearings } from '../../lab/index.ts'
 import { htmlReport } from '../../lab/report/html.ts'
 import { streamTable } from '../../lab/report/streams.ts'
 import { terminalReport } from '../../lab/report/terminal.ts'
-import { runProgramFile } from '../support/command.ts'
+import { runCommand } from '../support/command.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { writeSmallDataset, writeSmallRuns } from './support.ts'
 
@@ -126,7 +126,7 @@ test('every split, every method and every figure, from recordings to report', as
   await t.test('the command writes tables, JSON and the page', async () => {
     const out = await temporaryDirectory(t)
     const files = ['--json', join(out, 'figures.json'), '--html', join(out, 'report.html')]
-    const result = await runProgramFile('lab/evaluate.ts', [
+    const result = await runCommand('lab/evaluate.ts', [
       'bearings',
       '--data',
       data,
@@ -158,7 +158,7 @@ test('without a second rig the rest is measured and the gap is said', async t =>
 })
 
 test('a task that does not exist ends in one line', async () => {
-  const { code, stderr } = await runProgramFile('lab/evaluate.ts', ['pumps', '--data', '.'])
+  const { code, stderr } = await runCommand('lab/evaluate.ts', ['pumps', '--data', '.'])
   assert.equal(code, 2)
   assert.match(stderr, /^error CONFIG_INVALID: .*"pumps".*\n$/)
 })

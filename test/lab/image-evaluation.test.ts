@@ -19,7 +19,7 @@ import { expenseOfMethod, rowOf, waysOver } from '../../lab/evaluation/images/wa
 import { wilson } from '../../lab/evaluation/intervals.ts'
 import { bitmap } from '../../lab/report/bitmap.ts'
 import { filledPage, markdownTable } from '../../lab/report/table.ts'
-import { runProgramFile } from '../support/command.ts'
+import { runCommand } from '../support/command.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { blueAsRed, doubtfulGreen, sureOfRed, writeTinyPair, writeTinyTest } from './images.ts'
 
@@ -397,10 +397,10 @@ test('missing images and models are named, each with its code', async t => {
     [{ data, models: empty }, 'BUNDLE_UNREADABLE'],
   ] as const)
     await assert.rejects(evaluateImages({ ...options, ...settings }), { code })
-  const { code, stderr } = await runProgramFile(evaluate, ['images', '--data', empty, '--models', models])
+  const { code, stderr } = await runCommand(evaluate, ['images', '--data', empty, '--models', models])
   assert.equal(code, 1)
   assert.match(stderr, /^error RECORDING_UNREADABLE: .*test_batch\.bin/m)
-  const refused = await runProgramFile(evaluate, ['images', '--data', data, '--models', models, '--links', 'x'])
+  const refused = await runCommand(evaluate, ['images', '--data', data, '--models', models, '--links', 'x'])
   assert.equal(refused.code, 2)
 })
 

@@ -11,7 +11,7 @@ import { exportOnnx } from '../../lab/onnx/export.ts'
 import { ModelProto } from '../../lab/onnx/schema.ts'
 import { readTrusted } from '../../lab/signing.ts'
 import { withCode } from '../inference/bundles.ts'
-import { runProgramFile } from '../support/command.ts'
+import { runCommand } from '../support/command.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { writeSmallDataset } from './support.ts'
 import { SURFACE_SIZE, surfaceClasses, surfaces } from './surfaces.ts'
@@ -23,7 +23,7 @@ before(async () => {
   await tf.setBackend('cpu')
 })
 
-const models = (...args: string[]) => runProgramFile('lab/models.ts', args)
+const models = (...args: string[]) => runCommand('lab/models.ts', args)
 const asked = ['--task', 'surface', '--role', 'local', '--classes', surfaceClasses.join(','), '--normal', 'sound']
 
 /** The share of the photographs a bundle names rightly. */

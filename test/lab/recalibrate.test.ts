@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test'
 import { type BundleDescription, createSigningKey, loadBundle, readSignature, signBundle } from '@faultline/inference'
 import { recalibrate } from '../../lab/recalibrate.ts'
 import { withCode } from '../inference/bundles.ts'
-import { runProgramFile } from '../support/command.ts'
+import { runCommand } from '../support/command.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { writeTinyPair } from './images.ts'
 
@@ -43,7 +43,7 @@ test('a pair is calibrated again without training: the bundle says how far its s
   const { data, local, server } = await pair(t)
   const before = await loadBundle(local)
   await signBundle(before, createSigningKey().privateKey)
-  const run = await runProgramFile('lab/models.ts', ['calibrate', local, '--server', server, '--data', data])
+  const run = await runCommand('lab/models.ts', ['calibrate', local, '--server', server, '--data', data])
   assert.equal(run.code, 0, run.stderr)
   assert.match(run.stdout, /differ on 60 of 120 windows/)
   const after = await loadBundle(local)
@@ -71,7 +71,7 @@ test('a bundle stays as it was where the two seldom differ, or were not held out
   const { local, server, data } = await pair(t)
   const before = await readFile(join(local, 'bundle.json'))
   await writeFile(data, batch([...many(60, [0, 0] as const), ...many(49, [2, 2] as const)]))
-  const run = await runProgramFile('lab/models.ts', ['calibrate', local, '--server', server, '--data', data])
+  const run = await runCommand('lab/models.ts', ['calibrate', local, '--server', server, '--data', data])
   assert.notEqual(run.code, 0)
   assert.match(run.stderr, /RECORDING_INVALID.*differ on 49 of 109 windows, and 50 are needed/)
   assert.deepEqual(await readFile(join(local, 'bundle.json')), before)

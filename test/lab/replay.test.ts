@@ -11,7 +11,7 @@ import type { TelemetryPoint } from '../../telemetry/point.ts'
 import { InfluxStore } from '../../telemetry/stores/influx.ts'
 import { SqliteStore } from '../../telemetry/stores/sqlite.ts'
 import { withCode } from '../inference/bundles.ts'
-import { runProgramFile } from '../support/command.ts'
+import { runCommand } from '../support/command.ts'
 import { startInfluxd } from '../support/influxd.ts'
 import { missing } from '../support/programs.ts'
 import { temporaryDirectory } from '../support/temp.ts'
@@ -276,7 +276,7 @@ test('the command prints a table for all machines and for each, and writes the f
   await (await storeWith(t, points, join(directory, 'telemetry.db'))).stop()
   const json = join(directory, 'figures.json')
   const args = ['--store', directory, '--since', '1h', '--policy', 'never,threshold:threshold=0.9', '--json', json]
-  const { code, stdout, stderr } = await runProgramFile('lab/evaluate.ts', ['replay', ...args])
+  const { code, stdout, stderr } = await runCommand('lab/evaluate.ts', ['replay', ...args])
   assert.equal(code, 0, stderr)
   assert.match(stdout, /^All machines, .*: 400 windows$/m)
   assert.match(stdout, /^plant-a fan-1: 200 windows$/m)
@@ -298,7 +298,7 @@ test('a mistake on the command line ends in one line with its code', async t => 
     [['--store', 'http://127.0.0.1:1'], /^error STORE_FAILED/],
   ]
   for (const [args, words] of mistakes) {
-    const { code, stdout, stderr } = await runProgramFile('lab/evaluate.ts', ['replay', ...args])
+    const { code, stdout, stderr } = await runCommand('lab/evaluate.ts', ['replay', ...args])
     assert.notEqual(code, 0)
     assert.equal(stdout, '')
     assert.match(stderr, words)

@@ -10,7 +10,7 @@ import { below, bestFixedThreshold, COURSE_POINTS, tally } from '../../lab/trace
 import { traceReport } from '../../lab/trace/report.ts'
 import { isLocalRight, parseTrace, type TraceRow } from '../../lab/trace/trace.ts'
 import { withCode } from '../inference/bundles.ts'
-import { runProgramFile } from '../support/command.ts'
+import { runCommand } from '../support/command.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { csvOf, syntheticTrace } from './traces.ts'
 
@@ -193,7 +193,7 @@ test('the command prints a table and writes figures and report', async t => {
     '--html',
     html!,
   ]
-  const { code, stdout, stderr } = await runProgramFile('lab/evaluate.ts', args)
+  const { code, stdout, stderr } = await runCommand('lab/evaluate.ts', args)
   assert.equal(code, 0, stderr)
   assert.match(stdout, /600 windows of 3 classes/)
   assert.match(stdout, /^default +0\.\d{4} \(0\.\d{4} to 0\.\d{4}\)/m)
@@ -213,7 +213,7 @@ test('one policy alone is shown beside the default, never, always and the best f
   const [file, json] = [join(directory, 'trace.csv'), join(directory, 'figures.json')]
   await writeFile(file, csvOf(syntheticTrace({ windows: 200 })))
   const args = ['trace', file, '--policy', 'threshold', '--price', '0.2', '--seeds', '1', '--json', json]
-  const { code, stderr } = await runProgramFile('lab/evaluate.ts', args)
+  const { code, stderr } = await runCommand('lab/evaluate.ts', args)
   assert.equal(code, 0, stderr)
   const { rows } = JSON.parse(await readFile(json, 'utf8')) as { rows: { policy: string }[] }
   assert.deepEqual(
@@ -239,7 +239,7 @@ test('a mistake on the command line or in the file ends in one line', async t =>
     [[], /file/],
   ]
   for (const [args, words] of mistakes) {
-    const { code, stdout, stderr } = await runProgramFile('lab/evaluate.ts', ['trace', ...args])
+    const { code, stdout, stderr } = await runCommand('lab/evaluate.ts', ['trace', ...args])
     assert.notEqual(code, 0)
     assert.equal(stdout, '')
     assert.match(stderr, words)

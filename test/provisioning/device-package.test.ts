@@ -12,7 +12,7 @@ import { extract } from 'tar-stream'
 import { parse } from 'yaml'
 import { deviceAgentConfig } from '../../device-agent/config.ts'
 import { initAuthority } from '../../provisioning/authority.ts'
-import { startScript } from '../support/processes.ts'
+import { runCommand } from '../support/command.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 const press = identityOf('device', 'plant-a', 'press-1')
@@ -37,8 +37,8 @@ test('a package holds all that one device is set up from: with a claim, or with 
   await registry.enroll(press)
   const make = async (out: string, ...more: string[]) => {
     const args = ['package', press.name, '--broker-url', 'mqtts://broker.local:8883', '--out', join(directory, out)]
-    const program = startScript(t, 'provisioning/main.ts', [...args, ...more, '--registry', path])
-    assert.equal(await program.exited, 0, program.output)
+    const { code, stderr } = await runCommand('provisioning/main.ts', [...args, ...more, '--registry', path])
+    assert.equal(code, 0, stderr)
     assert.equal((await stat(join(directory, out))).mode & 0o777, 0o600)
     const files = await unpack(join(directory, out))
     const inside = (name: string) => files.get(`faultline-plant-a-press-1/${name}`)

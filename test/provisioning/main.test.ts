@@ -10,20 +10,19 @@ import { parse } from 'yaml'
 import { deviceAgentConfig } from '../../device-agent/config.ts'
 import { provisioningProgram } from '../../provisioning/program.ts'
 import { serverAgentConfig } from '../../server-agent/config.ts'
-import { startScript } from '../support/processes.ts'
+import { runCommand } from '../support/command.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
-type Test = Parameters<typeof startScript>[0]
-
-async function provision(t: Test, directory: string, ...args: string[]) {
-  const program = startScript(t, 'provisioning/main.ts', [...args, '--registry', join(directory, 'registry.db')])
-  return { status: await program.exited, output: program.output }
+async function provision(directory: string, ...args: string[]) {
+  const all = [...args, '--registry', join(directory, 'registry.db')]
+  const { code, stdout, stderr } = await runCommand('provisioning/main.ts', all)
+  return { status: code, output: stdout + stderr }
 }
 
 test('a device agent can start from the file that enrolment writes, and the broker knows it', async t => {
   const directory = await temporaryDirectory(t)
   const device = ['--site', 'plant-a', '--device', 'press-1', '--broker-url', 'mqtt://broker.local:1883']
-  const { status, output } = await provision(t, directory, 'enroll', ...device)
+  const { status, output } = await provision(directory, 'enroll', ...device)
   assert.equal(status, 0, output)
   const file = join(directory, 'devices', 'plant-a', 'press-1.yaml')
   assert.match(output, new RegExp(file))
@@ -53,7 +52,7 @@ test('a device agent can start from the file that enrolment writes, and the brok
   await session.start()
   await session.whenOnline(AbortSignal.timeout(10_000))
   await session.stop()
-  await provision(t, directory, 'revoke', 'devices/plant-a/press-1')
+  await provision(directory, 'revoke', 'devices/plant-a/press-1')
   const refused = new Promise(resolve => session.once('problem', error => resolve(error.code)))
   await session.start()
   assert.equal(await refused, 'CREDENTIALS_REFUSED')
@@ -62,7 +61,7 @@ test('a device agent can start from the file that enrolment writes, and the brok
 test('a server agent can start from the file that enrolment writes', async t => {
   const directory = await temporaryDirectory(t)
   const file = join(directory, 'gpu.yaml')
-  const { status, output } = await provision(t, directory, 'enroll', '--role', 'server', '--id', 'gpu-1', '--out', file)
+  const { status, output } = await provision(directory, 'enroll', '--role', 'server', '--id', 'gpu-1', '--out', file)
   assert.equal(status, 0, output)
   assert.equal(checkConfig(serverAgentConfig, parse(await readFile(file, 'utf8')), file).server, 'gpu-1')
 })
@@ -72,18 +71,18 @@ test('a file that is there already is not overwritten, and nothing is enrolled',
   const file = join(directory, 'press.yaml')
   await writeFile(file, 'mine')
   const enroll = ['enroll', '--site', 'plant-a', '--device', 'press-1', '--out', file]
-  const { status, output } = await provision(t, directory, ...enroll)
+  const { status, output } = await provision(directory, ...enroll)
   assert.equal(status, 2)
   assert.match(output, /^error CONFIG_EXISTS: .*press\.yaml.*\n$/)
   assert.equal(await readFile(file, 'utf8'), 'mine')
-  assert.match((await provision(t, directory, 'list')).output, /no identities/)
+  assert.match((await provision(directory, 'list')).output, /no identities/)
 })
 
 test('a refused enrolment leaves no file behind', async t => {
   const directory = await temporaryDirectory(t)
   const enroll = ['enroll', '--site', 'plant-a', '--device', 'press-1']
-  await provision(t, directory, ...enroll, '--no-config')
-  const { status, output } = await provision(t, directory, ...enroll)
+  await provision(directory, ...enroll, '--no-config')
+  const { status, output } = await provision(directory, ...enroll)
   assert.equal(status, 2)
   assert.match(output, /^error IDENTITY_EXISTS: /)
   await assert.rejects(stat(join(directory, 'devices', 'plant-a', 'press-1.yaml')), { code: 'ENOENT' })
@@ -91,19 +90,19 @@ test('a refused enrolment leaves no file behind', async t => {
 
 test('the life of an operator: enrolled, listed, rotated, shown, revoked', async t => {
   const directory = await temporaryDirectory(t)
-  const enrolled = await provision(t, directory, 'enroll', '--role', 'operator', '--id', 'anna')
+  const enrolled = await provision(directory, 'enroll', '--role', 'operator', '--id', 'anna')
   assert.match(enrolled.output, /^enrolled operators\/anna\nsecret {3}\S{32}\n$/)
   assert.match(
-    (await provision(t, directory, 'list')).output,
+    (await provision(directory, 'list')).output,
     /^name .*\noperators\/anna +operator +\S+ +active +secret\n$/,
   )
-  const rotated = await provision(t, directory, 'rotate', 'operators/anna', '--overlap-hours', '2')
+  const rotated = await provision(directory, 'rotate', 'operators/anna', '--overlap-hours', '2')
   assert.match(rotated.output, /\nsecret {2}\S{32}\nThe secret before works until \S+ \S+ UTC\.\n$/)
-  assert.equal((await provision(t, directory, 'revoke', 'operators/anna')).status, 0)
-  const shown = await provision(t, directory, 'show', 'operators/anna')
+  assert.equal((await provision(directory, 'revoke', 'operators/anna')).status, 0)
+  const shown = await provision(directory, 'show', 'operators/anna')
   assert.match(shown.output, /revoked[\s\S]*enrolled[\s\S]*rotated[\s\S]*revoked/)
-  assert.match((await provision(t, directory, 'list', '--revoked')).output, /operators\/anna .*revoked/)
-  const again = await provision(t, directory, 'rotate', 'operators/anna')
+  assert.match((await provision(directory, 'list', '--revoked')).output, /operators\/anna .*revoked/)
+  const again = await provision(directory, 'rotate', 'operators/anna')
   assert.equal(again.status, 2)
   assert.match(again.output, /^error IDENTITY_UNKNOWN: .*\n$/)
 })
@@ -120,7 +119,7 @@ test('mistakes give one line and exit with 2', async t => {
     [['enroll', '--role', 'operator', '--id', 'x', '--out', 'y'], /--out/],
     [['destroy'], /unknown command/],
   ]
-  const results = await Promise.all(mistakes.map(([args]) => provision(t, directory, ...args)))
+  const results = await Promise.all(mistakes.map(([args]) => provision(directory, ...args)))
   for (const [i, { status, output }] of results.entries()) {
     assert.equal(status, 2, output)
     assert.match(output, mistakes[i]![1])

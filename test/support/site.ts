@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -8,7 +7,8 @@ import { identityOf } from '@faultline/protocol'
 import { MqttSession, silentLogger } from '@faultline/runtime'
 import { parse, stringify } from 'yaml'
 import { issueCertificate } from './authority.ts'
-import { type RunningProgram, root, startProgram, startScript } from './processes.ts'
+import { runCommand } from './command.ts'
+import { type RunningProgram, startProgram, startScript } from './processes.ts'
 import { findProgram } from './programs.ts'
 import { temporaryDirectory } from './temp.ts'
 
@@ -37,8 +37,8 @@ export class Site {
     const site = new Site(t, await temporaryDirectory(t), await freePort(), kind)
     if (kind === 'mosquitto') {
       // Mosquitto is started once those who connect are enrolled.
-      site.provision(['init'])
-      site.provision(['enroll', '--role', 'operator', '--id', 'test'])
+      await site.provision(['init'])
+      await site.provision(['enroll', '--role', 'operator', '--id', 'test'])
     }
     return site
   }
@@ -46,7 +46,14 @@ export class Site {
   /** Enrols an identity; gives the path of its configuration file, changed as asked. */
   async enroll(flags: readonly string[], changes: Record<string, unknown> = {}): Promise<string> {
     const file = join(this.directory, `${flags.join('')}.yaml`)
-    const output = this.provision(['enroll', ...flags, '--broker-url', `mqtt://127.0.0.1:${this.port}`, '--out', file])
+    const output = await this.provision([
+      'enroll',
+      ...flags,
+      '--broker-url',
+      `mqtt://127.0.0.1:${this.port}`,
+      '--out',
+      file,
+    ])
     const entries = parse(await readFile(file, 'utf8')) as Record<string, unknown>
     const name = /enrolled (\S+)/.exec(output)![1]!
     const broker = this.kind === 'mosquitto' ? await this.access(name) : entries.broker
@@ -56,7 +63,7 @@ export class Site {
 
   /** Enrols a recorder; gives the path of its configuration file, and of the store it fills. */
   async enrollRecorder(): Promise<{ config: string; store: string }> {
-    const output = this.provision(['enroll', '--role', 'recorder', '--id', 'main'])
+    const output = await this.provision(['enroll', '--role', 'recorder', '--id', 'main'])
     const identity = 'recorders/main'
     const access =
       this.kind === 'mosquitto'
@@ -76,7 +83,7 @@ export class Site {
   async startBroker(): Promise<RunningProgram> {
     if (this.kind === 'mosquitto') {
       const directory = join(this.directory, 'mosquitto')
-      this.provision(['mosquitto', '--directory', directory, '--port', String(this.port)])
+      await this.provision(['mosquitto', '--directory', directory, '--port', String(this.port)])
       const program = startProgram(this.t, findProgram('mosquitto')!, ['-c', join(directory, 'mosquitto.conf')])
       await program.said(/mosquitto version \S+ running/)
       return program
@@ -97,7 +104,7 @@ export class Site {
   async listen(): Promise<MqttSession> {
     const identity = identityOf('operator', 'test')
     const session = new MqttSession({
-      ...(this.kind === 'mosquitto' ? await this.access(identity.name) : this.enrollOperator(identity.id)),
+      ...(this.kind === 'mosquitto' ? await this.access(identity.name) : await this.enrollOperator(identity.id)),
       identity,
       subscriptions: ['faultline/v1/#'],
       onMessage: message => {
@@ -153,8 +160,8 @@ export class Site {
     return `${this.kind === 'mosquitto' ? 'mqtts' : 'mqtt'}://127.0.0.1:${this.port}`
   }
 
-  private enrollOperator(id: string): { url: string; secret: string } {
-    const output = this.provision(['enroll', '--role', 'operator', '--id', id])
+  private async enrollOperator(id: string): Promise<{ url: string; secret: string }> {
+    const output = await this.provision(['enroll', '--role', 'operator', '--id', id])
     return { url: this.url, secret: /secret\s+(\S+)/.exec(output)![1]! }
   }
 
@@ -167,21 +174,9 @@ export class Site {
     return join(this.directory, 'registry.db')
   }
 
-  private provision(args: readonly string[]): string {
-    const done = spawnSync(
-      process.execPath,
-      [
-        '--import',
-        'tsx',
-        '--disable-warning=ExperimentalWarning',
-        'provisioning/main.ts',
-        ...args,
-        '--registry',
-        this.registry,
-      ],
-      { cwd: root, encoding: 'utf8' },
-    )
-    if (done.status !== 0) throw new Error(`provision ${args.join(' ')}: ${done.stderr}`)
+  private async provision(args: readonly string[]): Promise<string> {
+    const done = await runCommand('provisioning/main.ts', [...args, '--registry', this.registry])
+    if (done.code !== 0) throw new Error(`provision ${args.join(' ')}: ${done.stderr}`)
     return done.stdout
   }
 }
