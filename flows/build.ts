@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { toFaultlineError } from '@faultline/protocol'
 import { version } from '@faultline/runtime'
-import { build } from 'esbuild'
+import { build, transform } from 'esbuild'
 
 const sources = fileURLToPath(new URL('.', import.meta.url))
 
@@ -62,13 +62,32 @@ export async function packNodes(destination: string): Promise<string> {
 }
 
 /**
- * The flow that comes with the product, as Node-RED reads it. In the repository the dashboard's page stands in a file of
- * its own, to which the flow refers by name.
+ * The flow that comes with the product, as Node-RED reads it. In the repository the dashboard's pages stand in files of
+ * their own, to which the flow refers by name.
  */
 export async function shippedFlow(): Promise<string> {
   const nodes = JSON.parse(await read(`examples/${shippedFlowName}`)) as { format?: string }[]
-  for (const node of nodes) if (node.format?.startsWith('file:')) node.format = await read(node.format.slice(5))
+  for (const node of nodes) if (node.format?.startsWith('file:')) node.format = await pageOf(node.format.slice(5))
   return `${JSON.stringify(nodes, null, 2)}\n`
+}
+
+/** A page with what it shares with others put in its places: each is a template that can import nothing. */
+async function pageOf(path: string): Promise<string> {
+  let page = await read(path)
+  for (const [place, name] of page.matchAll(/ *<shared-(\w+) \/>/g)) {
+    const part = await read(`dashboard/shared-${name}.vue`)
+    page = page.replace(place, () => /^<template>\n([\s\S]*)<\/template>/.exec(part)![1]!.trimEnd())
+  }
+  if (!page.includes('...shared,')) return page
+  const methods = await sharedMethods()
+  return page.replace(/^ *\.\.\.shared,$/m, () => methods)
+}
+
+/** What stands between the braces of `page-methods.ts`, without types. */
+async function sharedMethods(): Promise<string> {
+  const { code } = await transform(await read('dashboard/page-methods.ts'), { loader: 'ts', target: 'es2022' })
+  const [, methods] = /^export default \{\n([\s\S]*?)\n\};/m.exec(code)!
+  return `${methods},`
 }
 
 const description = {

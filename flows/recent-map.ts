@@ -12,52 +12,56 @@ interface RecentMapOptions<V> {
 export class RecentMap<V> {
   private readonly options: RecentMapOptions<V>
   /** A `Map` keeps the order of insertion: oldest first. */
-  private readonly entries = new Map<string, V>()
+  private readonly kept = new Map<string, V>()
 
   constructor(options: RecentMapOptions<V>) {
     this.options = options
   }
 
   get size(): number {
-    return this.entries.size
+    return this.kept.size
   }
 
   /** Looks without making the entry a recent one. */
   get(key: string): V | undefined {
-    return this.entries.get(key)
+    return this.kept.get(key)
   }
 
   /** The entry, made when it is absent, as the most recent one from now on. */
   reach(key: string, make: () => V): V {
-    const value = this.entries.get(key) ?? make()
+    const value = this.kept.get(key) ?? make()
     this.set(key, value)
     return value
   }
 
   set(key: string, value: V): void {
-    this.entries.delete(key)
-    if (this.entries.size >= this.options.limit) this.makeRoom()
-    this.entries.set(key, value)
+    this.kept.delete(key)
+    if (this.kept.size >= this.options.limit) this.makeRoom()
+    this.kept.set(key, value)
   }
 
   delete(key: string): void {
-    this.entries.delete(key)
+    this.kept.delete(key)
   }
 
   values(): MapIterator<V> {
-    return this.entries.values()
+    return this.kept.values()
+  }
+
+  entries(): MapIterator<[string, V]> {
+    return this.kept.entries()
   }
 
   private makeRoom(): void {
     let oldest: string | undefined
-    for (const [key, value] of this.entries) {
+    for (const [key, value] of this.kept) {
       oldest ??= key
       if (this.options.isHeld(value, key)) continue
       oldest = key
       break
     }
     if (oldest === undefined) return
-    this.entries.delete(oldest)
+    this.kept.delete(oldest)
     this.options.onLost?.(oldest)
   }
 }

@@ -1,11 +1,17 @@
-import { type Alarm, type Health, type Message, missedAtMost, type TopicAddress } from '@faultline/protocol'
+import type { Alarm, Health, Message, PriceList, TopicAddress } from '@faultline/protocol'
 import { isActive, needsAttention } from '../alarms/lifecycle.ts'
 import { RecentMap } from '../recent-map.ts'
+import { type AlarmLine, byUrgency, isStanding, lineOf } from './alarm-line.ts'
+import { compareTexts, type Listing, type Look, pageOf } from './look.ts'
 import { MachineRecord } from './machine-record.ts'
+import { type AuditBound, auditBound, type Traffic, trafficOf } from './traffic.ts'
 
-export type MachineStatus = 'alarm' | 'suspect' | 'normal' | 'unknown' | 'offline'
+export const machineStatuses = ['alarm', 'suspect', 'unknown', 'offline', 'normal'] as const
+/** Worst first. */
+export type MachineStatus = (typeof machineStatuses)[number]
 
 export interface MachineRow {
+  key: string
   site: string
   machine: string
   status: MachineStatus
@@ -19,42 +25,61 @@ export interface MachineRow {
   windows: number
   /** Share of the windows seen that went up to a server; null before the first. */
   escalatedShare: number | null
-  /**
-   * What audits found among the windows accepted as normal, and the share of these that hides a fault, at most, at 95 %;
-   * null before the first answered one.
-   */
-  audits: { silent: number; missed: number; missedAtMost: number } | null
+  /** Null before the first answered audit of a window that was accepted as normal. */
+  audits: AuditBound | null
   /** See `MachineRecord.history`. */
   history: string
 }
 
-export interface FleetSnapshot {
-  at: string
-  totals: {
-    machines: number
-    alarms: number
-    unacknowledged: number
-    devices: { known: number; online: number }
-    servers: { known: number; online: number }
-    windows: number
-    escalatedShare: number | null
-    /** What the devices sent, and what they would have sent had they escalated every window. */
-    bytes: { sent: number; ifAllEscalated: number | null }
-    roundTripMs: number | null
-  }
-  machines: MachineRow[]
-  alarms: Alarm[]
+type Counted = { known: number; online: number }
+type ByStatus = Record<MachineStatus, number>
+
+export interface SiteRow extends Traffic {
+  site: string
+  machines: number
+  byStatus: ByStatus
+  devices: Counted
 }
 
-/** A page does not get longer than this; the totals count everything. */
-const longestList = 200
+export interface FleetTotals extends Traffic {
+  machines: number
+  byStatus: ByStatus
+  alarms: number
+  unacknowledged: number
+  devices: Counted
+  servers: Counted
+  audits: AuditBound | null
+}
+
+export interface FleetParts extends Record<string, unknown> {
+  totals: FleetTotals
+  sites: SiteRow[]
+  /** The most urgent. */
+  alarms: AlarmLine[]
+  /** Alarms that stand, shown or not. */
+  standing: number
+  /** Machines that fit the look, and which of them the rows begin with. */
+  matching: number
+  from: number
+}
+
+/** Alarms in full at the top of the page; the page of alarms has the others. */
+const shownAlarms = 6
 /** Machines are named in payloads; no device may fill the memory with them. */
 const maxMachines = 10_000
-const statusOrder: readonly MachineStatus[] = ['alarm', 'suspect', 'unknown', 'offline', 'normal']
 
 interface DeviceRecord {
+  site: string
   online: boolean
   health?: Health
+  prices?: PriceList | null
+}
+
+/** What a machine is found and ordered by; the rest of its row is made for those that are shown. */
+interface Found {
+  record: MachineRecord
+  status: MachineStatus
+  faults: string[]
 }
 
 /** Sums the fleet's messages up into what a page shows. Pure: no clock, no timers, no MQTT. */
@@ -62,10 +87,12 @@ export class FleetView {
   private readonly normal: string
   private readonly machines = new RecentMap<MachineRecord>({
     limit: maxMachines,
-    isHeld: ({ alarms }) => [...alarms.values()].some(isShown),
+    isHeld: ({ alarms }) => [...alarms.values()].some(isStanding),
   })
   private readonly devices = new Map<string, DeviceRecord>()
   private readonly servers = new Map<string, boolean>()
+  /** The machines by name; comparing names takes too long to do it for every update. */
+  private ordered: MachineRecord[] | undefined
 
   constructor(normal: string) {
     this.normal = normal
@@ -91,6 +118,8 @@ export class FleetView {
       }
     } else if (message.kind === 'health') {
       this.device(message.address.site, message.address.device).health = message.payload
+    } else if (message.kind === 'config-reported') {
+      this.device(message.address.site, message.address.device).prices = message.payload.config.prices
     } else if (message.kind === 'server-state') {
       this.servers.set(message.address.server, message.payload.online)
     } else if (message.kind === 'alarm') {
@@ -109,37 +138,76 @@ export class FleetView {
       const key = `${address.site}/${address.machine}`
       const machine = this.machines.get(key)
       machine?.alarms.delete(address.fault)
-      if (machine?.isBlank) this.machines.delete(key)
+      if (!machine?.isBlank) return
+      this.machines.delete(key)
+      this.ordered = undefined
     }
   }
 
-  snapshot(now: Date): FleetSnapshot {
-    const records = [...this.machines.values()]
-    const alarms = records.flatMap(record => [...record.alarms.values()].filter(isShown)).sort(byUrgency)
-    const machines = records.map(record => this.row(record))
+  show(look: Look): { rows: MachineRow[]; parts: FleetParts } {
+    const records = this.inOrder()
+    const found = records.map(record => this.found(record))
+    const alarms = records.flatMap(record => [...record.alarms.values()].filter(isStanding)).sort(byUrgency)
+    const { items, from, matching } = pageOf(found, look, listing)
     return {
-      at: now.toISOString(),
-      totals: {
-        machines: machines.length,
-        alarms: alarms.filter(isActive).length,
-        unacknowledged: alarms.filter(needsAttention).length,
-        devices: { known: this.devices.size, online: [...this.devices.values()].filter(d => d.online).length },
-        servers: { known: this.servers.size, online: [...this.servers.values()].filter(Boolean).length },
-        ...this.traffic(),
+      rows: items.map(item => this.row(item)),
+      parts: {
+        totals: this.totals(found, alarms),
+        sites: this.sites(found),
+        alarms: alarms.slice(0, shownAlarms).map(lineOf),
+        standing: alarms.length,
+        matching,
+        from,
       },
-      machines: machines.sort(bySeverity).slice(0, longestList),
-      alarms: alarms.slice(0, longestList),
     }
   }
 
-  private row(record: MachineRecord): MachineRow {
-    const { site, machine, windows, escalated, history, spokesman } = record
+  private inOrder(): readonly MachineRecord[] {
+    this.ordered ??= [...this.machines.values()].sort(
+      (a, b) => compareTexts(a.site, b.site) || compareTexts(a.machine, b.machine),
+    )
+    return this.ordered
+  }
+
+  private totals(found: readonly Found[], alarms: readonly Alarm[]): FleetTotals {
+    const devices = [...this.devices.values()]
+    return {
+      machines: found.length,
+      byStatus: byStatusOf(found),
+      alarms: alarms.filter(isActive).length,
+      unacknowledged: alarms.filter(needsAttention).length,
+      devices: countedOf(devices),
+      servers: countedOf([...this.servers.values()].map(online => ({ online }))),
+      audits: auditBound(devices.flatMap(({ health }) => health?.audited ?? [])),
+      ...trafficOf(devices),
+    }
+  }
+
+  private sites(found: readonly Found[]): SiteRow[] {
+    const machines = grouped(found, ({ record }) => record.site)
+    const devices = grouped([...this.devices.values()], ({ site }) => site)
+    return [...new Set([...machines.keys(), ...devices.keys()])].sort(compareTexts).map(site => ({
+      site,
+      machines: machines.get(site)?.length ?? 0,
+      byStatus: byStatusOf(machines.get(site) ?? []),
+      devices: countedOf(devices.get(site) ?? []),
+      ...trafficOf(devices.get(site) ?? []),
+    }))
+  }
+
+  private found(record: MachineRecord): Found {
     const active = [...record.alarms.values()].filter(isActive).sort(byUrgency)
     const faults = active.map(alarm => alarm.fault)
+    return { record, status: this.statusOf(record, faults), faults }
+  }
+
+  private row({ record, status, faults }: Found): MachineRow {
+    const { site, machine, windows, escalatedShare, history, spokesman } = record
     return {
+      key: keyOf(record),
       site,
       machine,
-      status: this.statusOf(record, faults),
+      status,
       faults,
       label: spokesman?.label ?? null,
       confidence: spokesman?.confidence ?? null,
@@ -147,20 +215,19 @@ export class FleetView {
       since: spokesman?.since ?? null,
       source: spokesman ? `${spokesman.device}/${spokesman.point}` : null,
       windows,
-      escalatedShare: windows > 0 ? escalated / windows : null,
+      escalatedShare,
       audits: this.auditsOf(record),
       history,
     }
   }
 
   /** Of all devices that watch the machine. */
-  private auditsOf({ site, machine, devices }: MachineRecord): MachineRow['audits'] {
-    const accounts = [...devices].flatMap(
-      device => this.devices.get(`${site}/${device}`)?.health?.audited?.find(each => each.machine === machine) ?? [],
+  private auditsOf({ site, machine, devices }: MachineRecord): AuditBound | null {
+    return auditBound(
+      [...devices].flatMap(
+        device => this.devices.get(`${site}/${device}`)?.health?.audited?.find(each => each.machine === machine) ?? [],
+      ),
     )
-    const silent = accounts.reduce((sum, account) => sum + account.silent, 0)
-    const missed = accounts.reduce((sum, account) => sum + account.missed, 0)
-    return silent > 0 ? { silent, missed, missedAtMost: missedAtMost({ silent, missed }) } : null
   }
 
   private statusOf({ site, devices, spokesman }: MachineRecord, faults: readonly string[]): MachineStatus {
@@ -170,46 +237,57 @@ export class FleetView {
     return spokesman.fault ? 'suspect' : 'normal'
   }
 
-  /** From the devices' own counters, which include what was seen before this page was opened. */
-  private traffic(): Pick<FleetSnapshot['totals'], 'windows' | 'escalatedShare' | 'bytes' | 'roundTripMs'> {
-    const healths = [...this.devices.values()].flatMap(({ health }) => health ?? [])
-    const sum = (read: (health: Health) => number) => healths.reduce((total, health) => total + read(health), 0)
-    const windows = sum(health => health.counters.windows)
-    const escalated = sum(({ counters: c }) => c.answered + c.late + c.rejected + c.pending)
-    const sent = sum(health => health.bytes.sent)
-    const escalations = sum(health => health.bytes.escalations)
-    const trips = healths.flatMap(({ roundTripMs }) => (roundTripMs?.samples ? roundTripMs.median : []))
-    return {
-      windows,
-      escalatedShare: windows > 0 ? escalated / windows : null,
-      bytes: {
-        sent,
-        ifAllEscalated: escalated > 0 ? Math.round(sent - escalations + (escalations / escalated) * windows) : null,
-      },
-      roundTripMs: trips.sort((a, b) => a - b)[Math.floor(trips.length / 2)] ?? null,
-    }
-  }
-
   private machine(site: string, machine: string): MachineRecord {
-    return this.machines.reach(`${site}/${machine}`, () => new MachineRecord(site, machine, this.normal))
+    return this.machines.reach(`${site}/${machine}`, () => {
+      this.ordered = undefined
+      return new MachineRecord(site, machine, this.normal)
+    })
   }
 
   private device(site: string, device: string): DeviceRecord {
     const key = `${site}/${device}`
-    const record = this.devices.get(key) ?? { online: false }
+    const record = this.devices.get(key) ?? { site, online: false }
     this.devices.set(key, record)
     return record
   }
 }
 
-/** An alarm that is over and has been seen is no news. */
-const isShown = (alarm: Alarm): boolean => alarm.state !== 'normal'
+const keyOf = ({ site, machine }: MachineRecord): string => `${site}/${machine}`
 
-const urgency = (alarm: Alarm): number => (isActive(alarm) ? 2 : 0) + (needsAttention(alarm) ? 1 : 0)
+function grouped<T>(items: readonly T[], nameOf: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const item of items) {
+    const group = groups.get(nameOf(item))
+    if (group) group.push(item)
+    else groups.set(nameOf(item), [item])
+  }
+  return groups
+}
 
-const byUrgency = (a: Alarm, b: Alarm): number => urgency(b) - urgency(a) || Date.parse(b.since) - Date.parse(a.since)
+const countedOf = (all: readonly { online: boolean }[]): Counted => ({
+  known: all.length,
+  online: all.filter(({ online }) => online).length,
+})
 
-const bySeverity = (a: MachineRow, b: MachineRow): number =>
-  statusOrder.indexOf(a.status) - statusOrder.indexOf(b.status) ||
-  a.site.localeCompare(b.site, 'en', { numeric: true }) ||
-  a.machine.localeCompare(b.machine, 'en', { numeric: true })
+function byStatusOf(found: readonly Found[]): ByStatus {
+  const counts: ByStatus = { alarm: 0, suspect: 0, unknown: 0, offline: 0, normal: 0 }
+  for (const { status } of found) counts[status]++
+  return counts
+}
+
+const rank = ({ status }: Found): number => machineStatuses.indexOf(status)
+
+const listing: Listing<Found> = {
+  text: ({ record, faults }) => `${keyOf(record)} ${record.spokesman?.label ?? ''} ${faults.join(' ')}`,
+  site: ({ record }) => record.site,
+  shows: ({ status }, group) => status === group,
+  columns: {
+    machine: ({ record }) => record.machine,
+    status: rank,
+    label: ({ record }) => record.spokesman?.label,
+    since: ({ record }) => record.spokesman?.since,
+    escalated: ({ record }) => record.escalatedShare,
+  },
+  order: (a, b) =>
+    rank(a) - rank(b) || compareTexts(a.record.site, b.record.site) || compareTexts(a.record.machine, b.record.machine),
+}

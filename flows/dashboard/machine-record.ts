@@ -76,6 +76,11 @@ export class MachineRecord {
     for (const outcome of escalatedOutcomes) this.escalated += summary.outcomes[outcome] ?? 0
   }
 
+  /** Share of its windows that went up to a server; null before the first. */
+  get escalatedShare(): number | null {
+    return this.windows > 0 ? this.escalated / this.windows : null
+  }
+
   /** True when nothing is known of it but its name. */
   get isBlank(): boolean {
     return this.windows === 0 && this.devices.size === 0 && this.alarms.size === 0

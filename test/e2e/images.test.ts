@@ -10,6 +10,7 @@ import { Recorder } from '@faultline/telemetry'
 import { defaultAlarmRule } from '../../flows/alarms/alarm-options.ts'
 import { AlarmRule } from '../../flows/alarms/alarm-rule.ts'
 import { FleetView } from '../../flows/dashboard/fleet-view.ts'
+import { look } from '../../flows/dashboard/look.ts'
 import { SqliteStore } from '../../telemetry/stores/sqlite.ts'
 import { startAgentBroker } from '../support/agent-broker.ts'
 import { dataDirectory, missingImages } from '../support/data.ts'
@@ -93,7 +94,7 @@ test('images of CIFAR-10 take the way of every window, and are no faults', {
     if (message.kind === 'inference')
       assert.deepEqual(rule.observe(message.address, message.payload, new Date(message.payload.at)), [])
   }
-  const [row] = view.snapshot(new Date()).machines
+  const [row] = view.show(look.parse({})).rows
   assert.equal(row?.machine, 'belt-1')
   assert.equal(row.history.toLowerCase().replaceAll('n', ''), '')
   await recorder.stop()

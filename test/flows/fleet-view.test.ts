@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FleetView } from '@faultline/flows'
 import { type Health, type Inference, type Message, missedAtMost } from '@faultline/protocol'
+import { type Look, look } from '../../flows/dashboard/look.ts'
+import { priceList } from '../support/price-lists.ts'
 import { alarmOf, deviceState, health, inference, serverState } from './fixtures.ts'
 
 const now = new Date('2026-01-01T12:00:00.000Z')
@@ -24,10 +26,15 @@ const alarm = (...args: Parameters<typeof alarmOf>): Message => {
   return { kind: 'alarm', address: { kind: 'alarm', site, machine, fault }, payload }
 }
 
+const shownBy = (view: FleetView, asked: Partial<Look> = {}) => {
+  const { rows, parts } = view.show(look.parse(asked))
+  return { machines: rows, ...parts }
+}
+
 function viewOf(...messages: Message[]) {
   const view = new FleetView('normal')
   for (const message of messages) view.apply(message)
-  return view.snapshot(now)
+  return shownBy(view)
 }
 
 test('a machine is known from its device, before its first window', () => {
@@ -167,16 +174,61 @@ test('traffic is summed from the counters of the devices', () => {
   assert.deepEqual(totals.bytes, { sent: 500 * 700 + 50 * 4200, ifAllEscalated: 500 * 700 + 500 * 4200 })
 })
 
-test('servers are counted, and a page of a thousand machines ends at two hundred', () => {
-  const states = Array.from({ length: 1_000 }, (_, i) => state(`pi-${i}`, `press-${i}`))
-  const { totals, machines } = viewOf(...states, {
-    kind: 'server-state',
-    address: { kind: 'server-state', server: 'edge' },
-    payload: serverState(),
-  })
+test('servers are counted, and a thousand machines come in pages, found and ordered as asked', () => {
+  const view = new FleetView('normal')
+  for (let i = 0; i < 1_000; i++) view.apply(state(`pi-${i}`, `press-${i}`))
+  view.apply({ kind: 'server-state', address: { kind: 'server-state', server: 'edge' }, payload: serverState() })
+  view.apply(alarm('press-7', 'ball', 'unacknowledged'))
+  const names = (asked: Partial<Look>) => shownBy(view, asked).machines.map(({ machine }) => machine)
+  const { totals, machines, matching } = shownBy(view)
   assert.deepEqual(totals.servers, { known: 1, online: 1 })
-  assert.equal(totals.machines, 1_000)
-  assert.equal(machines.length, 200)
+  assert.deepEqual([totals.machines, machines.length, matching], [1_000, 50, 1_000])
+  assert.deepEqual(totals.byStatus, { alarm: 1, suspect: 0, unknown: 999, offline: 0, normal: 0 })
+  assert.deepEqual(names({ rows: 3 }), ['press-7', 'press-0', 'press-1'])
+  assert.deepEqual(names({ rows: 3, sort: 'machine', from: 997 }), ['press-997', 'press-998', 'press-999'])
+  assert.deepEqual(names({ rows: 2, sort: 'machine', descending: true }), ['press-999', 'press-998'])
+  assert.deepEqual(names({ find: 'BALL press' }), ['press-7'], 'by its fault, too')
+  assert.deepEqual(names({ show: 'alarm' }), ['press-7'])
+  assert.deepEqual(names({ site: 'plant-b' }), [])
+  assert.deepEqual(
+    shownBy(view, { find: 'press-99', from: 500 }).from,
+    0,
+    'a list that became short has a page to show',
+  )
+})
+
+test('sites are summed up apart', () => {
+  const { sites } = viewOf(
+    state('pi-1', 'press-1'),
+    { ...state('pi-1', 'fan-1'), address: { kind: 'state', site: 'plant-b', device: 'pi-1' } } as Message,
+    { kind: 'health', address: { kind: 'health', site: 'plant-b', device: 'pi-1' }, payload: health(100, 25) },
+  )
+  assert.deepEqual(
+    sites.map(({ site, machines, devices, windows, escalatedShare }) => [
+      site,
+      machines,
+      devices.online,
+      windows,
+      escalatedShare,
+    ]),
+    [
+      ['plant-a', 1, 1, 0, null],
+      ['plant-b', 1, 1, 100, 0.25],
+    ],
+  )
+})
+
+test('energy saved is counted where a price list says what a byte takes', () => {
+  const device = { site: 'plant-a', device: 'pi-1' }
+  const report = { kind: 'health', address: { kind: 'health', ...device }, payload: health(1_000, 100) } as const
+  assert.equal(viewOf(report).totals.energy.savedJ, null)
+  const config: Message = {
+    kind: 'config-reported',
+    address: { kind: 'config-reported', ...device },
+    payload: { revision: 1, at: now.toISOString(), status: 'applied', config: { prices: priceList } },
+  }
+  // 900 windows of 4,200 bytes that stayed on the device.
+  assert.ok(Math.abs(viewOf(report, config).totals.energy.savedJ! - 900 * 4_200 * 0.001) < 1e-9)
 })
 
 test('what was cleared is gone: an alarm, a device, a server, and a machine nothing else is known of', () => {
@@ -188,12 +240,12 @@ test('what was cleared is gone: an alarm, a device, a server, and a machine noth
     view.apply(alarm(machine, 'ball', 'unacknowledged'))
     view.clear({ kind: 'alarm', site: 'plant-a', machine, fault: 'ball' })
   }
-  const shown = () => view.snapshot(now).machines.map(({ machine, status }) => `${machine} ${status}`)
-  assert.deepEqual(view.snapshot(now).alarms, [])
+  const shown = () => shownBy(view).machines.map(({ machine, status }) => `${machine} ${status}`)
+  assert.deepEqual(shownBy(view).alarms, [])
   assert.deepEqual(shown(), ['press-1 unknown'])
   view.clear({ kind: 'state', site: 'plant-a', device: 'pi-1' })
   view.clear(server)
-  const { devices, servers } = view.snapshot(now).totals
+  const { devices, servers } = shownBy(view).totals
   assert.deepEqual([devices.known, servers.known], [0, 0])
   assert.deepEqual(shown(), ['press-1 offline'])
 })
@@ -234,10 +286,10 @@ test('ten thousand machines are known: the one silent longest goes, one with an 
   view.apply(window(inference('normal', { machine: 'silent' })))
   view.apply(alarm('alarmed', 'ball', 'acknowledged'))
   for (let i = 0; i < 9_999; i++) view.apply(window(inference('normal', { machine: `press-${i}` })))
-  const { totals, alarms } = view.snapshot(now)
+  const { totals, alarms } = shownBy(view)
   assert.deepEqual([totals.machines, alarms.length], [10_000, 1])
   view.apply(window(inference('normal', { machine: 'silent' })))
-  const row = view.snapshot(now)
+  const row = shownBy(view)
   assert.equal(row.totals.machines, 10_000)
   assert.deepEqual(
     row.alarms.map(({ machine }) => machine),

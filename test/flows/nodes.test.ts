@@ -8,6 +8,7 @@ import { FlowRunner } from '@faultline/flows'
 import { type Alarm, type Inference, identityOf } from '@faultline/protocol'
 import { MqttSession, silentLogger } from '@faultline/runtime'
 import RED from 'node-red'
+import type { Update } from '../../flows/dashboard/viewers.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { address, deviceState, inference, startBroker, startClients } from './fixtures.ts'
 
@@ -144,6 +145,7 @@ interface Sent {
     notice?: unknown
     error?: { message: string }
     faultline?: unknown
+    _client?: unknown
   }
 }
 
@@ -262,19 +264,31 @@ test('events pass their filters with topic, payload and address', async () => {
   assert.deepEqual(message.faultline, { kind: 'inference', address: address() })
 })
 
-test('the fleet node sums the fleet up within a second', async () => {
+/** As a browser that has the fleet's page open. */
+const lookAtFleet = () => RED.nodes.getNode('fleet').receive({ topic: 'look', _client: { socketId: 'browser' } })
+
+test('the fleet node tells who looks within a second', async () => {
+  lookAtFleet()
   const start = Date.now()
   await device.publish({ kind: 'state', site: 'plant-a', device: 'pi-1' }, deviceState('lathe-1'))
-  const { payload } = await output('fleet', ({ payload }) => JSON.stringify(payload).includes('lathe-1'))
-  assert.equal((payload as { totals: { devices: { online: number } } }).totals.devices.online, 1)
+  const { payload, _client } = await output('fleet', ({ payload }) => JSON.stringify(payload).includes('lathe-1'))
+  assert.deepEqual(
+    (payload as Update).rows.map(({ key }) => key),
+    ['plant-a/lathe-1'],
+    'it hears of nothing else',
+  )
+  assert.deepEqual(_client, { socketId: 'browser' })
   assert.ok(Date.now() - start < 1_000)
 })
 
 test('an alarm cleared by hand leaves the dashboard and the alarm node', async () => {
-  type Fleet = { alarms: { machine: string }[] }
-  const shows = (payload: unknown) => (payload as Fleet).alarms.some(({ machine }) => machine === 'press-10')
+  const shows = (payload: unknown) => {
+    const alarms = (payload as Update).parts.alarms as { machine: string }[] | undefined
+    return alarms?.some(({ machine }) => machine === 'press-10')
+  }
+  lookAtFleet()
   await publish('ball', 'press-10', 4)
-  await output('fleet', ({ payload }) => shows(payload))
+  await output('fleet', ({ payload }) => shows(payload) === true)
   const administrator = new MqttSession({
     ...broker.flows,
     identity: identityOf('flows', 'administrator'),
@@ -289,7 +303,7 @@ test('an alarm cleared by hand leaves the dashboard and the alarm node', async (
     { kind: 'alarm', site: 'plant-a', machine: 'press-10', fault: 'ball' },
     Buffer.alloc(0),
   )
-  await output('fleet', ({ payload }) => !shows(payload))
+  await output('fleet', ({ payload }) => shows(payload) === false)
   inject('acknowledge', { site: 'plant-a', machine: 'press-10', fault: 'ball' })
   await output('catch', ({ error }) => error?.message.includes('press-10/ball needs no acknowledgement') ?? false)
 })

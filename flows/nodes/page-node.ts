@@ -1,0 +1,104 @@
+import {
+  describeIssue,
+  FaultlineError,
+  type Message,
+  type TopicAddress,
+  type TopicKind,
+  toFaultlineError,
+} from '@faultline/protocol'
+import { type Look, look } from '../dashboard/look.ts'
+import { type View, Viewers } from '../dashboard/viewers.ts'
+import type { BrokerLink } from '../mqtt/broker-link.ts'
+import { connected } from './attempt.ts'
+import { showConnection } from './broker.ts'
+import type { NodeMessage, RuntimeNode } from './node-red.ts'
+
+/** What a page shows, kept from the messages of the fleet. Pure: no clock, no timers, no MQTT. */
+export interface PageView {
+  apply(message: Message): void
+  /** A retained message was cleared: what it said is gone. */
+  clear(address: TopicAddress): void
+  show(look: Look): View
+}
+
+export interface PageOptions {
+  link: BrokerLink
+  kinds: readonly TopicKind[]
+  view: PageView
+  /** Least time from one update of a page to the next, in ms. */
+  intervalMs: number
+  /** A page has asked; resolves with true when the view has learned something for it meanwhile. */
+  onLook?: (look: Look) => Promise<boolean>
+}
+
+/**
+ * Serves a page of the dashboard from its node: a message with the topic `look` is answered to the browser it came from, and
+ * again whenever what that browser sees has changed. Everything else leaves by the second output.
+ */
+export function servePage(node: RuntimeNode<never>, options: PageOptions): void {
+  const { link, kinds, view, intervalMs, onLook } = options
+  const showTo = (look: Look): View => {
+    const { rows, parts } = view.show(look)
+    return { rows, parts: { ...parts, connected: link.online } }
+  }
+  const fail = (thrown: unknown) => node.error(toFaultlineError(thrown))
+  const viewers = new Viewers({
+    viewOf: showTo,
+    send: (socketId, payload) => node.send([{ topic: 'view', payload, _client: { socketId } }, null]),
+    onError: fail,
+    intervalMs,
+  })
+  const touch = () => viewers.touch()
+  const clear = (address: TopicAddress) => {
+    view.clear(address)
+    touch()
+  }
+  const hide = showConnection(node, link, connected)
+  const unsubscribe = link.subscribe(kinds, message => {
+    view.apply(message)
+    touch()
+  })
+  link.on('cleared', clear)
+  link.on('online', touch)
+  link.on('offline', touch)
+  node.on('input', (message, send, done) => {
+    if (message.topic !== 'look') {
+      send([null, message])
+      return done()
+    }
+    try {
+      const asked = lookOf(message)
+      const client = clientOf(message)
+      if (client === undefined) send([{ ...message, topic: 'view', payload: wholeOf(showTo(asked)) }, null])
+      else viewers.look(client, asked)
+      void onLook?.(asked).then(news => news && touch(), fail)
+      done()
+    } catch (thrown) {
+      done(toFaultlineError(thrown))
+    }
+  })
+  node.on('close', (_removed, done) => {
+    viewers.stop()
+    link.off('cleared', clear)
+    link.off('online', touch)
+    link.off('offline', touch)
+    unsubscribe()
+    hide()
+    done()
+  })
+}
+
+/** The update for somebody who has nothing and is no browser. */
+const wholeOf = ({ rows, parts }: View) => ({ version: 0, follows: 0, order: rows.map(({ key }) => key), rows, parts })
+
+function lookOf({ payload }: NodeMessage): Look {
+  const parsed = look.safeParse(typeof payload === 'object' && payload !== null ? payload : {})
+  if (parsed.success) return parsed.data
+  throw new FaultlineError('MESSAGE_INVALID', `look: ${describeIssue(parsed.error, 'payload')}`)
+}
+
+/** The browser that a dashboard's message came from. */
+function clientOf({ _client: client }: NodeMessage): string | undefined {
+  const socketId = (client as { socketId?: unknown } | undefined)?.socketId
+  return typeof socketId === 'string' ? socketId : undefined
+}
