@@ -2,6 +2,7 @@ import { isIPv4, isIPv6, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { FaultlineError, type RegistryReader } from '@faultline/protocol'
 import type { Logger, Service } from '@faultline/runtime'
+import { Bridge, type BridgeSettings } from './bridge.ts'
 import { ConnectionLimits } from './connection-limits.ts'
 import { type BrokerCounts, noCounts } from './counts.ts'
 import { Engine } from './engine.ts'
@@ -38,6 +39,8 @@ export interface BrokerOptions {
   store?: string | undefined
   /** URL of a Redis in which several brokers keep sessions and messages together; takes the place of `store`. */
   redis?: string | undefined
+  /** To a broker above, for second opinions of its servers; none when absent. */
+  bridge?: BridgeSettings | undefined
   limits?: Partial<BrokerLimits>
   logger: Logger
 }
@@ -47,6 +50,7 @@ interface Running {
   listeners: { plain?: Listener; webSocket?: Listener; tls?: Listener; tlsWebSocket?: Listener }
   material: TlsMaterial | undefined
   systemTopics: SystemTopics
+  bridge: Bridge | undefined
   listening: boolean
 }
 
@@ -90,6 +94,11 @@ export class Broker implements Service {
     return this.running?.listeners.tlsWebSocket?.port ?? 0
   }
 
+  /** The bridge to a broker above; undefined while stopped or when there is none. */
+  get bridge(): Bridge | undefined {
+    return this.running?.bridge
+  }
+
   /** What is running, for whoever watches it; undefined while stopped. */
   get engine(): Engine | undefined {
     return this.running?.engine
@@ -109,17 +118,20 @@ export class Broker implements Service {
 
   /** Throws `ADDRESS_IN_USE`, `CONFIG_INVALID`, `CERTIFICATE_INVALID`, `DATABASE_FAILED` and `REDIS_UNREACHABLE`. */
   async start(): Promise<void> {
-    const { registry, store = ':memory:', redis, logger, tls, plain = 'loopback' } = this.options
+    const { registry, store = ':memory:', redis, logger, tls, bridge: above, plain = 'loopback' } = this.options
     const { counts, limits } = this
     checkTransport(this.options)
     const material = tls && new TlsMaterial(tls, logger)
     material?.start()
     const engine = new Engine({ registry, limits, store, redis, counts, logger })
     const listeners = this.createListeners(engine, material)
-    this.running = { engine, listeners, material, systemTopics: new SystemTopics(engine, counts), listening: false }
+    const bridge = above && new Bridge({ ...above, near: engine, logger })
+    const systemTopics = new SystemTopics(engine, counts)
+    this.running = { engine, listeners, material, systemTopics, bridge, listening: false }
     try {
       await engine.start()
       for (const listener of Object.values(listeners)) await listener.start()
+      await bridge?.start()
     } catch (error) {
       await this.stop()
       throw error
@@ -138,6 +150,7 @@ export class Broker implements Service {
     this.running = undefined
     running.systemTopics.stop()
     for (const listener of Object.values(running.listeners)) await listener.stop()
+    await running.bridge?.stop()
     running.material?.stop()
     await running.engine.stop()
     // Aedes ends those that have logged in; the others may be half open.

@@ -1,4 +1,5 @@
-import { longestTimerMs, operationsConfig } from '@faultline/runtime'
+import { identifier } from '@faultline/protocol'
+import { brokerAccess, longestTimerMs, operationsConfig } from '@faultline/runtime'
 import { z } from 'zod'
 import { type BrokerLimits, defaultLimits } from './limits.ts'
 
@@ -45,6 +46,17 @@ export const brokerConfig = z.strictObject({
     .regex(/^rediss?:\/\//, 'is not redis://… or rediss://…')
     .optional()
     .describe('URL of a Redis in which several brokers keep sessions and messages together, in place of `store`'),
+  bridge: brokerAccess({
+    site: identifier.describe('The site of this broker; with the broker above the bridge is sites/{site}'),
+    waitingMessages: z
+      .int()
+      .positive()
+      .default(1_000)
+      .describe('Escalations that may wait while the link is down, each for as long as its deadline; the oldest go'),
+    waitingBytes: z.int().min(65_536).default(16_777_216).describe('Bytes of these'),
+  })
+    .optional()
+    .describe('Carries what server agents ask further up to another broker, and the verdicts back; none when absent'),
   operations: operationsConfig,
   limits: z
     .strictObject({

@@ -94,6 +94,28 @@ export class Engine {
     this.revocations.start()
   }
 
+  /** Calls back with every message under a filter, beside all clients. */
+  async listen(filter: string, take: (topic: string, payload: Uint8Array) => void): Promise<void> {
+    const listener = ({ topic, payload }: AedesPublishPacket, done: () => void) => {
+      take(topic, Buffer.from(payload))
+      done()
+    }
+    await new Promise<void>(resolve => this.aedes.subscribe(filter, listener, resolve))
+  }
+
+  /** Publishes at QoS 1, as no client; resolves when the message is stored and on its way. */
+  async publish(topic: string, payload: Buffer): Promise<void> {
+    const packet = { cmd: 'publish' as const, topic, payload, qos: 1 as const, retain: false, dup: false }
+    await new Promise<void>((resolve, reject) => {
+      const settle = (error?: Error | null) => (error ? reject(error) : resolve())
+      // As for a client, which is told only once it is stored.
+      this.persistence.store(packet as AedesPublishPacket, error => {
+        if (error) reject(error)
+        else this.aedes.publish(packet, settle)
+      })
+    })
+  }
+
   /** Ends the connections of those who have logged in, publishing their wills, and closes the store. */
   async stop(): Promise<void> {
     this.revocations.stop()

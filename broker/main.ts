@@ -16,7 +16,10 @@ import { RegistryFile } from './registry-file.ts'
 
 const program = createProgram('npm run broker --', 'An MQTT broker that knows the identities and rights of a fleet.')
   .version(version)
-  .option('--config <file>', 'YAML: host, port, tls, registry, store, redis, limits, operations; all have defaults')
+  .option(
+    '--config <file>',
+    'YAML: host, port, tls, registry, store, redis, bridge, limits, operations; all have defaults',
+  )
   .allowExcessArguments(false)
   .action(run)
 

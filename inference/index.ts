@@ -58,7 +58,7 @@ export { importTfjsNode } from './engines/tfjs-node.ts'
 export { AuditedPolicy, type AuditOptions } from './policies/audit.ts'
 export { createPolicy, type PolicySettings, policyNames } from './policies/create.ts'
 export { type EpisodeOptions, EpisodicPolicy } from './policies/episodes.ts'
-export type { PolicyModel } from './policies/factory.ts'
+export { type PolicyModel, policyModelOf } from './policies/factory.ts'
 export type {
   Decision,
   DecisionContext,

@@ -1,7 +1,7 @@
 import type { Identity, Role } from './identity.ts'
 import { parseTopic, topicRoot } from './topics.ts'
 
-/** Filters a role may use; `{self}` is the identity's own name. */
+/** Filters a role may use; `{self}` is the identity's own name, `{id}` the last level of it. */
 export interface AccessRules {
   publish: readonly string[]
   subscribe: readonly string[]
@@ -9,6 +9,7 @@ export interface AccessRules {
 
 const own = `${topicRoot}/{self}`
 const anyDevice = `${topicRoot}/devices/+/+`
+const upstreamDevice = `${topicRoot}/upstream/devices/+/+`
 
 /** Who may publish and read what: the one table that every broker's access control is made from. */
 export const accessRules: Record<Role, AccessRules> = {
@@ -33,8 +34,18 @@ export const accessRules: Record<Role, AccessRules> = {
     ],
   },
   server: {
-    publish: [`${own}/state`, `${anyDevice}/points/+/verdict`, `${topicRoot}/pools/+/+/+`],
-    subscribe: [`${anyDevice}/points/+/escalation`, `${anyDevice}/evidence/+`, `${topicRoot}/pools/+/+/+`],
+    publish: [
+      `${own}/state`,
+      `${anyDevice}/points/+/verdict`,
+      `${topicRoot}/pools/+/+/+`,
+      `${upstreamDevice}/points/+/escalation`,
+    ],
+    subscribe: [
+      `${anyDevice}/points/+/escalation`,
+      `${anyDevice}/evidence/+`,
+      `${topicRoot}/pools/+/+/+`,
+      `${upstreamDevice}/points/+/verdict`,
+    ],
   },
   recorder: {
     publish: [],
@@ -58,7 +69,22 @@ export const accessRules: Record<Role, AccessRules> = {
     publish: [`${anyDevice}/config/desired`, `${anyDevice}/command`],
     subscribe: [`${topicRoot}/#`, '$SYS/#'],
   },
+  // The bridge of a site: with the broker above it speaks for the site's devices, with its own for the servers above.
+  site: {
+    publish: [
+      `${topicRoot}/devices/{id}/+/points/+/escalation`,
+      `${topicRoot}/upstream/devices/{id}/+/points/+/verdict`,
+    ],
+    subscribe: [
+      `${topicRoot}/devices/{id}/+/points/+/verdict`,
+      `${topicRoot}/upstream/devices/{id}/+/points/+/escalation`,
+    ],
+  },
 }
+
+/** A rule as it holds for one identity. */
+export const ruleFor = (rule: string, { name, id }: Pick<Identity, 'name' | 'id'>): string =>
+  rule.replace('{self}', name).replace('{id}', id)
 
 export type Access = 'publish' | 'subscribe'
 
@@ -67,7 +93,7 @@ export function isAllowed(identity: Identity, access: Access, topicOrFilter: str
   // Only topics of the contract, whose names are identifiers: no wildcard, which would fit rules it must not, nothing
   // below "$", and no names without end that are kept as retained messages.
   if (access === 'publish' && !parseTopic(topicOrFilter)) return false
-  return accessRules[identity.role][access].some(rule => covers(rule.replace('{self}', identity.name), topicOrFilter))
+  return accessRules[identity.role][access].some(rule => covers(ruleFor(rule, identity), topicOrFilter))
 }
 
 /**

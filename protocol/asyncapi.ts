@@ -1,4 +1,5 @@
 import { accessRules, covers } from './access.ts'
+import { isCbor } from './codec.ts'
 import { examples } from './examples.ts'
 import { identifierPattern } from './identifiers.ts'
 import { type Role, roles } from './identity.ts'
@@ -17,6 +18,9 @@ export const meanings: Record<TopicKind, string> = {
   summary: 'What happened at a point over an interval, in place of the inferences that were not published.',
   escalation: 'A raw window the device is not sure of, on its way to a server agent.',
   verdict: "The server agent's answer to one escalation: a classification, or why there is none.",
+  'upstream-escalation':
+    'The same, from a server agent that is not sure either: a bridge takes it to the broker above.',
+  'upstream-verdict': 'The answer from there, on its way to the server agent that asked.',
   evidence: 'What verdicts taught a device about its local model on machines of one type, in sums that add up.',
   pool: 'The same of all devices with machines of that type: what a new device begins with.',
   'server-state': 'What a server agent is, runs and carries. Retained; the offline form is also its will.',
@@ -35,8 +39,7 @@ const parameterMeanings: Record<string, string> = {
   fault: 'A class of the task that is not normal',
 }
 
-export const contentTypeOf = (kind: TopicKind): string =>
-  kind === 'escalation' ? 'application/cbor' : 'application/json'
+export const contentTypeOf = (kind: TopicKind): string => (isCbor(kind) ? 'application/cbor' : 'application/json')
 
 /** A role that may use the messages of a kind; `own` when only those under its own name. */
 export interface Party {
@@ -50,9 +53,9 @@ export function partiesOf(kind: TopicKind, access: 'publish' | 'subscribe'): Par
   const anyName: Partial<Record<Role, string>> = { device: 'devices/+/+', server: 'servers/+' }
   return roles.flatMap(role => {
     const rule = accessRules[role][access].find(candidate =>
-      covers(candidate.replace('{self}', anyName[role] ?? '{self}'), filter),
+      covers(candidate.replace('{self}', anyName[role] ?? '{self}').replace('{id}', '+'), filter),
     )
-    return rule ? [{ role, own: rule.includes('{self}') }] : []
+    return rule ? [{ role, own: rule.includes('{') }] : []
   })
 }
 

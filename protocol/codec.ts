@@ -27,6 +27,8 @@ export const payloadSchemas = {
   summary,
   escalation,
   verdict,
+  'upstream-escalation': escalation,
+  'upstream-verdict': verdict,
   evidence,
   pool,
   'server-state': serverState,
@@ -43,6 +45,9 @@ export type Message = {
 /** Larger payloads are refused before they are parsed: 1 MiB is a window of 262,144 float samples. */
 export const maxPayloadBytes = 1_048_576
 
+/** Whether payloads of a kind are CBOR; all others are JSON. */
+export const isCbor = (kind: TopicKind): boolean => payloadSchemas[kind] === escalation
+
 const cborEncoder = new Encoder({ useRecords: false, tagUint8Array: false, variableMapSize: true })
 const cborDecoder = new Decoder({ useRecords: false, mapsAsObjects: true })
 
@@ -52,7 +57,7 @@ const cborDecoder = new Decoder({ useRecords: false, mapsAsObjects: true })
  */
 export function encodePayload<K extends TopicKind>(kind: K, payload: Payload<K>): Buffer {
   checkSchema(kind, payload)
-  return kind === 'escalation' ? cborEncoder.encode(payload) : Buffer.from(JSON.stringify(payload))
+  return isCbor(kind) ? cborEncoder.encode(payload) : Buffer.from(JSON.stringify(payload))
 }
 
 /**
@@ -63,7 +68,7 @@ export function decodePayload<K extends TopicKind>(kind: K, bytes: Uint8Array): 
   if (bytes.byteLength > maxPayloadBytes) {
     throw new FaultlineError('MESSAGE_TOO_LARGE', `${kind}: ${bytes.byteLength} bytes, at most ${maxPayloadBytes}`)
   }
-  const value = kind === 'escalation' ? parseCbor(bytes) : parseJson(kind, bytes)
+  const value = isCbor(kind) ? parseCbor(bytes) : parseJson(kind, bytes)
   return checkSchema(kind, value)
 }
 

@@ -13,6 +13,13 @@ const localModel = { name: 'bearings-local', version: '1.0.0', digest: 'sha256:4
 const serverModel = { name: 'bearings-server', version: '1.0.0', digest: 'sha256:9e8d7c6b5a40' }
 const relevance = { name: 'relevance', parameters: { normal: 'normal', confidence: 0.8 } }
 
+/** Eight samples instead of 2,048, to stay readable. */
+const fewSamples = encodeWindow({
+  samples: Float32Array.of(0.02, -0.31, 1.83, -1.12, 0.64, -0.27, 0.11, -0.05),
+  shape: [8],
+  rateHz: 12_000,
+})
+
 /**
  * One message of each kind, all of the same story: a window of a bearing that the local model is not sure of. They
  * illustrate the reference pages and the AsyncAPI document, and the tests check them against their schemas.
@@ -149,12 +156,7 @@ export const examples: {
       deadline: '2026-03-02T08:15:32.120Z',
       task: 'bearings',
       local: { label: 'ball', confidence: 0.61, probabilities: [0.02, 0.61, 0.33, 0.04], digest: localModel.digest },
-      // Eight samples instead of 2,048, to stay readable.
-      window: encodeWindow({
-        samples: Float32Array.of(0.02, -0.31, 1.83, -1.12, 0.64, -0.27, 0.11, -0.05),
-        shape: [8],
-        rateHz: 12_000,
-      }),
+      window: fewSamples,
       shaftHz: 29.5,
     },
   },
@@ -169,6 +171,39 @@ export const examples: {
       agent: 'hall-1',
       queueMs: 3.2,
       inferMs: 1.9,
+    },
+  },
+  'upstream-escalation': {
+    address: { kind: 'upstream-escalation', site, device, point },
+    payload: {
+      v: 1,
+      id,
+      at,
+      machine,
+      reason: 'below-threshold',
+      deadline: '2026-03-02T08:15:31.580Z',
+      task: 'bearings',
+      local: {
+        label: 'inner-race',
+        confidence: 0.58,
+        probabilities: [0.01, 0.39, 0.58, 0.02],
+        digest: serverModel.digest,
+      },
+      window: fewSamples,
+      shaftHz: 29.5,
+    },
+  },
+  'upstream-verdict': {
+    address: { kind: 'upstream-verdict', site, device, point },
+    payload: {
+      id,
+      label: 'inner-race',
+      confidence: 0.996,
+      probabilities: [0.001, 0.002, 0.996, 0.001],
+      model: { name: 'bearing-large', version: '1.0.0', digest: 'sha256:9d8e7f6a5b4c' },
+      agent: 'cloud-1',
+      queueMs: 1.1,
+      inferMs: 6.4,
     },
   },
   evidence: {

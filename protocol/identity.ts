@@ -1,7 +1,7 @@
 import { FaultlineError } from './errors.ts'
 import { checkIdentifier, identifierPattern } from './identifiers.ts'
 
-export const roles = ['device', 'server', 'recorder', 'flows', 'operator'] as const
+export const roles = ['device', 'server', 'recorder', 'flows', 'operator', 'site'] as const
 export type Role = (typeof roles)[number]
 
 /**
@@ -10,7 +10,7 @@ export type Role = (typeof roles)[number]
  */
 export interface Identity {
   role: Role
-  /** `devices/{site}/{device}`, `servers/{server}`, `recorders/{id}`, `flows/{id}`, `operators/{id}`. */
+  /** `devices/{site}/{device}`, `servers/{server}`, `recorders/{id}`, `flows/{id}`, `operators/{id}`, `sites/{site}`. */
   name: string
   /** Only for a device. */
   site?: string
@@ -23,6 +23,7 @@ const stems: Record<Exclude<Role, 'device'>, string> = {
   recorder: 'recorders',
   flows: 'flows',
   operator: 'operators',
+  site: 'sites',
 }
 
 /** Builds an identity. Throws `IDENTIFIER_INVALID`. */

@@ -1,7 +1,7 @@
 import { stringify } from 'yaml'
 import { accessRules } from './access.ts'
 import { asyncApiDocument, contentTypeOf, meanings, partiesOf, sentenceOf } from './asyncapi.ts'
-import { maxPayloadBytes } from './codec.ts'
+import { isCbor, maxPayloadBytes } from './codec.ts'
 import { errorCodes } from './errors.ts'
 import { examples } from './examples.ts'
 import { identifierPattern } from './identifiers.ts'
@@ -52,7 +52,7 @@ function topicsPage(): string {
   ])
   return page('Topics', source, [
     'The MQTT contract, version 1, for MQTT 3.1.1. An incompatible change gets a new version in the prefix. ' +
-      '"(own)" means only topics under the name of the identity itself.',
+      '"(own)" means only topics under the name of the identity itself, or of the devices of its site.',
     table(['topic', 'from → to', 'QoS', 'retained', 'payload'], topicRows),
     `A name in braces is one identifier: ${code(identifierPattern.source)}. \`state\` is also the will of the connection: the ` +
       'broker publishes its offline form when the connection breaks. An empty retained payload clears a topic.',
@@ -60,7 +60,8 @@ function topicsPage(): string {
       'one of them.',
     '## Who may do what',
     'The user name of a connection is its identity: `devices/{site}/{device}`, `servers/{server}`, `recorders/{id}`, ' +
-      '`flows/{id}` or `operators/{id}`. It stands in place of `{self}`. A filter is allowed when it matches nothing beyond ' +
+      '`flows/{id}`, `operators/{id}` or, for the bridge of a site to the broker above, `sites/{site}`. It stands in place of ' +
+      '`{self}`, its last level in place of `{id}`. A filter is allowed when it matches nothing beyond ' +
       'these; a `$share/group/` prefix changes nothing.',
     table(['role', 'may publish to', 'may subscribe to'], ruleRows),
   ])
@@ -69,7 +70,7 @@ function topicsPage(): string {
 /** `payloads.md`: every field of every payload, with an example. */
 function payloadsPage(): string {
   return page('Payloads', source, [
-    'Every payload is UTF-8 JSON except the escalation, which is a CBOR map (RFC 8949: definite lengths, text keys, no tags). ' +
+    'Every payload is UTF-8 JSON except escalations, each of which is a CBOR map (RFC 8949: definite lengths, text keys, no tags). ' +
       'A field that is not listed is refused. Times are UTC in ISO 8601.',
     `Refused before the fields are looked at: more than ${maxPayloadBytes.toLocaleString('en')} bytes, ` +
       `${outlineLimits.values.toLocaleString('en')} values, ${outlineLimits.containers.toLocaleString('en')} lists and maps, or ` +
@@ -91,7 +92,7 @@ function payloadSection(kind: TopicKind): string[] {
       table(['field', 'type', 'meaning'], schemaFields(form).map(fieldRow)),
     ]),
     `Example, on ${code(topicOf(address))}:`,
-    kind === 'escalation' ? block('text', cborDiagnostic(payload)) : block('json', JSON.stringify(payload, null, 2)),
+    isCbor(kind) ? block('text', cborDiagnostic(payload)) : block('json', JSON.stringify(payload, null, 2)),
   ]
 }
 

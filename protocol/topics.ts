@@ -4,7 +4,7 @@ import { checkIdentifier, identifierPattern } from './identifiers.ts'
 export const topicRoot = 'faultline/v1'
 
 type DeviceTopic = 'state' | 'health' | 'config-desired' | 'config-reported' | 'command' | 'command-result'
-type PointTopic = 'inference' | 'summary' | 'escalation' | 'verdict'
+type PointTopic = 'inference' | 'summary' | 'escalation' | 'verdict' | 'upstream-escalation' | 'upstream-verdict'
 
 /** Where a message belongs, read from its topic. One member for each kind, so that a kind selects its address. */
 export type TopicAddress =
@@ -35,6 +35,8 @@ export const topicTemplates: Record<TopicKind, string> = {
   verdict: `${topicRoot}/devices/{site}/{device}/points/{point}/verdict`,
   evidence: `${topicRoot}/devices/{site}/{device}/evidence/{machineType}`,
   pool: `${topicRoot}/pools/{model}/{machineType}/{evidence}`,
+  'upstream-escalation': `${topicRoot}/upstream/devices/{site}/{device}/points/{point}/escalation`,
+  'upstream-verdict': `${topicRoot}/upstream/devices/{site}/{device}/points/{point}/verdict`,
   'server-state': `${topicRoot}/servers/{server}/state`,
   alarm: `${topicRoot}/alarms/{site}/{machine}/{fault}`,
 }
@@ -103,6 +105,8 @@ export const delivery: Record<TopicKind, { qos: 0 | 1; retain: boolean }> = {
   verdict: { qos: 1, retain: false },
   evidence: { qos: 1, retain: true },
   pool: { qos: 1, retain: true },
+  'upstream-escalation': { qos: 1, retain: false },
+  'upstream-verdict': { qos: 1, retain: false },
   'server-state': { qos: 1, retain: true },
   alarm: { qos: 1, retain: true },
 }

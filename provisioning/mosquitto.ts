@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { copyFile, mkdir } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { join, resolve } from 'node:path'
-import { accessRules, type Identity } from '@faultline/protocol'
+import { accessRules, type Identity, ruleFor } from '@faultline/protocol'
 import { createServerCertificate } from '@faultline/runtime'
 import { authorityPaths, loadAuthority } from './authority.ts'
 import { replaceFile } from './own-file.ts'
@@ -25,6 +25,7 @@ export const mosquittoFiles = {
   ca: 'ca.pem',
   certificate: 'broker.pem',
   key: 'broker.key',
+  more: 'conf.d',
 } as const
 
 /**
@@ -54,17 +55,18 @@ persistent_client_expiration 1d
 max_queued_messages 10000
 max_inflight_messages 100
 log_dest stderr
+# Settings of your own: files *.conf in here are left alone.
+include_dir ${path(mosquittoFiles.more)}
 `
 }
 
 /** The access list (mosquitto.conf(5), ACL FILE): the rights of each identity's role. Who is not in it has none. */
 export function mosquittoAccessList(identities: readonly Identity[]): string {
-  const blocks = identities.map(({ name, role }) => {
+  const blocks = identities.map(identity => {
+    const { name, role } = identity
     const { publish, subscribe } = accessRules[role]
     const rights = [...publish.map(rule => ['write', rule]), ...subscribe.map(rule => ['read', rule])]
-    return [`user ${name}`, ...rights.map(([access, rule]) => `topic ${access} ${rule!.replace('{self}', name)}`)].join(
-      '\n',
-    )
+    return [`user ${name}`, ...rights.map(([access, rule]) => `topic ${access} ${ruleFor(rule!, identity)}`)].join('\n')
   })
   return `# Made by: npm run provision -- mosquitto.\n\n${blocks.join('\n\n')}\n`
 }
@@ -80,7 +82,7 @@ export async function writeMosquitto(
 ): Promise<number> {
   const authority = await loadAuthority(registryPath)
   const at = (name: keyof typeof mosquittoFiles) => join(options.directory, mosquittoFiles[name])
-  await mkdir(options.directory, { recursive: true })
+  await mkdir(at('more'), { recursive: true })
   await copyFile(authorityPaths(registryPath).certificate, at('ca'))
   if (!existsSync(at('certificate'))) {
     const { certificate, key } = await createServerCertificate(authority, hosts, certificateDays)

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import {
   type Escalation,
   encodePayload,
+  FaultlineError,
   identityOf,
   isRejected,
   type Message,
@@ -17,6 +18,7 @@ import { type BatchReport, Dispatcher } from './dispatcher.ts'
 import type { ModelHost, ServedModel } from './model-host.ts'
 import { Pools } from './pools.ts'
 import type { QueuedEscalation } from './queue.ts'
+import { type SecondOpinionSettings, SecondOpinions } from './second-opinions.ts'
 import { Shadow, type ShadowReport } from './shadow.ts'
 import { StatePublisher } from './state-publisher.ts'
 
@@ -34,6 +36,8 @@ export interface ServerAgentOptions {
   drainMs?: number
   /** The state message follows the load, at most this often. */
   stateIntervalMs?: number
+  /** Where the answers here are not sure enough, servers above are asked; never when absent. */
+  secondOpinion?: SecondOpinionSettings | undefined
   /** How long evidence gathers before pools are published. */
   poolIntervalMs?: number
   logger: Logger
@@ -64,6 +68,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
   private readonly shadow: Shadow
   private readonly state: StatePublisher
   private readonly pools: Pools
+  readonly secondOpinions: SecondOpinions | undefined
   /** Grows with every start without anything on disk, as long as the clock does. */
   private readonly boot = Math.floor(Date.now() / 1_000)
   private session: MqttSession | undefined
@@ -71,7 +76,16 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
 
   constructor(options: ServerAgentOptions) {
     super()
-    const { server, host, maxBatch = 32, maxQueue = 256, stateIntervalMs = 3_000, poolIntervalMs, logger } = options
+    const {
+      server,
+      host,
+      maxBatch = 32,
+      maxQueue = 256,
+      maxQueueBytes = 67_108_864,
+      stateIntervalMs = 3_000,
+      poolIntervalMs,
+      logger,
+    } = options
     this.options = options
     this.maxBatch = maxBatch
     this.maxQueue = maxQueue
@@ -80,9 +94,12 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
       host,
       maxBatch,
       maxQueue,
-      maxQueueBytes: options.maxQueueBytes ?? 67_108_864,
+      maxQueueBytes,
       maxDelayMs: options.maxDelayMs ?? 0,
-      answer: (item, verdict) => this.answer(item, verdict),
+      answer: (item, verdict) => {
+        if (!this.secondOpinions?.ask(item, verdict)) this.answer(item, verdict)
+        if (!isRejected(verdict)) this.shadow.offer(item, verdict)
+      },
       measured: report => this.announce('batch', report),
       logger,
     })
@@ -99,6 +116,20 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
       logger,
       intervalMs: poolIntervalMs,
     })
+    this.secondOpinions =
+      options.secondOpinion &&
+      new SecondOpinions({
+        ...options.secondOpinion,
+        models: host.models,
+        maxItems: maxQueue,
+        maxBytes: maxQueueBytes,
+        publish: async (address, escalation) => {
+          if (!this.online) throw new FaultlineError('BROKER_UNREACHABLE', 'not connected')
+          await this.session!.publish(address, escalation)
+        },
+        answer: (item, verdict) => this.answer(item, verdict),
+        logger,
+      })
     this.state = new StatePublisher(() => this.publishState(this.onlineState()), stateIntervalMs)
   }
 
@@ -127,7 +158,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     return reasons
   }
 
-  /** Begins at once, with or without a connection. */
+  /** Begins at once, with or without a connection. Throws the errors of a policy for second opinions. */
   async start(): Promise<void> {
     const { server, broker, logger } = this.options
     const session = new MqttSession({
@@ -139,12 +170,18 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
         address: { kind: 'server-state', server },
         payload: encodePayload('server-state', { online: false, boot: this.boot }),
       },
-      subscriptions: [sharedFilter(group, topicFilter('escalation')), topicFilter('evidence'), topicFilter('pool')],
+      subscriptions: [
+        sharedFilter(group, topicFilter('escalation')),
+        topicFilter('evidence'),
+        topicFilter('pool'),
+        ...(this.secondOpinions ? [topicFilter('upstream-verdict')] : []),
+      ],
       onMessage: message => this.receive(message),
       logger,
     })
     this.session = session
     this.dispatcher.open()
+    this.secondOpinions?.start()
     session.on('online', () => {
       this.state.now()
       this.announce('online')
@@ -169,6 +206,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     const { session } = this
     if (!session) return
     await session.unsubscribe()
+    this.secondOpinions?.stop()
     await this.dispatcher.drain(this.options.drainMs ?? 10_000)
     this.shadow.stop()
     this.state.stop()
@@ -182,6 +220,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     if (message.kind === 'evidence') this.pools.receive(message)
     else if (message.kind === 'pool') this.pools.heard(message)
     else if (message.kind === 'escalation') this.take(message)
+    else if (message.kind === 'upstream-verdict') this.secondOpinions?.receive(message)
   }
 
   private take(message: Extract<Message, { kind: 'escalation' }>): void {
@@ -202,8 +241,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     this.state.changed()
   }
 
-  private answer(item: QueuedEscalation, verdict: Verdict): void {
-    const { replyTo, escalation } = item
+  private answer({ replyTo, escalation }: QueuedEscalation, verdict: Verdict): void {
     const { logger } = this.options
     const { id } = verdict
     if (isRejected(verdict)) {
@@ -219,7 +257,6 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     })
     this.state.changed()
     this.announce('verdict', verdict, escalation.task)
-    if (!isRejected(verdict)) this.shadow.offer(item, verdict)
   }
 
   private onlineState(): ServerState {

@@ -1,5 +1,5 @@
 import { engineNames, publicKeyText } from '@faultline/inference'
-import { identifier } from '@faultline/protocol'
+import { identifier, runtimeConfig } from '@faultline/protocol'
 import { brokerAccess, operationsConfig } from '@faultline/runtime'
 import { z } from 'zod'
 import { routes } from './routes.ts'
@@ -51,6 +51,16 @@ export const serverAgentConfig = z.strictObject({
     .min(65_536)
     .default(67_108_864)
     .describe('Memory that waiting escalations may take; more are rejected'),
+  secondOpinion: z
+    .strictObject({
+      policy: runtimeConfig.shape.policy
+        .unwrap()
+        .default({ name: 'default', parameters: {} })
+        .describe('Decides whether an answer from here is given, or asked about further up'),
+      price: z.number().positive().max(1).default(0.2).describe('Cost of asking, in wrong answers (beta)'),
+    })
+    .optional()
+    .describe('Ask servers above through a bridge about windows the model here is not sure of; never when absent'),
   drainMs: z
     .int()
     .min(0)

@@ -19,9 +19,17 @@ export class InProcessHost implements ModelHost {
     enginesRejected: ReadonlyMap<string, LoadedModel['enginesRejected']> = new Map(),
   ) {
     this.models = new Map(
-      models.map(({ model, task, classes, engine }) => [
+      models.map(({ model, task, engine, classes, bundle }) => [
         task,
-        { model, task, classes, engine, enginesRejected: enginesRejected.get(task) ?? [], times: new BatchTimes() },
+        {
+          model,
+          task,
+          engine,
+          classes,
+          description: bundle?.description,
+          enginesRejected: enginesRejected.get(task) ?? [],
+          times: new BatchTimes(),
+        },
       ]),
     )
     const byDigest = new Map(models.map(model => [model.model.digest, model]))

@@ -4,6 +4,7 @@ import { decodeWindow, type Escalation, type FaultlineError, toFaultlineError } 
 /** What the agent asks of a model that runs in a worker. `Classifier` is one. */
 export interface ServerModel extends Pick<Classifier, 'model' | 'classes' | 'task' | 'prepare' | 'classifyPrepared'> {
   readonly engine: string
+  readonly bundle?: Pick<Classifier['bundle'], 'description'>
 }
 
 /** One window as it travelled: unpacking it is the worker's part, too. */

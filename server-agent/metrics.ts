@@ -38,6 +38,7 @@ export class ServerMetrics {
       gauge.set({ state: 'starting' }, host.workers.length - ready)
     })
     this.counted('worker_failures_total', 'Workers that ended unasked', () => host.failures)
+    this.countSecondOpinions()
     this.counted('refused_total', 'Escalations that could not be read', () => agent.counts.refused)
   }
 
@@ -61,6 +62,26 @@ export class ServerMetrics {
       if (isRejected(verdict)) rejected.inc({ task, reason: verdict.rejected })
       else answered.inc({ task, model: nameOf(verdict.model) })
     })
+  }
+
+  private countSecondOpinions(): void {
+    const { secondOpinions } = this.agent
+    if (!secondOpinions) return
+    this.counted('second_opinions_asked_total', 'Windows asked about further up', () => secondOpinions.counts.asked)
+    new metrics.Counter({
+      name: 'faultline_server_second_opinions_total',
+      help: 'How they ended: the answer from above was the same or another, a rejection, or none in time',
+      labelNames: ['outcome'],
+      registers: [this.registry],
+      collect() {
+        this.reset()
+        const { asked: _, ...ends } = secondOpinions.counts
+        for (const [outcome, count] of Object.entries(ends)) this.inc({ outcome }, count)
+      },
+    })
+    this.gauge('second_opinions_waiting', 'Windows that wait for an answer from above', [], gauge =>
+      gauge.set(secondOpinions.waiting),
+    )
   }
 
   private measureBatches(): void {

@@ -1,3 +1,4 @@
+import type { BundleDescription } from '@faultline/inference'
 import type { LoadedModel, ModelReference } from '@faultline/protocol'
 import type { Service } from '@faultline/runtime'
 import type { BatchTimes } from './batch-times.ts'
@@ -7,8 +8,11 @@ import type { BatchResult, Job } from './job.ts'
 export interface ServedModel {
   readonly model: ModelReference
   readonly task: string
+  /** What its probabilities stand for, in order. */
   readonly classes: readonly string[]
   readonly engine: string
+  /** What its bundle says, where it has one. */
+  readonly description?: BundleDescription | undefined
   /** Engines tried before, and why each was passed over. */
   readonly enginesRejected: LoadedModel['enginesRejected']
   readonly times: BatchTimes

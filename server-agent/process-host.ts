@@ -287,6 +287,7 @@ export class ProcessHost implements ModelHost {
         model: { name, version, digest },
         task,
         classes,
+        description,
         engine,
         enginesRejected: rejected,
         times,

@@ -78,6 +78,8 @@ function convert(message: Message, receivedAt: number): TelemetryPoint | undefin
     case 'alarm':
       return alarmPoint(message.payload)
     case 'escalation':
+    case 'upstream-escalation':
+    case 'upstream-verdict':
     case 'evidence':
     case 'pool':
     case 'command':

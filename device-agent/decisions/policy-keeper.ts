@@ -6,6 +6,7 @@ import {
   type Evidence,
   type Feedback,
   type Policy,
+  policyModelOf,
 } from '@faultline/inference'
 import { toFaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
@@ -131,14 +132,7 @@ export class PolicyKeeper implements Decider {
 
   private make({ policy, auditRate, episodes }: PolicyChoice): AuditedPolicy {
     const { model, audits, seed } = this.options
-    const description = model.bundle?.description
-    const known = {
-      digest: model.model.digest,
-      normal: description?.normal,
-      threshold: description?.calibration.threshold,
-      calibration: description?.calibration.correctness,
-      server: description?.calibration.server,
-    }
+    const known = policyModelOf(model.model.digest, model.bundle?.description)
     return new AuditedPolicy(new EpisodicPolicy(createPolicy(policy, known, seed), episodes), {
       rate: audits.rate(auditRate),
       seed,

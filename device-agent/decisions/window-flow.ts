@@ -6,11 +6,11 @@ import {
   type TopicAddress,
   type Verdict,
 } from '@faultline/protocol'
+import { ServerReach } from '@faultline/runtime'
 import type { RuntimeSettings } from '../control/configuration.ts'
 import type { ByteBudget } from '../link/byte-budget.ts'
 import type { WindowQuote } from '../link/pricing.ts'
 import { RoundTrips } from '../link/round-trips.ts'
-import { ServerReach } from '../link/server-reach.ts'
 import type { AgentPoint } from '../point-monitor.ts'
 import { PointReporting, type ReportSink } from '../reports/reporting.ts'
 import type { SourceWindow } from '../sources/source.ts'

@@ -1,5 +1,6 @@
 import { FaultlineError } from '@faultline/protocol'
 import { z } from 'zod'
+import type { BundleDescription } from '../bundle/description.ts'
 import type { CalibrationModel } from '../calibration/calibration.ts'
 import type { ServerTrustModel } from '../calibration/server-trust.ts'
 import type { Policy } from './policy.ts'
@@ -19,6 +20,20 @@ export interface PolicyModel {
   /** How far the server is to be believed where the two differ; the server is taken for the truth without it. */
   server?: ServerTrustModel
 }
+
+/** What a bundle says to policies. */
+export const policyModelOf = (
+  digest: string,
+  description?: Pick<BundleDescription, 'normal'> & {
+    calibration: Pick<BundleDescription['calibration'], 'threshold' | 'correctness' | 'server'>
+  },
+): PolicyModel => ({
+  digest,
+  normal: description?.normal,
+  threshold: description?.calibration.threshold,
+  calibration: description?.calibration.correctness,
+  server: description?.calibration.server,
+})
 
 /** Makes a policy from parameters nobody has checked yet. */
 export type PolicyFactory = (parameters: unknown, model: PolicyModel, seed: number) => Policy

@@ -11,11 +11,13 @@ export const pump = identityOf('device', 'plant-a', 'pump-2')
 export const server = identityOf('server', 'gpu-1')
 export const flows = identityOf('flows', 'main')
 export const anna = identityOf('operator', 'anna')
+export const plantA = identityOf('site', 'plant-a')
 export const ben = identityOf('operator', 'ben')
 
 export interface TestBroker {
   broker: Broker
   url: string
+  registry: Registry
   secrets: ReadonlyMap<string, string>
   /** Connects, or rejects with the broker's refusal. Ends with the test. */
   connect(identity: Identity, options?: IClientOptions): Promise<MqttClient>
@@ -25,7 +27,7 @@ export interface TestBroker {
 export async function enrollAll(): Promise<{ registry: Registry; secrets: ReadonlyMap<string, string> }> {
   const registry = new Registry(':memory:')
   await registry.start()
-  const enrolled = [press, pump, server, flows, anna, ben].map(
+  const enrolled = [press, pump, server, flows, anna, ben, plantA].map(
     async identity => [identity.name, (await registry.enroll(identity)).secret] as const,
   )
   return { registry, secrets: new Map(await Promise.all(enrolled)) }
@@ -52,7 +54,7 @@ export async function startBroker(t: TestContext, options: Partial<BrokerOptions
     await connected(client)
     return client
   }
-  return { broker, url, secrets, connect }
+  return { broker, url, registry, secrets, connect }
 }
 
 export const credentials = (identity: Identity, secrets: ReadonlyMap<string, string>): IClientOptions => ({

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { type Identity, topicKinds, topicOf } from '@faultline/protocol'
 import { startProgram } from '../support/processes.ts'
 import { missing } from '../support/programs.ts'
-import { anna, flows, press, pump, server, startBroker, type TestBroker, verdictFor } from './harness.ts'
+import { anna, flows, plantA, press, pump, server, startBroker, type TestBroker, verdictFor } from './harness.ts'
 
 type Test = Parameters<typeof startProgram>[0]
 
@@ -36,7 +36,7 @@ test('mosquitto_sub of an operator sees every topic of the contract', { skip }, 
   const all = ['-t', 'faultline/v1/#', '-F', 'got %t', ...count]
   const subscriber = startProgram(t, 'mosquitto_sub', [...flags(broker, anna), ...all])
   await subscriber.said(/got .*config\/desired/)
-  const publishers = [press, server, flows]
+  const publishers = [press, server, flows, plantA]
   const expected = topicKinds.map(kind => {
     const pool = { machineType: 'fan', model: '4f1a2b3c4d5e', evidence: 'logistic' }
     const alarm = { machine: 'press', fault: 'ball' }
@@ -48,7 +48,8 @@ test('mosquitto_sub of an operator sees every topic of the contract', { skip }, 
     let published = false
     for (const identity of publishers) {
       const { status } = await publish(t, [...flags(broker, identity), '-q', '1', '-t', topic, '-m', 'x'])
-      published ||= status === 0
+      published = status === 0
+      if (published) break
     }
     assert.ok(published, topic)
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ServerReach } from '../../device-agent/link/server-reach.ts'
+import { ServerReach } from '@faultline/runtime'
 import { startAgentBroker } from '../support/agent-broker.ts'
 import { startDevice, startServer } from '../support/edge.ts'
 import { observe } from '../support/observer.ts'

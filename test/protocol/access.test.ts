@@ -21,6 +21,7 @@ const identities: Record<Role, Identity> = {
   recorder: identityOf('recorder', 'main'),
   flows: identityOf('flows', 'main'),
   operator: identityOf('operator', 'anna'),
+  site: identityOf('site', 'plant-a'),
 }
 const mayPublish = (identity: Identity, topic: string): boolean => isAllowed(identity, 'publish', topic)
 const maySubscribe = (identity: Identity, filter: string): boolean => isAllowed(identity, 'subscribe', filter)
@@ -80,6 +81,22 @@ test('a server answers escalations but does not raise alarms or command devices'
   assert.ok(maySubscribe(identities.server, topicFilter('escalation')))
   for (const kind of ['alarm', 'command', 'config-desired', 'inference', 'escalation'] as const) {
     assert.ok(!mayPublish(identities.server, topicOf(examples[kind].address)), kind)
+  }
+})
+
+test("the bridge of a site speaks for the devices of its site, and for no others'", () => {
+  const { site } = identities
+  for (const kind of ['escalation', 'upstream-verdict'] as const) {
+    const { address } = examples[kind]
+    assert.ok(mayPublish(site, topicOf(address)), kind)
+    assert.ok(!mayPublish(site, topicOf({ ...address, site: 'plant-b' })), kind)
+  }
+  for (const kind of ['verdict', 'upstream-escalation'] as const) {
+    assert.ok(maySubscribe(site, topicFilter(kind, { site: 'plant-a' })), kind)
+    assert.ok(!maySubscribe(site, topicFilter(kind)), kind)
+  }
+  for (const kind of ['verdict', 'inference', 'alarm', 'upstream-escalation'] as const) {
+    assert.ok(!mayPublish(site, topicOf(examples[kind].address)), kind)
   }
 })
 

@@ -34,7 +34,7 @@ test('the AsyncAPI document has every topic with its QoS, retain flag, content t
     const publish = document.operations[`publish${name[0]!.toUpperCase()}${name.slice(1)}`]!
     assert.deepEqual({ qos: publish.bindings.mqtt.qos, retain: publish.bindings.mqtt.retain }, delivery[kind])
     const message = document.components.messages[name]!
-    assert.equal(message.contentType, kind === 'escalation' ? 'application/cbor' : 'application/json')
+    assert.equal(message.contentType, kind.endsWith('escalation') ? 'application/cbor' : 'application/json')
     assert.equal(message.examples.length, 1)
     const braces = [...topicTemplates[kind].matchAll(/\{(\w+)\}/g)].map(match => match[1])
     assert.deepEqual(Object.keys(document.channels[name]!.parameters), braces)
@@ -57,7 +57,10 @@ test('every kind has somebody who publishes it and somebody who reads it', () =>
     assert.ok(partiesOf(kind, 'publish').length > 0, `nobody publishes ${kind}`)
     assert.ok(partiesOf(kind, 'subscribe').length > 0, `nobody reads ${kind}`)
   }
-  assert.deepEqual(partiesOf('escalation', 'publish'), [{ role: 'device', own: true }])
+  assert.deepEqual(partiesOf('escalation', 'publish'), [
+    { role: 'device', own: true },
+    { role: 'site', own: true },
+  ])
   assert.deepEqual(partiesOf('verdict', 'publish'), [{ role: 'server', own: false }])
 })
 

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -10,25 +9,13 @@ import { MqttSession, silentLogger } from '@faultline/runtime'
 import { Escalations } from '../../device-agent/decisions/escalations.ts'
 import { type BrokerAccess, startAgentBroker } from '../support/agent-broker.ts'
 import { device, point, site } from '../support/edge.ts'
-import { type RunningProgram, startProgram, startScript } from '../support/processes.ts'
-import { findProgram, missing } from '../support/programs.ts'
+import { startMosquitto } from '../support/mosquitto.ts'
+import { type RunningProgram, startScript } from '../support/processes.ts'
+import { missing } from '../support/programs.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { queued } from './fake-host.ts'
 
 const deadlineMs = 3_000
-
-/** Mosquitto, which asks nobody who they are. */
-async function startMosquitto(t: TestContext): Promise<BrokerAccess> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as { port: number }
-  probe.close()
-  const file = join(await temporaryDirectory(t), 'mosquitto.conf')
-  await writeFile(file, `listener ${port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n`)
-  const mosquitto = startProgram(t, findProgram('mosquitto')!, ['-c', file])
-  await mosquitto.said(/running/)
-  return { url: `mqtt://127.0.0.1:${port}`, secret: 'unasked' }
-}
 
 /** A device under load: it escalates at a steady rate, and each of its windows ends in one of the ways there are. */
 class Load {

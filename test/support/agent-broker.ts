@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
-import { Broker } from '@faultline/broker'
+import { type BridgeSettings, Broker } from '@faultline/broker'
 import { hashSecret, parseIdentity, type RegistryReader } from '@faultline/protocol'
 import { silentLogger } from '@faultline/runtime'
 import { fixedRegistry } from './registry.ts'
@@ -25,8 +25,13 @@ export interface BrokerAccess {
 export class AgentBroker implements BrokerAccess {
   readonly secret: string = secret
   port = 0
-  private broker: Broker | undefined
+  broker: Broker | undefined
+  private readonly bridge: BridgeSettings | undefined
   private readonly wires = new Set<Wire>()
+
+  constructor(bridge?: BridgeSettings) {
+    this.bridge = bridge
+  }
 
   get url(): string {
     return `mqtt://127.0.0.1:${this.port}`
@@ -37,6 +42,7 @@ export class AgentBroker implements BrokerAccess {
       host: '127.0.0.1',
       port: this.port,
       registry: await openRegistry(),
+      bridge: this.bridge,
       logger: silentLogger,
     })
     await this.broker.start()
@@ -64,12 +70,12 @@ export class AgentBroker implements BrokerAccess {
 export class Wire implements BrokerAccess {
   readonly secret = secret
   url = ''
-  private readonly broker: AgentBroker
+  private readonly broker: { readonly port: number }
   private readonly sockets = new Set<Socket>()
   private server: Server | undefined
   private open = true
 
-  constructor(broker: AgentBroker) {
+  constructor(broker: { readonly port: number }) {
     this.broker = broker
   }
 
@@ -121,8 +127,8 @@ export class Wire implements BrokerAccess {
   }
 }
 
-export async function startAgentBroker(t: Pick<TestContext, 'after'>): Promise<AgentBroker> {
-  const broker = new AgentBroker()
+export async function startAgentBroker(t: Pick<TestContext, 'after'>, bridge?: BridgeSettings): Promise<AgentBroker> {
+  const broker = new AgentBroker(bridge)
   await broker.start()
   t.after(() => broker.stop())
   return broker

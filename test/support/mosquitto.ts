@@ -1,0 +1,19 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import type { BrokerAccess } from './agent-broker.ts'
+import { startProgram } from './processes.ts'
+import { findProgram } from './programs.ts'
+import { freePort } from './redis.ts'
+import { temporaryDirectory } from './temp.ts'
+
+/** Mosquitto, which asks nobody who they are; with more lines of configuration. */
+export async function startMosquitto(t: TestContext, more: readonly string[] = []): Promise<BrokerAccess> {
+  const port = await freePort()
+  const file = join(await temporaryDirectory(t), 'mosquitto.conf')
+  const lines = [`listener ${port} 127.0.0.1`, 'allow_anonymous true', 'set_tcp_nodelay true', ...more]
+  await writeFile(file, `${lines.join('\n')}\n`)
+  const mosquitto = startProgram(t, findProgram('mosquitto')!, ['-c', file])
+  await mosquitto.said(/mosquitto version \S+ running/)
+  return { url: `mqtt://127.0.0.1:${port}`, secret: 'unasked' }
+}
