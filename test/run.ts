@@ -14,7 +14,7 @@ Runs all tests, or those of the folders under test/ and the files that are named
   --help              show this
 
 FAULTLINE_NO_SKIPS=1 makes a skipped test an error, for CI, which has every server the tests need;
-FAULTLINE_MAY_SKIP=PATTERN excepts those whose reason matches. TEST_THOROUGH=1 gives fuzz tests their full length.`
+FAULTLINE_MAY_SKIP=PATTERN excepts those whose reason matches. TEST_THOROUGH=1 gives long tests their full length.`
 
 const longestTestMs = 600_000
 

@@ -5,12 +5,13 @@ import { evaluateTrace } from '../../lab/trace/evaluation.ts'
 import { below, bestFixedThreshold, tally } from '../../lab/trace/replay.ts'
 import { readTrace, type Trace } from '../../lab/trace/trace.ts'
 import { dataDirectory, missingTraces } from '../support/data.ts'
+import { rounds, thorough } from '../support/thorough.ts'
 import { recovery, shiftsOf } from './shifts.ts'
 
 const prices = [0.05, 0.1, 0.2, 0.3]
 
 /**
- * What the default policy costs on real classifiers, over 20 shuffles, as a multiple of the best fixed threshold in
+ * What the default policy costs on real classifiers, over 20 shuffles (two outside CI), as a multiple of the best fixed threshold in
  * hindsight. Bounds are a little above what was measured (`docs/reference/what-if.md`), so that it cannot silently get worse.
  */
 describe('the default policy on real traces', { skip: missingTraces() }, () => {
@@ -23,7 +24,7 @@ describe('the default policy on real traces', { skip: missingTraces() }, () => {
   })
 
   const costs = async (trace: Trace, calibrate: number) => {
-    const options = { policies: ['default', 'never', 'always'], prices, seeds: 20, calibrate, normal: '0' }
+    const options = { policies: ['default', 'never', 'always'], prices, seeds: rounds(20), calibrate, normal: '0' }
     const { figures } = await evaluateTrace(trace, options)
     return prices.map(price => (policy: string) => figures.find(row => row.policy === policy && row.price === price)!)
   }
@@ -71,11 +72,13 @@ describe('the default policy on real traces', { skip: missingTraces() }, () => {
     }
   })
 
+  // Over three shuffles chance adds a few hundredths.
+  const within = thorough ? 1.1 : 1.15
   for (const warm of [true, false])
-    test(`is within 10 % of the new best 2,000 windows after a change, ${warm ? 'calibrated' : 'cold'}`, () => {
+    test(`is near the new best 2,000 windows after a change, ${warm ? 'calibrated' : 'cold'}`, () => {
       for (const shift of shiftsOf(traces, prices)) {
-        const { settled } = recovery(shift, 12, warm)
-        assert.ok(settled <= 1.1, `${shift.name}: ${settled}`)
+        const { settled } = recovery(shift, rounds(12, 0.25), warm)
+        assert.ok(settled <= within, `${shift.name}: ${settled}`)
       }
     })
 })

@@ -10,12 +10,15 @@ import { startInfluxd } from '../support/influxd.ts'
 import { startScript } from '../support/processes.ts'
 import { missing } from '../support/programs.ts'
 import { temporaryDirectory } from '../support/temp.ts'
+import { rounds } from '../support/thorough.ts'
 import { inference, iso, model, topicFor } from './messages.ts'
 import { startPlainBroker } from './plain-broker.ts'
 import { publishAll, startWriteWitness } from './write-witness.ts'
 
-/** Audits, which make two points each: 100,000. */
-const windows = 50_000
+/** Audits, which make two points each: 100,000 in CI. */
+const windows = rounds(50_000)
+/** So many shares of a fifth of them have been published. */
+const fifths = (count: number) => (count * windows) / 5
 const idOf = (i: number) => `window-${String(i).padStart(6, '0')}`
 
 /** A day ago, so that they lie within the default retention; one each millisecond. */
@@ -42,7 +45,7 @@ function packets(): Buffer[] {
   })
 }
 
-test('100,000 points come to InfluxDB, each once and in order, though it is killed twice and the recorder once', {
+test(`${(2 * windows).toLocaleString('en')} points come to InfluxDB, each once and in order, though it is killed twice and the recorder once`, {
   skip: missing('influxd'),
   timeout: 300_000,
 }, async t => {
@@ -86,27 +89,27 @@ test('100,000 points come to InfluxDB, each once and in order, though it is kill
   /** Windows that the recorder before this one was told of. */
   let before = 0
   const pace = async (published: number) => {
-    const isDown = published > 20_000 && published < 30_000
-    if (!isDown && published !== 30_000) await untilReceived(published)
-    if (published === 10_000) {
-      await untilWritten(5_000)
+    const isDown = published > fifths(2) && published < fifths(3)
+    if (!isDown && published !== fifths(3)) await untilReceived(published)
+    if (published === fifths(1)) {
+      await untilWritten(fifths(1) / 2)
       await influxd.stop('SIGKILL')
-    } else if (published === 20_000) {
+    } else if (published === fifths(2)) {
       while ((await ready()) === 200) await pause(20, undefined, { signal: t.signal })
       assert.equal(await recorder.metric('store_up'), 0)
       // What it was told of is in its spool.
       await recorder.program.stop('SIGKILL')
-    } else if (published === 30_000) {
+    } else if (published === fifths(3)) {
       recorder = await startRecorder()
       await influxd.start()
       await untilWritten(2 * published)
       before = published - (await recorder.metric('points_total')) / 2
-    } else if (published === 40_000) {
+    } else if (published === fifths(4)) {
       await influxd.stop('SIGKILL')
       await influxd.start()
     }
   }
-  await publishAll(url, packets(), { pace })
+  await publishAll(url, packets(), { window: windows / 25, pace })
   await untilWritten(2 * windows)
 
   const store = new InfluxStore({ url: influxd.url })
