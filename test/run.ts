@@ -1,8 +1,12 @@
 import { globSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { isAbsolute, resolve } from 'node:path'
 import { run } from 'node:test'
 import { dot, junit, spec, tap } from 'node:test/reporters'
 import { parseArgs } from 'node:util'
+
+/** Many tests wait for other processes most of the time. */
+const usualConcurrency = availableParallelism() + 1
 
 const usage = `Usage: npm test -- [FOLDER | FILE …] [--only PATTERN] [--reporter spec|dot|tap|junit] [--concurrency N]
 
@@ -10,7 +14,7 @@ Runs all tests, or those of the folders under test/ and the files that are named
 
   --only PATTERN      only tests whose name matches this regular expression
   --reporter NAME     how results are shown (default: spec)
-  --concurrency N     test files at a time (default: 2)
+  --concurrency N     test files at a time (default: ${usualConcurrency})
   --help              show this
 
 FAULTLINE_NO_SKIPS=1 makes a skipped test an error, for CI, which has every server the tests need;
@@ -39,7 +43,7 @@ function main(): void {
     options: {
       only: { type: 'string' },
       reporter: { type: 'string', default: 'spec' },
-      concurrency: { type: 'string', default: '2' },
+      concurrency: { type: 'string', default: String(usualConcurrency) },
       help: { type: 'boolean' },
     },
   })

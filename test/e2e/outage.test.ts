@@ -8,6 +8,8 @@ const devices = ['press-1', 'press-2']
 const sum = ({ accepted, answered, late, rejected, offline, withheld, pending }: Counters): number =>
   accepted + answered + late + rejected + offline + withheld + pending
 
+type RunningSite = Awaited<ReturnType<typeof startSite>>
+
 /** Every window is escalated, often and impatiently, so that an outage shows at once. */
 async function startSite(t: Parameters<typeof Site.create>[0]) {
   const site = await Site.create(t)
@@ -39,9 +41,13 @@ async function startSite(t: Parameters<typeof Site.create>[0]) {
   return { site, broker, server, serverConfig, agents }
 }
 
-test('a killed server agent leaves local answers, marked so, until it is back', { timeout: 120_000 }, async t => {
-  const { site, server, serverConfig } = await startSite(t)
+test('two devices, a server agent and a broker', { timeout: 180_000 }, async t => {
+  const site = await startSite(t)
+  await t.test('a killed server agent leaves local answers, marked so, until it is back', () => killServer(site))
+  await t.test('a killed broker that comes back has every agent again, and no counter is lost', () => killBroker(site))
+})
 
+async function killServer({ site, server, serverConfig }: RunningSite): Promise<void> {
   const will = site.next(
     'will of the server agent',
     message => message.kind === 'server-state' && !message.payload.online,
@@ -61,12 +67,9 @@ test('a killed server agent leaves local answers, marked so, until it is back', 
     assert.equal(sum(counters), counters.windows)
     assert.ok(counters.late > 0 && counters.answered > 0, JSON.stringify(counters))
   }
-})
+}
 
-test('when the broker is killed and comes back, every agent reconnects and no counter is lost', {
-  timeout: 120_000,
-}, async t => {
-  const { site, broker, agents } = await startSite(t)
+async function killBroker({ site, broker, agents }: RunningSite): Promise<void> {
   const before = await Promise.all(devices.map(device => site.nextHealth(device)))
 
   await broker.stop('SIGKILL')
@@ -88,4 +91,4 @@ test('when the broker is killed and comes back, every agent reconnects and no co
   )
   const states = site.messages.filter(message => message.kind === 'server-state' && message.payload.online)
   assert.ok(states.length > 1, 'the server agent did not return')
-})
+}

@@ -120,7 +120,7 @@ export class Site {
     return session
   }
 
-  /** The next message from now on that fits; fails after 30 s. */
+  /** The next message from now on that fits; fails after a minute. */
   next<M extends Message>(what: string, fits: (message: Message) => message is M): Promise<M>
   next(what: string, fits: (message: Message) => boolean): Promise<Message>
   next(what: string, fits: (message: Message) => boolean): Promise<Message> {
@@ -128,9 +128,11 @@ export class Site {
       const timer = setTimeout(() => {
         this.waiters.delete(waiter)
         reject(
-          new Error(`no ${what} within 30 s; the last messages: ${this.messages.slice(-5).map(({ kind }) => kind)}`),
+          new Error(
+            `no ${what} within a minute; the last messages: ${this.messages.slice(-5).map(({ kind }) => kind)}`,
+          ),
         )
-      }, 30_000)
+      }, 60_000)
       const waiter = (message: Message) => {
         if (!fits(message)) return
         clearTimeout(timer)
