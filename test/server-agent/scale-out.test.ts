@@ -4,14 +4,16 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Classifier } from '@faultline/inference'
 import { encodeWindow, identityOf, newId, topicFilter } from '@faultline/protocol'
 import { MqttSession, silentLogger } from '@faultline/runtime'
 import { Escalations } from '../../device-agent/decisions/escalations.ts'
 import { type BrokerAccess, startAgentBroker } from '../support/agent-broker.ts'
-import { device, point, site } from '../support/edge.ts'
+import { device, point, site, startServer } from '../support/edge.ts'
 import { startMosquitto } from '../support/mosquitto.ts'
 import { type RunningProgram, startScript } from '../support/processes.ts'
 import { missing } from '../support/programs.ts'
+import { startRedis } from '../support/redis.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { queued } from './fake-host.ts'
 
@@ -55,6 +57,12 @@ class Load {
     await once(this.events, `agent ${agent}`, { signal: AbortSignal.timeout(60_000) })
   }
 
+  /** Resolves once all of these have ended. */
+  async ended(ids: readonly string[]): Promise<void> {
+    const signal = AbortSignal.timeout(60_000)
+    while (ids.some(id => this.ends.get(id)!.length === 0)) await once(this.events, 'end', { signal })
+  }
+
   /** Escalates no more, and waits until everything has ended. */
   async finish(): Promise<void> {
     clearInterval(this.timer)
@@ -76,6 +84,7 @@ class Load {
 
   private end(id: string, outcome: string): void {
     this.ends.get(id)!.push(outcome)
+    this.events.emit('end')
   }
 }
 
@@ -85,36 +94,54 @@ const window = encodeWindow({
   rateHz: 12_000,
 })
 
-async function startAgent(t: TestContext, { url, secret }: BrokerAccess, server: string): Promise<RunningProgram> {
+/** An agent that can be killed: a process of its own. */
+async function startProcess(t: TestContext, { url, secret }: BrokerAccess, server: string): Promise<RunningProgram> {
   const file = join(await temporaryDirectory(t), 'server.yaml')
   const settings = { server, broker: { url, secret }, models: ['models/bearing-server'], engine: 'onnx', workers: 1 }
   await writeFile(file, JSON.stringify(settings))
   return startScript(t, 'server-agent/main.ts', ['--config', file])
 }
 
-const brokers: Record<string, (t: TestContext) => Promise<BrokerAccess>> = {
-  'our broker': startAgentBroker,
-  Mosquitto: startMosquitto,
+/** Two that share a Redis: devices are at the one, agents at either. */
+async function startCluster(t: TestContext): Promise<BrokerAccess[]> {
+  const { url: redis } = await startRedis(t)
+  return [await startAgentBroker(t, { redis }), await startAgentBroker(t, { redis })]
 }
 
-for (const [name, startBroker] of Object.entries(brokers)) {
-  const skip = name === 'Mosquitto' && missing('mosquitto')
+interface Kind {
+  /** Where the load goes, and where the agents are, in turn. */
+  start(t: TestContext): Promise<BrokerAccess[]>
+  skip: false | string
+}
+
+const brokers: Record<string, Kind> = {
+  'our broker': { start: async t => [await startAgentBroker(t)], skip: false },
+  'two of our brokers over a Redis': { start: startCluster, skip: missing('redis-server') },
+  Mosquitto: { start: async t => [await startMosquitto(t)], skip: missing('mosquitto') },
+}
+
+for (const [name, { start, skip }] of Object.entries(brokers)) {
   test(`under load over ${name}, agents join, leave and are killed: one verdict each, and nothing hangs`, {
     skip,
   }, async t => {
-    const broker = await startBroker(t)
-    const load = new Load(broker)
+    const started = await start(t)
+    const [first, last] = [started[0]!, started.at(-1)!]
+    const load = new Load(first)
     t.after(() => load.stop())
-    const agents = await Promise.all(['server-1', 'server-2'].map(server => startAgent(t, broker, server)))
-    await Promise.all(agents.map(agent => agent.said(/connected to the broker/, 120_000)))
+    const model = await Classifier.load('models/bearing-server', { engine: 'onnx' })
+    t.after(() => model.dispose())
+    const classifiers = new Map([[model.task, model]])
+    const leaver = await startServer(t, first, { server: 'server-1', classifiers })
+    await startServer(t, last, { server: 'server-2', classifiers })
     await load.start()
     await Promise.all([load.heard('server-1'), load.heard('server-2')])
     // One joins.
-    const third = await startAgent(t, broker, 'server-3')
+    const third = await startProcess(t, last, 'server-3')
     await load.heard('server-3')
     // One is told to leave, and finishes what it has.
-    const beforeLeaving = new Set(load.ends.keys())
-    assert.equal(await agents[0]!.stop(), 0, agents[0]!.output)
+    const beforeLeaving = [...load.ends.keys()]
+    await leaver.stop()
+    await load.ended(beforeLeaving)
     // One is killed.
     third.child.kill('SIGKILL')
     await third.exited
@@ -134,6 +161,6 @@ for (const [name, startBroker] of Object.entries(brokers)) {
     // Only the agent that was killed took anything with it: what it had at that moment, or was sent until the broker knew.
     const lost = ended('late')
     assert.ok(lost.length < 50, `${lost.length} of ${outcomes.length} were lost`)
-    assert.ok(!lost.some(id => beforeLeaving.has(id)), 'the one that left lost nothing')
+    assert.ok(!lost.some(id => beforeLeaving.includes(id)), 'the one that left lost nothing')
   })
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
-import { type BridgeSettings, Broker } from '@faultline/broker'
+import { Broker, type BrokerOptions } from '@faultline/broker'
 import { hashSecret, parseIdentity, type RegistryReader } from '@faultline/protocol'
 import { silentLogger } from '@faultline/runtime'
 import { fixedRegistry } from './registry.ts'
@@ -16,6 +16,8 @@ async function openRegistry(): Promise<RegistryReader> {
   return fixedRegistry(name => ({ identity: parseIdentity(name), secretHash }))
 }
 
+type AgentBrokerOptions = Pick<BrokerOptions, 'bridge' | 'redis'>
+
 export interface BrokerAccess {
   url: string
   secret: string
@@ -26,11 +28,11 @@ export class AgentBroker implements BrokerAccess {
   readonly secret: string = secret
   port = 0
   broker: Broker | undefined
-  private readonly bridge: BridgeSettings | undefined
+  private readonly options: AgentBrokerOptions
   private readonly wires = new Set<Wire>()
 
-  constructor(bridge?: BridgeSettings) {
-    this.bridge = bridge
+  constructor(options: AgentBrokerOptions = {}) {
+    this.options = options
   }
 
   get url(): string {
@@ -42,8 +44,8 @@ export class AgentBroker implements BrokerAccess {
       host: '127.0.0.1',
       port: this.port,
       registry: await openRegistry(),
-      bridge: this.bridge,
       logger: silentLogger,
+      ...this.options,
     })
     await this.broker.start()
     this.port = this.broker.port
@@ -127,8 +129,11 @@ export class Wire implements BrokerAccess {
   }
 }
 
-export async function startAgentBroker(t: Pick<TestContext, 'after'>, bridge?: BridgeSettings): Promise<AgentBroker> {
-  const broker = new AgentBroker(bridge)
+export async function startAgentBroker(
+  t: Pick<TestContext, 'after'>,
+  options?: AgentBrokerOptions,
+): Promise<AgentBroker> {
+  const broker = new AgentBroker(options)
   await broker.start()
   t.after(() => broker.stop())
   return broker
