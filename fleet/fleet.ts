@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Broker } from '@faultline/broker'
 import { createSource, DeviceAgent, type SourceConfig } from '@faultline/device-agent'
-import { FlowRunner } from '@faultline/flows'
+import { adminName, FlowRunner, keptSecret } from '@faultline/flows'
 import { type LoadedClassifier, openDataset, skf6205 } from '@faultline/inference'
 import { type Identity, type Inference, identityOf, topicFilter } from '@faultline/protocol'
 import { Registry } from '@faultline/provisioning'
@@ -38,7 +37,7 @@ export class Fleet implements Service {
   private secrets: ReadonlyMap<string, string> = new Map()
   private broker: Broker | undefined
   private flows: FlowRunner | undefined
-  private editorPassword = ''
+  private adminPassword = ''
   private startedAt = 0
   private stoppedAt: number | undefined
 
@@ -106,7 +105,11 @@ export class Fleet implements Service {
     const { name } = fleetIdentities.operator
     const lines = [
       ...(flows
-        ? [`  dashboard  ${flows.dashboardUrl}`, `  editor     ${flows.editorUrl}  (admin / ${this.editorPassword})`]
+        ? [
+            `  dashboard  ${flows.dashboardUrl}`,
+            `  editor     ${flows.editorUrl}`,
+            `  log in as  ${adminName} with ${this.adminPassword}`,
+          ]
         : []),
       `  broker     mqtt://127.0.0.1:${broker?.port}  ws://127.0.0.1:${broker?.webSocketPort}`,
       `  listen in  mosquitto_sub -h 127.0.0.1 -p ${broker?.port} -u ${name} -P ${this.secrets.get(name)} -t 'faultline/v1/#' -F '%t %l bytes'`,
@@ -147,16 +150,18 @@ export class Fleet implements Service {
     if (!this.options.flows) return
     const secrets = await this.enrol(registry, [])
     const identity = fleetIdentities.flows
+    // Kept readable, as the secrets of a fleet on one machine are, to be shown at every start.
+    this.adminPassword = await keptSecret(join(this.options.directory, 'admin-password'))
     this.flows = await this.add(
       new FlowRunner({
         userDirectory: join(this.options.directory, 'node-red'),
         port: this.options.ports.http,
         broker: { url: this.brokerUrl, identity, secret: secrets.get(identity.name)! },
         store: this.storeSettings,
+        adminPassword: this.adminPassword,
         logger: this.logger,
       }),
     )
-    this.editorPassword = (await readFile(this.flows.passwordFile, 'utf8')).trim()
   }
 
   private async startServices(store: TelemetryStore, server: LoadedClassifier): Promise<void> {

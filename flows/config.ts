@@ -9,15 +9,19 @@ export const flowsConfig = z.strictObject({
   userDirectory: z
     .string()
     .min(1)
-    .describe("Where Node-RED keeps flows, credentials and the editor's password; made when missing"),
-  host: z.string().min(1).default('127.0.0.1').describe('Address to listen on; the dashboard asks for no password'),
+    .describe('Where Node-RED keeps flows, credentials and who is logged in; made when missing'),
+  host: z.string().min(1).default('127.0.0.1').describe('Address to listen on'),
   port: z.int().min(0).max(65_535).default(1880).describe('0 takes any free port'),
   broker: brokerAccess({
     identity: z.string().describe('Name of the enrolled identity: flows/{id}'),
   }),
   store: storeSettings.optional().describe('The telemetry store that query nodes ask; opened for reading'),
-  users: z.array(flowUser).min(1).optional().describe('Who may use the editor, in place of the one user "admin"'),
-  adminPassword: z.string().min(8).optional().describe('Of the editor\'s user "admin"; generated when absent'),
+  users: z.array(flowUser).min(1).optional().describe('Who may log in, in place of the one user "admin"'),
+  adminPassword: z
+    .string()
+    .min(8)
+    .optional()
+    .describe('Of the user "admin"; when absent one is made at the first start and printed once'),
 })
 
 export type FlowsConfig = z.infer<typeof flowsConfig>

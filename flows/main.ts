@@ -1,6 +1,7 @@
 import { text } from 'node:stream/consumers'
 import { FaultlineError } from '@faultline/protocol'
 import { createLogger, createProgram, loadConfig, runProgram, runService, version } from '@faultline/runtime'
+import { adminName } from './access/first-admin.ts'
 import { packNodes } from './build.ts'
 import { flowsConfig, flowsIdentity } from './config.ts'
 import { FlowRunner } from './runner.ts'
@@ -33,7 +34,11 @@ async function run(flags: { config?: string }): Promise<void> {
   const { broker, ...options } = await loadConfig(flowsConfig, flags.config)
   const identity = flowsIdentity(broker.identity)
   const logger = createLogger('flows')
-  await runService(new FlowRunner({ ...options, broker: { ...broker, identity }, logger }))
+  const onFirstPassword = (password: string) =>
+    process.stdout.write(
+      `First start: log in as ${adminName} with ${password} (shown this once; only its hash is kept)\n`,
+    )
+  await runService(new FlowRunner({ ...options, broker: { ...broker, identity }, logger, onFirstPassword }))
   process.exit() // See FlowRunner.stop.
 }
 

@@ -11,6 +11,13 @@ declare module 'node-red' {
     err?: unknown
   }
 
+  interface RunningNode extends EventEmitter {
+    readonly type: string
+    /** Ids of the nodes that hear each output. */
+    readonly wires: string[][]
+    receive(message: Record<string, unknown>): void
+  }
+
   const RED: {
     init(server: Server, settings: Record<string, unknown>): void
     start(): Promise<void>
@@ -24,7 +31,8 @@ declare module 'node-red' {
     readonly hooks: { add<Event>(name: string, listener: (event: Event) => void): void }
     readonly nodes: {
       getNodeList(filter: (set: NodeSet) => boolean): NodeSet[]
-      getNode(id: string): EventEmitter & { receive(message: Record<string, unknown>): void }
+      /** Null for an id that no running node has; tests know theirs. */
+      getNode(id: string): RunningNode
     }
   }
   export default RED

@@ -7,6 +7,8 @@ import { join, resolve } from 'node:path'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { type Logger, listenError, type Service } from '@faultline/runtime'
 import type { StoreSettings } from '@faultline/telemetry'
+import { DashboardAccess } from './access/dashboard-access.ts'
+import { adminOf, firstAdmin } from './access/first-admin.ts'
 import { buildNodes, nodesPackage, shippedFlow } from './build.ts'
 import { flowsStarted } from './flows-started.ts'
 import {
@@ -15,12 +17,12 @@ import {
   type FlowsAccess,
   keptSecret,
   nodeRedSettings,
-  passwordFile,
+  sessionKeyFile,
 } from './settings.ts'
-import type { FlowUser } from './users.ts'
+import { Accounts, type FlowUser } from './users.ts'
 
 export interface FlowRunnerOptions {
-  /** Flows, credentials, the built nodes and the editor's password; made when it does not exist. */
+  /** Flows, credentials, the built nodes and who is logged in; made when it does not exist. */
   userDirectory: string
   host?: string
   /** 0 takes any free port. */
@@ -29,10 +31,12 @@ export interface FlowRunnerOptions {
   /** What query nodes ask, unless they name another. */
   store?: StoreSettings
   logger: Logger
-  /** Who may use the editor, in place of the one user `admin`. */
+  /** Who may log in, in place of the one user `admin`. */
   users?: readonly FlowUser[]
-  /** Of the editor's user `admin`. Generated and kept in the user directory when absent. */
+  /** Of the user `admin`. When absent one is made at the first start; the user directory keeps its hash. */
   adminPassword?: string
+  /** Told the password that was just made: the one time that anybody can be. */
+  onFirstPassword?: (password: string) => void
   /** Name inside the user directory, or an absolute path. The shipped flow is written there if nothing is. */
   flowFile?: string
 }
@@ -48,6 +52,7 @@ export class FlowRunner implements Service {
   private readonly directory: string
   private server: Server | undefined
   private red: NodeRed | undefined
+  private access: DashboardAccess | undefined
   private ready = false
 
   constructor(options: FlowRunnerOptions) {
@@ -66,11 +71,6 @@ export class FlowRunner implements Service {
 
   get editorUrl(): string {
     return `${this.origin}${editorRoot}/`
-  }
-
-  /** Holds the password of the editor's user `admin`, unless one was given. */
-  get passwordFile(): string {
-    return passwordFile(this.directory)
   }
 
   /** Resolves when the flows run. Throws `ADDRESS_IN_USE` and `FLOWS_FAILED`. */
@@ -93,9 +93,11 @@ export class FlowRunner implements Service {
   async stop(): Promise<void> {
     const red = this.red
     const server = this.server
+    const access = this.access
     this.ready = false
     this.red = undefined
     this.server = undefined
+    this.access = undefined
     try {
       await red?.stop()
     } finally {
@@ -104,6 +106,7 @@ export class FlowRunner implements Service {
         // Browsers keep their connections open, the dashboard's web sockets among them.
         server.closeAllConnections()
       }
+      await access?.stop()
     }
   }
 
@@ -124,13 +127,22 @@ export class FlowRunner implements Service {
     const nodesDirectory = join(directory, 'faultline-nodes')
     const flowFile = resolve(directory, options.flowFile ?? 'flows.json')
     await mkdir(directory, { recursive: true, mode: 0o700 })
-    const password = options.adminPassword ?? (await keptSecret(this.passwordFile))
     const credentialKey = await keptSecret(credentialKeyFile(directory))
-    const [{ default: red }] = await Promise.all([
+    const [{ default: red }, accounts] = await Promise.all([
       import('node-red'),
+      this.accounts(),
       buildNodes(nodesDirectory),
       this.copyFlow(flowFile),
     ])
+    const access = new DashboardAccess({
+      accounts,
+      key: await keptSecret(sessionKeyFile(directory)),
+      directory,
+      reaches: widget => reachesOwnNodes(red, widget),
+      logger: options.logger,
+    })
+    await access.start()
+    this.access = access
     red.init(
       this.server!,
       nodeRedSettings({
@@ -138,8 +150,8 @@ export class FlowRunner implements Service {
         nodesDirectory,
         flowFile,
         port: this.port,
-        users: options.users ?? [],
-        password,
+        accounts,
+        dashboard: access.settings,
         credentialKey,
         broker: options.broker,
         store: options.store,
@@ -158,6 +170,15 @@ export class FlowRunner implements Service {
     options.logger.info({ dashboard: this.dashboardUrl, editor: this.editorUrl }, 'flows running')
   }
 
+  private async accounts(): Promise<Accounts> {
+    const { users, adminPassword, onFirstPassword } = this.options
+    if (users) return new Accounts(users)
+    if (adminPassword !== undefined) return new Accounts([await adminOf(adminPassword)])
+    const { user, password } = await firstAdmin(this.directory)
+    if (password !== undefined) onFirstPassword?.(password)
+    return new Accounts([user])
+  }
+
   /** Only if there is no flow: what a user has changed stays. */
   private async copyFlow(file: string): Promise<void> {
     try {
@@ -169,10 +190,12 @@ export class FlowRunner implements Service {
 
   private handle(request: IncomingMessage, response: ServerResponse): void {
     setHeaders(response)
-    const red = this.red
+    const { red, access } = this
     const path = request.url?.split('?')[0] ?? '/'
-    if (!red || !this.ready) {
+    if (!red || !access || !this.ready) {
       response.writeHead(503, { 'Retry-After': '2' }).end('Node-RED is starting\n')
+    } else if (access.handles(path)) {
+      access.handle(request, response)
     } else if (path === '/') {
       response.writeHead(302, { Location: '/dashboard/fleet' }).end()
     } else if (path === editorRoot || path.startsWith(`${editorRoot}/`)) {
@@ -192,12 +215,19 @@ export class FlowRunner implements Service {
 
 /**
  * Against frames of other sites, guessed types of content, and addresses that leak. The editor needs no more against forged
- * requests: it sends a token that no other site has, in a header, and no cookie.
+ * requests: it sends a token that no other site has, in a header, and no cookie. Addresses stay with us but are not hidden from
+ * ourselves: a browser that may not say where a form was would not say that it was ours either.
  */
 function setHeaders(response: ServerResponse): void {
   response.setHeader('X-Content-Type-Options', 'nosniff')
   response.setHeader('Content-Security-Policy', "frame-ancestors 'self'; object-src 'none'; base-uri 'self'")
-  response.setHeader('Referrer-Policy', 'no-referrer')
+  response.setHeader('Referrer-Policy', 'same-origin')
+}
+
+/** Whether what a widget of the dashboard sends is heard by nodes of Faultline and nobody else. */
+function reachesOwnNodes(red: NodeRed, widget: string): boolean {
+  const heard = red.nodes.getNode(widget)?.wires.flat() ?? []
+  return heard.length > 0 && heard.every(id => red.nodes.getNode(id)?.type.startsWith('faultline-'))
 }
 
 /** What Express' `use(root, app)` does to a request: the application sees the path below its root. */

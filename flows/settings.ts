@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { type Identity, newSecret } from '@faultline/protocol'
 import type { BrokerAccess, Logger } from '@faultline/runtime'
 import type { StoreSettings } from '@faultline/telemetry'
-import { editorAccess, type FlowUser, soleAdmin } from './users.ts'
+import { type Accounts, editorAccess } from './users.ts'
 
 export interface FlowsAccess extends BrokerAccess {
   /** Of the role flows. */
@@ -15,9 +15,9 @@ export interface SettingsOptions {
   nodesDirectory: string
   flowFile: string
   port: number
-  /** Who may use the editor; without any, `admin` with a password. */
-  users: readonly FlowUser[]
-  password: string
+  accounts: Accounts
+  /** What the dashboard asks who comes: its middlewares. */
+  dashboard: Record<string, unknown>
   /** Encrypts the credentials users type into nodes. */
   credentialKey: string
   broker: FlowsAccess
@@ -26,7 +26,6 @@ export interface SettingsOptions {
 }
 
 export const editorRoot = '/red'
-export const editorUser = 'admin'
 
 /** Node-RED's settings (https://nodered.org/docs/user-guide/runtime/configuration): a service, not a playground. */
 export function nodeRedSettings(options: SettingsOptions): Record<string, unknown> {
@@ -39,7 +38,8 @@ export function nodeRedSettings(options: SettingsOptions): Record<string, unknow
     uiPort: port,
     httpAdminRoot: editorRoot,
     httpNodeRoot: '/',
-    adminAuth: options.users.length > 0 ? editorAccess(options.users) : soleAdmin(editorUser, options.password),
+    adminAuth: editorAccess(options.accounts),
+    dashboard: options.dashboard,
     telemetry: { enabled: false, updateNotification: false },
     diagnostics: { enabled: false, ui: false },
     externalModules: {
@@ -78,8 +78,8 @@ export async function keptSecret(file: string): Promise<string> {
   return secret
 }
 
-export const passwordFile = (userDirectory: string): string => join(userDirectory, 'editor-password')
 export const credentialKeyFile = (userDirectory: string): string => join(userDirectory, 'credential-key')
+export const sessionKeyFile = (userDirectory: string): string => join(userDirectory, 'session-key')
 
 interface LogEntry {
   level: number

@@ -1,16 +1,17 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import { compare, hash } from 'bcryptjs'
 import { z } from 'zod'
 
 export const userRoles = ['viewer', 'operator', 'admin'] as const
 export type UserRole = (typeof userRoles)[number]
 
-/** Somebody who may log in to the editor. */
+/** Somebody who may log in to the dashboard and the editor. */
 export const flowUser = z.strictObject({
-  name: z.string().min(1).max(64).describe('To log in with'),
+  name: z.string().min(1).max(64).describe('To log in with; signs what its owner does with an alarm'),
   role: z
     .enum(userRoles)
-    .describe('A viewer reads flows, an operator also presses their buttons, an admin changes them'),
+    .describe(
+      'A viewer sees dashboard and flows; an operator also handles alarms, configures devices and presses the buttons of flows; an admin also changes flows',
+    ),
   passwordHash: z
     .string()
     .regex(/^\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}$/, 'must be a bcrypt hash')
@@ -19,6 +20,50 @@ export const flowUser = z.strictObject({
 
 export type FlowUser = z.infer<typeof flowUser>
 
+/** 2^11: a tenth of a second on a small computer. */
+const usualRounds = 11
+
+/** Passwords that are checked at the same time: each takes the processor from the alarms. */
+const maximumChecks = 2
+
+/** By bcrypt, with 2^`rounds` rounds. */
+export const hashPassword = (password: string, rounds = usualRounds): Promise<string> => hash(password, rounds)
+
+/** Everybody who may log in. */
+export class Accounts {
+  private readonly users: ReadonlyMap<string, FlowUser>
+  /** An unknown name takes as long as a known one. */
+  private nobody: Promise<string> | undefined
+  private checks = 0
+
+  constructor(users: readonly FlowUser[]) {
+    this.users = new Map(users.map(user => [user.name, user]))
+  }
+
+  find(name: string): FlowUser | undefined {
+    return this.users.get(name)
+  }
+
+  /** Whether so many passwords are being checked that no further one is. */
+  get isBusy(): boolean {
+    return this.checks >= maximumChecks
+  }
+
+  /** The user whose password it is; undefined for a wrong one, an unknown name, and while too many others are checked. */
+  async verify(name: string, password: string): Promise<FlowUser | undefined> {
+    if (this.isBusy) return undefined
+    this.checks++
+    try {
+      const user = this.find(name)
+      this.nobody ??= hashPassword('')
+      const isRight = await compare(password, user?.passwordHash ?? (await this.nobody))
+      return isRight ? user : undefined
+    } finally {
+      this.checks--
+    }
+  }
+}
+
 /** In Node-RED's words (https://nodered.org/docs/user-guide/runtime/securing-node-red): everything is read or written. */
 const permissions: Record<UserRole, string | string[]> = {
   viewer: 'read',
@@ -26,51 +71,17 @@ const permissions: Record<UserRole, string | string[]> = {
   admin: '*',
 }
 
-/** Of those who are logged in; an hour less than a shift. */
-const sessionS = 7 * 3_600
-
-/** 2^11 rounds: a tenth of a second on a small computer. */
-const rounds = 11
-
-export const hashPassword = (password: string): Promise<string> => hash(password, rounds)
-
-interface Account {
-  username: string
-  permissions: string | string[]
-}
+/** Of those who are logged in to the editor; an hour less than a shift. */
+const editorSessionS = 7 * 3_600
 
 /** Who may use the editor, for Node-RED's setting `adminAuth`. */
-export function editorAccess(users: readonly FlowUser[]): Record<string, unknown> {
-  const account = ({ name, role }: FlowUser): Account => ({ username: name, permissions: permissions[role] })
-  const find = (name: string) => users.find(user => user.name === name)
-  // An unknown name takes as long as a known one.
-  const nobody = hashPassword('')
+export function editorAccess(accounts: Accounts): Record<string, unknown> {
+  const account = (user: FlowUser | undefined) =>
+    user ? { username: user.name, permissions: permissions[user.role] } : null
   return {
     type: 'credentials',
-    sessionExpiryTime: sessionS,
-    users: async (name: string) => {
-      const user = find(name)
-      return user ? account(user) : null
-    },
-    authenticate: async (name: string, attempt: string) => {
-      const user = find(name)
-      const isRight = await compare(attempt, user?.passwordHash ?? (await nobody))
-      return user && isRight ? account(user) : null
-    },
+    sessionExpiryTime: editorSessionS,
+    users: async (name: string) => account(accounts.find(name)),
+    authenticate: async (name: string, password: string) => account(await accounts.verify(name, password)),
   }
 }
-
-/** One user with all rights and a long random password, checked without giving away by time how much was right. */
-export function soleAdmin(name: string, password: string): Record<string, unknown> {
-  const admin: Account = { username: name, permissions: '*' }
-  const expected = digest(password)
-  return {
-    type: 'credentials',
-    sessionExpiryTime: sessionS,
-    users: async (asked: string) => (asked === name ? admin : null),
-    authenticate: async (asked: string, attempt: string) =>
-      asked === name && timingSafeEqual(digest(attempt), expected) ? admin : null,
-  }
-}
-
-const digest = (text: string): Buffer => createHash('sha256').update(text).digest()

@@ -223,6 +223,10 @@ export const errorCodes = {
     remedy:
       'It is started again; the log around it names the windows it had. If one model does it often, try another engine.',
   },
+  NOT_ALLOWED: {
+    title: 'Somebody asked for what their role does not allow',
+    remedy: 'A viewer of the dashboard looks; for more, an admin gives the role `operator` in `users`.',
+  },
   FLOWS_FAILED: { title: 'The Node-RED runtime did not start', remedy: 'Read its log lines above this error.' },
   PACKAGE_FAILED: {
     title: 'An agent package was not written',

@@ -15,6 +15,7 @@ import { isActive, needsAttention } from '../alarms/lifecycle.ts'
 import { type AlarmFields, alarmRuleOf } from './alarm-settings.ts'
 import { linkOf, showConnection } from './broker.ts'
 import type { NodeConfig, NodeMessage, NodeRed, NodeStatus, RuntimeNode } from './node-red.ts'
+import { personOf, refuseViewers } from './person.ts'
 
 type AlarmConfig = AlarmFields & { broker?: string }
 
@@ -66,8 +67,10 @@ async function handle(keeper: AlarmKeeper, message: NodeMessage): Promise<void> 
 }
 
 /** Who asks: as the payload says, or the person who is logged in to the dashboard that sent the message. */
-function readRequest({ topic, payload, user }: NodeMessage) {
-  const by = (user as { name?: unknown } | undefined)?.name
+function readRequest(message: NodeMessage) {
+  refuseViewers(message)
+  const { topic, payload } = message
+  const by = personOf(message)?.name
   const fields = typeof payload === 'object' && payload !== null ? payload : {}
   const parsed = alarmRequest.safeParse({
     ...fields,

@@ -3,6 +3,7 @@ import { type DeviceName, DeviceRequests } from '../mqtt/device-requests.ts'
 import { attempt, connected, giveUp } from './attempt.ts'
 import { linkOf, showConnection } from './broker.ts'
 import type { NodeConfig, NodeMessage, NodeRed, RuntimeNode } from './node-red.ts'
+import { refuseViewers } from './person.ts'
 
 interface CommandConfig {
   broker?: string
@@ -25,6 +26,7 @@ export default function register(red: NodeRed): void {
       this.on(
         'input',
         attempt(this, connected, async message => {
+          refuseViewers(message)
           const target = targetOf(config, message)
           const given = fieldsOf(message.payload)
           if (action !== 'configure') return { payload: await requests.command(target, action, given), ...target }

@@ -13,6 +13,7 @@ import type { BrokerLink } from '../mqtt/broker-link.ts'
 import { attempt, connected, giveUp } from './attempt.ts'
 import { linkOf, showConnection } from './broker.ts'
 import type { NodeConfig, NodeMessage, NodeRed, RuntimeNode } from './node-red.ts'
+import { refuseViewers } from './person.ts'
 
 interface EscalateConfig {
   broker?: string
@@ -39,6 +40,7 @@ export default function register(red: NodeRed): void {
       this.on(
         'input',
         attempt(this, connected, async message => {
+          refuseViewers(message)
           const id = newId()
           const at = Date.now()
           const point = checkIdentifier(String(message.point ?? (config.point || 'message')), 'point')

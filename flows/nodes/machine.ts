@@ -2,6 +2,7 @@ import { FaultlineError, type TopicKind, toFaultlineError } from '@faultline/pro
 import { MachineView } from '../dashboard/machine-view.ts'
 import { linkOf, showConnection } from './broker.ts'
 import type { NodeConfig, NodeRed, RuntimeNode } from './node-red.ts'
+import { refuseViewers } from './person.ts'
 
 interface MachineConfig {
   broker?: string
@@ -31,7 +32,10 @@ export default function register(red: NodeRed): void {
         try {
           const { site, machine, limits } = questionOf(message.payload)
           const name = `zones-${site}-${machine}`.replaceAll('.', '_')
-          if (limits !== undefined) kept.set(name, zonesOf(limits))
+          if (limits !== undefined) {
+            refuseViewers(message)
+            kept.set(name, zonesOf(limits))
+          }
           const detail = view.detail(site, machine) ?? { site, machine, points: [], alarms: [] }
           const payload = { ...detail, zones: kept.get(name) ?? zones, at: new Date().toISOString() }
           send({ ...message, topic: 'machine', payload, connected: link.online })

@@ -25,12 +25,19 @@ test('the dashboard shows machines and alarms as they come', {
   const device = await clients.device('pi-1')
   await device.publish({ kind: 'state', site: 'plant-a', device: 'pi-1' }, deviceState('press-1'))
   const userDirectory = await temporaryDirectory(t)
-  const runner = new FlowRunner({ userDirectory, port: 0, broker: broker.flows, logger: silentLogger })
+  const runner = new FlowRunner({
+    userDirectory,
+    port: 0,
+    broker: broker.flows,
+    adminPassword: 'for this test alone',
+    logger: silentLogger,
+  })
   await runner.start()
   t.after(() => runner.stop())
   const browser = await chromium.launch({ executablePath: findProgram('chromium'), args: flags })
   t.after(() => browser.close())
-  const page = await browser.newPage()
+  const context = await browser.newContext()
+  const page = await context.newPage()
   page.setDefaultTimeout(20_000)
   const elsewhere: string[] = []
   const errors: string[] = []
@@ -40,6 +47,9 @@ test('the dashboard shows machines and alarms as they come', {
   })
   page.on('pageerror', error => errors.push(error.message))
   await page.goto(new URL('/', runner.dashboardUrl).href)
+  await page.getByLabel('Name').fill('admin')
+  await page.getByLabel('Password').fill('for this test alone')
+  await page.getByRole('button', { name: 'Log in' }).click()
 
   const row = page.locator('[data-machine="press-1"]')
   await row.getByText('No answer').waitFor()
@@ -74,6 +84,7 @@ test('the dashboard shows machines and alarms as they come', {
     const alarm = await clients.alarm(({ state }) => state === 'acknowledged')
     assert.equal(alarm.fault, 'outer-race')
     await page.getByText('Acknowledged', { exact: true }).waitFor()
+    assert.equal(alarm.action?.by, 'admin')
   })
 
   await t.test('a comment stands on it, and shelving takes it off for a while', async () => {
@@ -126,6 +137,15 @@ test('the dashboard shows machines and alarms as they come', {
   await t.test('without the broker the page says so', async () => {
     await broker.stop()
     await page.getByText('No connection to the broker').waitFor()
+  })
+
+  await t.test('logged out in one tab, every tab asks who it is', async () => {
+    const other = await context.newPage()
+    await other.goto(runner.dashboardUrl)
+    await other.getByRole('button', { name: 'Log out' }).click()
+    await other.getByRole('button', { name: 'Log in' }).waitFor()
+    await page.getByRole('button', { name: 'Log in' }).waitFor()
+    assert.match(page.url(), /\/login\?to=%2Fdashboard%2Ffleet/)
   })
 
   assert.deepEqual(elsewhere, [], 'nothing comes from another host')

@@ -18,16 +18,27 @@ function run(t: TestContext, ...options: string[]): ChildProcess {
   return child
 }
 
-/** Starts the process and waits until its nodes are connected. Returns it and the address of its editor. */
-async function runFlows(t: TestContext, file: string): Promise<{ child: ChildProcess; editor: string }> {
+interface RunningFlows {
+  child: ChildProcess
+  editor: string
+  /** What it has written to its output. */
+  said: () => string
+}
+
+/** Starts the process and waits until its nodes are connected. */
+async function runFlows(t: TestContext, file: string): Promise<RunningFlows> {
   const child = run(t, '--config', file)
+  let output = ''
+  child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+    output += text
+  })
   let editor: string | undefined
   let connected = false
   for await (const line of createInterface({ input: child.stderr! })) {
     const entry = JSON.parse(line) as { msg: string; editor?: string }
     editor ??= entry.editor
     connected ||= entry.msg.startsWith('connected to the broker')
-    if (editor && connected) return { child, editor }
+    if (editor && connected) return { child, editor, said: () => output }
   }
   throw new Error('the process ended before it was connected')
 }
@@ -64,7 +75,7 @@ test('killed and started again, the flows go on with the alarms as they stood', 
   const newcomer = await startClients(t, broker.url)
   assert.deepEqual(await newcomer.alarm(() => true), raised, 'the retained message is right')
 
-  const { child, editor } = await runFlows(t, file)
+  const { child, editor, said } = await runFlows(t, file)
   for (let i = 0; i < 6; i++) await device.publish(address(), inference('ball'))
   for (let i = 0; i < 10; i++) await device.publish(address(), inference('normal'))
   const returned = await clients.alarm(({ state }) => state === 'returned-unacknowledged')
@@ -73,20 +84,25 @@ test('killed and started again, the flows go on with the alarms as they stood', 
   const since = new Set(clients.alarms.filter(({ state }) => state === 'unacknowledged').map(alarm => alarm.since))
   assert.deepEqual([...since], [raised.since], 'raised once')
 
-  await t.test('the editor asks for a password, which lies in a private file', async () => {
-    const passwordFile = join(userDirectory, 'editor-password')
-    const password = (await readFile(passwordFile, 'utf8')).trim()
-    assert.equal((await stat(passwordFile)).mode & 0o777, 0o600)
-    assert.match(await (await fetch(editor)).text(), /<title>Faultline flows<\/title>/)
-    assert.equal((await fetch(`${editor}flows`)).status, 401)
-    assert.equal((await logIn(editor, 'wrong')).status, 403)
-    const { access_token: token } = (await (await logIn(editor, password)).json()) as { access_token: string }
-    const response = await fetch(`${editor}flows`, { headers: { Authorization: `Bearer ${token}` } })
-    assert.equal(response.status, 200)
-    const flows = await response.text()
-    assert.match(flows, /faultline-alarm/)
-    assert.ok(!flows.includes(broker.flows.secret))
-  })
+  await t.test(
+    'the password was printed at the first start, and only its hash is kept, in a private file',
+    async () => {
+      const password = /log in as admin with (\S+)/.exec(first.said())![1]!
+      assert.equal(said(), '', 'and at no other')
+      const kept = join(userDirectory, 'admin-password-hash')
+      assert.match(await readFile(kept, 'utf8'), /^\$2b\$11\$/)
+      assert.equal((await stat(kept)).mode & 0o777, 0o600)
+      assert.match(await (await fetch(editor)).text(), /<title>Faultline flows<\/title>/)
+      assert.equal((await fetch(`${editor}flows`)).status, 401)
+      assert.equal((await logIn(editor, 'wrong')).status, 403)
+      const { access_token: token } = (await (await logIn(editor, password)).json()) as { access_token: string }
+      const response = await fetch(`${editor}flows`, { headers: { Authorization: `Bearer ${token}` } })
+      assert.equal(response.status, 200)
+      const flows = await response.text()
+      assert.match(flows, /faultline-alarm/)
+      assert.ok(!flows.includes(broker.flows.secret))
+    },
+  )
 
   await t.test('a signal ends the process, with somebody logged in to the editor', async () => {
     child.kill('SIGTERM')

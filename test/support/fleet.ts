@@ -9,6 +9,8 @@ export interface RunningFleet {
   directory: string
   mqttPort: number
   dashboardUrl: string
+  /** Who may log in to the dashboard; empty without one. */
+  admin: { name: string; password: string }
   /** Credentials of the fleet's operator. */
   operator: { username: string; password: string }
   summary(): Promise<Summary>
@@ -40,12 +42,14 @@ export async function startFleet(t: TestContext, args: readonly string[]): Promi
   const program = startScript(t, 'fleet/main.ts', ['--directory', directory, '--summary', file, ...ports, ...args])
   const [, mqttPort] = await program.said(/mqtt:\/\/127\.0\.0\.1:(\d+)/, 60_000)
   const [, username, password] = await program.said(/-u (\S+) -P (\S+)/)
+  const [, name = '', adminPassword = ''] = /log in as\s+(\S+) with (\S+)/.exec(program.output) ?? []
   const dashboard = /http:\/\/\S+\/dashboard\S*/.exec(program.output)
   return {
     program,
     directory,
     mqttPort: Number(mqttPort),
     dashboardUrl: dashboard?.[0] ?? '',
+    admin: { name, password: adminPassword },
     operator: { username: username!, password: password! },
     summary: async () => JSON.parse(await readFile(file, 'utf8')) as Summary,
   }
