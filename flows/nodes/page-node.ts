@@ -12,6 +12,7 @@ import type { BrokerLink } from '../mqtt/broker-link.ts'
 import { connected } from './attempt.ts'
 import { showConnection } from './broker.ts'
 import type { NodeMessage, RuntimeNode } from './node-red.ts'
+import { refuseViewers } from './person.ts'
 
 /** What a page shows, kept from the messages of the fleet. Pure: no clock, no timers, no MQTT. */
 export interface PageView {
@@ -62,11 +63,13 @@ export function servePage(node: RuntimeNode<never>, options: PageOptions): void 
   link.on('online', touch)
   link.on('offline', touch)
   node.on('input', (message, send, done) => {
-    if (message.topic !== 'look') {
-      send([null, message])
-      return done()
-    }
     try {
+      if (message.topic !== 'look') {
+        // Nobody knows what stands behind the second output.
+        refuseViewers(message)
+        send([null, message])
+        return done()
+      }
       const asked = lookOf(message)
       const client = clientOf(message)
       if (client === undefined) send([{ ...message, topic: 'view', payload: wholeOf(showTo(asked)) }, null])

@@ -18,7 +18,7 @@ const flags = [
 
 test('the dashboard shows machines and alarms as they come', {
   skip: missing('chromium'),
-  timeout: 60_000,
+  timeout: 180_000,
 }, async t => {
   const broker = await startBroker(t)
   const clients = await startClients(t, broker.url)
