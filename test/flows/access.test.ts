@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { SessionData } from 'express-session'
 import { adminHashFile, firstAdmin } from '../../flows/access/first-admin.ts'
 import { signed } from '../../flows/access/gate.ts'
 import { SessionStore } from '../../flows/access/session-store.ts'
@@ -72,7 +71,7 @@ async function logIn(database: string, user: FlowUser): Promise<void> {
   await sessions.logIn(request, user)
   sessions.close()
   const store = new SessionStore(database)
-  store.set('id', request.session as unknown as SessionData)
+  store.set('id', request.session as never)
   store.close()
 }
 
