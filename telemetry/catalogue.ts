@@ -264,6 +264,7 @@ export const catalogue: Record<Measurement, MeasurementEntry> = {
       text('suppression', 'how it is out of sight: `shelved`, `by-design` or `out-of-service`'),
       boolean('present', 'whether the fault is there, while it is out of sight'),
       text('action', 'the last thing that a person did with it'),
+      number('actionMs', 'ms since 1970', 'when it was done'),
       text('actionBy', 'who did it'),
       text('comment', 'what they wrote'),
       number('notified', 'notices', 'since it was raised and not acknowledged'),

@@ -13,6 +13,8 @@ export {
   tiers,
 } from './retention.ts'
 export type {
+  AlarmQuery,
+  AlarmRow,
   AuditQuery,
   AuditRow,
   CountQuery,

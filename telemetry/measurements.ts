@@ -277,6 +277,7 @@ function alarmPoint(payload: Alarm): TelemetryPoint {
       ...(payload.suppression && { suppression: payload.suppression.kind, present: payload.suppression.active }),
       ...(payload.action && {
         action: payload.action.name,
+        actionMs: Date.parse(payload.action.at),
         actionBy: payload.action.by,
         comment: payload.action.comment,
       }),

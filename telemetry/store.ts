@@ -47,6 +47,8 @@ export interface TelemetryStore extends Service {
    * as one whose verdict came in time.
    */
   audits(query?: AuditQuery): Promise<AuditRow[]>
+  /** What was said of alarms, newest first. A count that grew is said, too: what changed is for the reader to see. */
+  alarms(query?: AlarmQuery): Promise<AlarmRow[]>
   /** A numeric field over time: one bucket per `every` ms in which something was recorded, oldest first. */
   series(query: SeriesQuery): Promise<SeriesBucket[]>
 }
@@ -92,6 +94,37 @@ export interface AuditRow extends AuditCounts {
   model: string
   /** At most this share of the windows accepted as normal hides a fault, at 95 %. */
   missedAtMost: number
+}
+
+export interface AlarmQuery {
+  site?: string
+  machine?: string
+  fault?: string
+  since?: number
+  until?: number
+  /** 100 when absent, at most 10,000. */
+  limit?: number
+}
+
+/** An alarm as one message told of it. */
+export interface AlarmRow {
+  time: number
+  site: string
+  machine: string
+  fault: string
+  /** Of ISA-18.2, as in the payload. */
+  state: string
+  priority: string
+  /** When the state began, in ms since 1970. */
+  since: number
+  /** That showed the fault since it was raised. */
+  windows: number
+  /** While it is out of sight: how, and whether the fault is there. */
+  suppression?: { kind: string; active: boolean }
+  /** The last thing a person did with it. */
+  action?: { name: string; at?: number; by?: string; comment?: string }
+  /** Notices since it was raised and not acknowledged, and who got the last one. */
+  notified?: { count: number; to: string }
 }
 
 export interface SeriesQuery extends Place {
@@ -275,6 +308,31 @@ export function inferenceRow({ tags, fields, time }: Pick<TelemetryPoint, 'tags'
     ...(typeof fields.shaftHz === 'number' && { shaftHz: fields.shaftHz }),
     features: fieldsNamed('feature', fields),
     numbers: fieldsNamed('number', fields),
+  }
+}
+
+/** The row of a stored alarm. */
+export function alarmRow({ tags, fields, time }: Pick<TelemetryPoint, 'tags' | 'fields' | 'time'>): AlarmRow {
+  const { action, actionMs, actionBy, comment, suppression, notified } = fields
+  return {
+    time,
+    site: text(tags.site),
+    machine: text(tags.machine),
+    fault: text(tags.fault),
+    state: text(tags.state),
+    priority: text(fields.priority),
+    since: number(fields.sinceMs) ?? time,
+    windows: number(fields.windows) ?? 0,
+    ...(suppression !== undefined && { suppression: { kind: text(suppression), active: fields.present === true } }),
+    ...(action !== undefined && {
+      action: {
+        name: text(action),
+        ...(typeof actionMs === 'number' && { at: actionMs }),
+        ...(actionBy !== undefined && { by: text(actionBy) }),
+        ...(comment !== undefined && { comment: text(comment) }),
+      },
+    }),
+    ...(typeof notified === 'number' && { notified: { count: notified, to: text(fields.notifiedTo) } }),
   }
 }
 

@@ -77,6 +77,10 @@ export function telemetryPage(): string {
           'windows counted by tags, revisions left out; by any of `site`, `device`, `point`, `machine`, `label`, `decidedBy`, `outcome`',
         ],
         [
+          '`alarms({ site?, machine?, fault?, since?, until?, limit = 100 })`',
+          'what was said of alarms, newest first, counts that grew included; `limit` at most 10,000',
+        ],
+        [
           '`audits({ …, since?, until? })`',
           'per site, machine and local model: `audits`, `silent`, `missed`, `wrong` and `missedAtMost`, as in [what they prove](policies.md#what-they-prove)',
         ],

@@ -4,8 +4,11 @@ import { catalogue } from '../catalogue.ts'
 import { storablePoint, type TelemetryPoint, tagNames } from '../point.ts'
 import { defaultRetention, type Retention, retentionMs, type Tier, tierFor, tierMs, tiers } from '../retention.ts'
 import {
+  type AlarmQuery,
+  type AlarmRow,
   type AuditQuery,
   type AuditRow,
+  alarmRow,
   auditRows,
   type CountQuery,
   type CountRow,
@@ -169,6 +172,13 @@ export class InfluxStore implements TelemetryStore {
       `SELECT count("id") AS "count" FROM "audit" WHERE ${where} GROUP BY "site", "machine", "audited", "finding"`,
     )
     return auditRows(rows.map(row => ({ tags: pointOfRow(row).tags, count: Number(row.count) })))
+  }
+
+  async alarms({ fault, ...query }: AlarmQuery = {}): Promise<AlarmRow[]> {
+    const where = conditions(query) + (fault === undefined ? '' : ` AND "fault" = ${literal(fault)}`)
+    const limit = checkLimit(query.limit)
+    const rows = await this.query(`SELECT * FROM "alarm" WHERE ${where} ORDER BY time DESC LIMIT ${limit}`)
+    return rows.map(row => alarmRow(pointOfRow(row)))
   }
 
   async series(query: SeriesQuery): Promise<SeriesBucket[]> {

@@ -15,8 +15,11 @@ import {
   tiers,
 } from '../retention.ts'
 import {
+  type AlarmQuery,
+  type AlarmRow,
   type AuditQuery,
   type AuditRow,
+  alarmRow,
   auditRows,
   type CountQuery,
   type CountRow,
@@ -214,6 +217,19 @@ export class SqliteStore implements TelemetryStore {
           WHERE ${where} GROUP BY series.id`,
       ).all(...parameters) as { tags: string; count: number }[]
       return auditRows(rows.map(({ tags, count }) => ({ tags: JSON.parse(tags), count })))
+    })
+  }
+
+  async alarms({ fault, ...query }: AlarmQuery = {}): Promise<AlarmRow[]> {
+    return this.request(() => {
+      const { where, parameters } = conditions('alarm', query)
+      const ofFault = fault === undefined ? '' : ` AND tags ->> '$.fault' = ?`
+      // Series first: of alarms there are few, and points by time are mostly others.
+      const rows = this.prepare(
+        `SELECT time, tags, fields FROM series CROSS JOIN points ON series.id = points.series WHERE ${where}${ofFault}
+          ORDER BY time DESC LIMIT ?`,
+      ).all(...parameters, ...(fault === undefined ? [] : [fault]), checkLimit(query.limit)) as unknown as StoredPoint[]
+      return rows.map(row => alarmRow({ time: row.time, tags: JSON.parse(row.tags), fields: JSON.parse(row.fields) }))
     })
   }
 

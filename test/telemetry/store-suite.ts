@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { type Inference, missedAtMost } from '@faultline/protocol'
-import { auditPointOf } from '../../telemetry/measurements.ts'
+import { type Alarm, type Inference, missedAtMost } from '@faultline/protocol'
+import { auditPointOf, pointOf } from '../../telemetry/measurements.ts'
 import type { TelemetryPoint } from '../../telemetry/point.ts'
 import type { Retention } from '../../telemetry/retention.ts'
 import {
@@ -101,6 +101,34 @@ export function testStore(name: string, { skip, open }: StoreSuiteOptions): void
     assert.equal(older?.local.confidence, null)
     assert.equal(older?.shaftHz, undefined)
     assert.equal(older?.server, undefined)
+  })
+
+  check('an alarm comes back as each message told of it, newest first, of one machine and fault', async store => {
+    const { action: _, suppression: _s, ...raised } = samples.alarm
+    const { site, machine, fault, priority } = raised
+    const tell = async (alarm: Alarm) => {
+      const names = { machine: alarm.machine, fault: alarm.fault }
+      await store.write([pointOf(messageOf('alarm', alarm, names), noon)!])
+    }
+    await tell({ ...raised, state: 'unacknowledged', since: at(0), at: at(0) })
+    await tell({ ...samples.alarm, at: at(1_000) })
+    await tell({ ...samples.alarm, fault: 'cage', at: at(2_000) })
+    const common = { site, machine, fault, priority, windows: 5, notified: { count: 1, to: 'anna@example.com' } }
+    assert.deepEqual(await store.alarms({ site, machine, fault }), [
+      {
+        time: noon + 1_000,
+        ...common,
+        state: 'shelved',
+        since: noon - 1_000,
+        suppression: { kind: 'shelved', active: true },
+        action: { name: 'shelve', at: noon, by: 'anna', comment: 'bearing is ordered' },
+      },
+      { time: noon, ...common, state: 'unacknowledged', since: noon },
+    ])
+    assert.equal((await store.alarms({ machine })).length, 3)
+    assert.equal((await store.alarms({ machine, limit: 1 }))[0]?.fault, 'cage')
+    assert.deepEqual(await store.alarms({ machine, fault: "cage' OR 1=1 --" }), [])
+    assert.equal((await store.alarms({ machine, since: noon + 1_000, until: noon + 2_000 })).length, 1)
   })
 
   check('every kind of record is taken, twice without harm', async store => {
