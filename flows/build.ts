@@ -13,7 +13,18 @@ const sources = fileURLToPath(new URL('.', import.meta.url))
 /** The name under which Node-RED lists the nodes. */
 export const nodesPackage = 'node-red-contrib-faultline'
 
-const types = ['broker', 'store', 'events', 'alarm', 'fleet', 'command', 'query', 'escalate', 'machine'] as const
+const types = [
+  'broker',
+  'store',
+  'events',
+  'alarm',
+  'fleet',
+  'command',
+  'query',
+  'escalate',
+  'machine',
+  'alarms',
+] as const
 
 /** As the editor lists it among the examples. */
 const shippedFlowName = '1 - Watch the fleet and raise its alarms.json'

@@ -1,4 +1,5 @@
 import registerAlarm from './alarm.ts'
+import registerAlarms from './alarms.ts'
 import registerBroker from './broker.ts'
 import registerCommand from './command.ts'
 import registerEscalate from './escalate.ts'
@@ -17,6 +18,7 @@ export default function registerNodes(red: NodeRed): void {
   registerAlarm(red)
   registerFleet(red)
   registerMachine(red)
+  registerAlarms(red)
   registerCommand(red)
   registerQuery(red)
   registerEscalate(red)

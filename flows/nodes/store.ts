@@ -25,6 +25,7 @@ export default function register(red: NodeRed): void {
   function FaultlineStore(this: StoreNode, config: NodeConfig<StoreConfig>): void {
     red.nodes.createNode(this as RuntimeNode<never>, config)
     let opened: Promise<TelemetryStore> | undefined
+    if (!isGiven(red, config)) return
     try {
       const settings = settingsOf(red, config, this.credentials?.password)
       const open = async () => {
@@ -60,6 +61,10 @@ export function storeOf(red: NodeRed, id: string | undefined): () => Promise<Tel
   if (open) return open
   throw new FaultlineError('CONFIG_INVALID', 'no store is configured for this node')
 }
+
+/** Without a store anywhere there is nothing to open; those who need one say so. */
+const isGiven = (red: NodeRed, { kind, path, url }: StoreConfig): boolean =>
+  Boolean(kind || path || url || (red.settings[settingsKey] as { store?: unknown } | undefined)?.store)
 
 /** What the node's fields say; without a kind, what the process that runs Node-RED was told. */
 function settingsOf(red: NodeRed, config: StoreConfig, password: string | undefined): StoreSettings {

@@ -51,6 +51,7 @@ test('the dashboard shows machines and alarms as they come', {
   await page.getByLabel('Password').fill('for this test alone')
   await page.getByRole('button', { name: 'Log in' }).click()
 
+  const pages = page.getByRole('navigation', { name: 'Pages' })
   const row = page.locator('[data-machine="press-1"]')
   await row.getByText('No answer').waitFor()
   await device.publish(address(), inference('normal'))
@@ -99,6 +100,18 @@ test('the dashboard shows machines and alarms as they come', {
     await page.getByRole('button', { name: 'Unshelve' }).click()
     // The fault is still there, and somebody has to see it anew.
     await page.getByRole('button', { name: 'Acknowledge' }).waitFor()
+  })
+
+  await t.test('the page of alarms tells what happened to one', async () => {
+    await pages.getByRole('link', { name: 'Alarms' }).click()
+    await page.getByRole('button', { name: 'press-1', expanded: false }).click()
+    const history = page.getByRole('list', { name: 'History' })
+    await history.getByText('bearing ordered').waitFor()
+    const happened = ['Unshelved', 'Shelved', 'Comment', 'Acknowledged', 'Raised']
+    assert.match(await history.innerText(), new RegExp(happened.join('[\\s\\S]*')))
+    await page.getByRole('button', { name: 'Acknowledge press-1, Outer race' }).click()
+    await history.getByText('Acknowledged').nth(1).waitFor()
+    await pages.getByRole('link', { name: 'Fleet' }).click()
   })
 
   await t.test('a machine opened from the fleet shows the line of its outer race under the cursor', async () => {
