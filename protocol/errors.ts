@@ -62,6 +62,15 @@ export const errorCodes = {
     title: 'The byte budget of a device has no room for a message',
     remedy: 'Wait: bytes come back 24 hours after they were spent. Or raise `budget`, or report less often.',
   },
+  // Archives of hard windows
+  ARCHIVE_FAILED: {
+    title: 'An archive of hard windows cannot be opened, read or written',
+    remedy: 'Check the directory, its permissions and free space, and that no other server agent writes to it.',
+  },
+  LABELS_INVALID: {
+    title: 'Labels for archived windows cannot be used',
+    remedy: 'Correct the lines that were named and give the file again; nothing was labelled.',
+  },
   // Models
   AUDIT_STATE_INVALID: {
     title: 'The kept account of audits cannot be restored',

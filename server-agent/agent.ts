@@ -14,6 +14,7 @@ import {
   type Verdict,
 } from '@faultline/protocol'
 import { type BrokerAccess, type Logger, MqttSession, type Service, version } from '@faultline/runtime'
+import type { Archiver } from './archive/archiver.ts'
 import { type BatchReport, Dispatcher } from './dispatcher.ts'
 import type { ModelHost, ServedModel } from './model-host.ts'
 import { Pools } from './pools.ts'
@@ -27,6 +28,8 @@ export interface ServerAgentOptions {
   broker: BrokerAccess & { backOff?: { initialMs: number; maximumMs: number } }
   /** Where the models run; started before the agent, and stopped after it, by whoever made it. */
   host: ModelHost
+  /** Where windows and both answers are kept; started and stopped as the host is. Nowhere when absent. */
+  archiver?: Pick<Archiver, 'offer' | 'add'>
   maxBatch?: number
   maxQueue?: number
   maxQueueBytes?: number
@@ -98,7 +101,9 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
       maxDelayMs: options.maxDelayMs ?? 0,
       answer: (item, verdict) => {
         if (!this.secondOpinions?.ask(item, verdict)) this.answer(item, verdict)
-        if (!isRejected(verdict)) this.shadow.offer(item, verdict)
+        if (isRejected(verdict)) return
+        options.archiver?.offer(item, verdict, host.models.get(item.escalation.task)?.classes)
+        this.shadow.offer(item, verdict)
       },
       measured: report => this.announce('batch', report),
       logger,
@@ -106,7 +111,11 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     this.shadow = new Shadow({
       host,
       busy: () => this.dispatcher.queued() > 0,
-      report: report => this.announce('shadow', report),
+      report: report => {
+        const { id, address, shadow: model, answer } = report
+        if (answer) options.archiver?.add({ id, ...address, role: 'shadow', model, ...answer })
+        this.announce('shadow', report)
+      },
       logger,
     })
     host.onChange(() => this.state.changed())
@@ -127,7 +136,12 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
           if (!this.online) throw new FaultlineError('BROKER_UNREACHABLE', 'not connected')
           await this.session!.publish(address, escalation)
         },
-        answer: (item, verdict) => this.answer(item, verdict),
+        answer: (item, verdict) => {
+          this.answer(item, verdict)
+          if (isRejected(verdict) || verdict.agent === server) return
+          const { id, label, confidence, model } = verdict
+          options.archiver?.add({ id, ...item.replyTo, role: 'upstream', model, label, confidence })
+        },
         logger,
       })
     this.state = new StatePublisher(() => this.publishState(this.onlineState()), stateIntervalMs)

@@ -2,6 +2,7 @@ import { engineNames, publicKeyText } from '@faultline/inference'
 import { identifier, runtimeConfig } from '@faultline/protocol'
 import { brokerAccess, operationsConfig } from '@faultline/runtime'
 import { z } from 'zod'
+import { archiveConfig } from './archive/config.ts'
 import { routes } from './routes.ts'
 
 /** The file a server agent starts from. */
@@ -26,6 +27,9 @@ export const serverAgentConfig = z.strictObject({
     .min(1)
     .optional()
     .describe('Public keys as `models -- key` prints them: only bundles signed with one are loaded; all when absent'),
+  archive: archiveConfig
+    .optional()
+    .describe('Keeps windows that were escalated, with both answers, to learn from; none when absent'),
   operations: operationsConfig,
   workers: z
     .int()

@@ -1,4 +1,8 @@
 export { ServerAgent, type ServerAgentOptions } from './agent.ts'
+export { Archive, type ArchiveOptions } from './archive/archive.ts'
+export { Archiver } from './archive/archiver.ts'
+export type { HardWindow } from './archive/hard-window.ts'
+export { type ArchivedWindow, ArchiveReader, type HumanLabel } from './archive/reader.ts'
 export { type ServerAgentConfig, serverAgentConfig } from './config.ts'
 export { InProcessHost } from './in-process-host.ts'
 export type { ServerModel } from './job.ts'

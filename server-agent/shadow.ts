@@ -16,6 +16,7 @@ export interface ShadowOptions {
 export interface ShadowReport {
   /** Of the escalation. */
   id: string
+  address: QueuedEscalation['replyTo']
   task: string
   /** The model that answered, and what. */
   model: ModelReference
@@ -120,7 +121,8 @@ export class Shadow {
     { model, task }: ServedModel,
     what: Pick<ShadowReport, 'outcome' | 'answer' | 'inferMs'>,
   ): void {
-    const { id } = item.escalation
-    this.options.report({ id, task, model: verdict.model, label: verdict.label, shadow: model, ...what })
+    const { replyTo: address, escalation } = item
+    const { id } = escalation
+    this.options.report({ id, address, task, model: verdict.model, label: verdict.label, shadow: model, ...what })
   }
 }

@@ -1,0 +1,140 @@
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { type AnsweredVerdict, FaultlineError } from '@faultline/protocol'
+import type { Logger, Service } from '@faultline/runtime'
+import type { QueuedEscalation } from '../queue.ts'
+import type { ArchiveCounts } from './archive.ts'
+import type { OtherAnswer } from './catalogue.ts'
+import { type ArchiveConfig, keepingOf } from './config.ts'
+import type { ArchiveReply, ArchiveRequest, NewWindow } from './messages.ts'
+
+/** What is on its way to the disk, at most; more is dropped. */
+const most = { windows: 1_024, bytes: 33_554_432 }
+const closeMs = 10_000
+const restartMs = 10_000
+
+/**
+ * Hands windows and their verdicts to a thread that archives them. A disk that is slow, full or gone costs windows of the archive,
+ * which are counted, and no verdict: nothing here waits for it.
+ */
+export class Archiver implements Service {
+  counts: ArchiveCounts = { windows: 0, labelled: 0, bytes: 0 }
+  written = 0
+  /** `busy`: the disk did not keep up; `failed`: it refused them. */
+  readonly dropped = { busy: 0, failed: 0 }
+  private readonly options: ArchiveConfig & { logger: Logger }
+  private thread: Worker | undefined
+  private restart: NodeJS.Timeout | undefined
+  private readonly pending: number[] = []
+  private pendingBytes = 0
+  private failing = false
+  private stopped = true
+
+  constructor(options: ArchiveConfig & { logger: Logger }) {
+    this.options = options
+  }
+
+  /** Throws `ARCHIVE_FAILED` and `DATABASE_FAILED`. */
+  async start(): Promise<void> {
+    this.stopped = false
+    await this.open()
+  }
+
+  /** Writes what is still to be written. */
+  async stop(): Promise<void> {
+    this.stopped = true
+    clearTimeout(this.restart)
+    const { thread } = this
+    if (!thread) return
+    const exited = once(thread, 'exit')
+    this.post({ kind: 'close' })
+    const insist = setTimeout(() => void thread.terminate(), closeMs)
+    await exited
+    clearTimeout(insist)
+  }
+
+  /** A window that was answered. Never throws and never waits. */
+  offer({ escalation, replyTo }: QueuedEscalation, verdict: AnsweredVerdict, classes?: readonly string[]): void {
+    const { site, device, point } = replyTo
+    if (keepingOf(this.options, site) === 'off') return
+    const { id, at, machine, task, reason, alarm, shaftHz, bearing, local, window } = escalation
+    const { label, confidence, probabilities, model, agent } = verdict
+    const { byteLength } = window.bytes
+    if (!this.thread || this.pending.length >= most.windows || this.pendingBytes + byteLength > most.bytes) {
+      this.dropped[this.thread ? 'busy' : 'failed']++
+      return
+    }
+    const hard: NewWindow = {
+      ...{ id, site, device, point, machine, task, reason, local, at, receivedAt: new Date().toISOString() },
+      ...(alarm && { alarm }),
+      ...(shaftHz !== undefined && { shaftHz }),
+      ...(bearing && { bearing }),
+      server: { label, confidence, probabilities, agent, model, ...(classes && { classes }) },
+      // A copy: the samples may be a view of a whole packet.
+      window: { ...window, bytes: window.bytes.slice() },
+    }
+    this.pending.push(byteLength)
+    this.pendingBytes += byteLength
+    this.post({ kind: 'window', window: hard })
+  }
+
+  /** What another model said of a window that was offered before. */
+  add({ id, site, device, point, role, model, label, confidence }: OtherAnswer): void {
+    if (keepingOf(this.options, site) === 'off') return
+    this.post({ kind: 'answer', answer: { id, site, device, point, role, model, label, confidence } })
+  }
+
+  private async open(): Promise<void> {
+    const { logger, ...archive } = this.options
+    // tsx is named by its own address, so that neither the working directory nor how this process was started matters.
+    const thread = new Worker(join(import.meta.dirname, 'thread.ts'), {
+      workerData: archive,
+      execArgv: ['--import', import.meta.resolve('tsx'), '--disable-warning=ExperimentalWarning'],
+    })
+    thread.on('error', error => logger.error({ error: error.message }, 'the archive failed'))
+    thread.once('exit', () => this.ended(thread))
+    const exited = once(thread, 'exit').then(() => [undefined])
+    const [opened] = (await Promise.race([once(thread, 'message'), exited])) as [ArchiveReply | undefined]
+    if (!opened) throw new FaultlineError('ARCHIVE_FAILED', `the thread of ${archive.directory} did not start`)
+    if (opened.kind === 'not-open') throw new FaultlineError(opened.code, opened.message)
+    this.thread = thread
+    this.receive(opened)
+    thread.on('message', reply => this.receive(reply))
+  }
+
+  private post(request: ArchiveRequest): void {
+    this.thread?.postMessage(request)
+  }
+
+  private receive(reply: ArchiveReply): void {
+    const { logger } = this.options
+    if (reply.kind === 'open' || reply.kind === 'written') this.counts = reply.counts
+    if (reply.kind !== 'written' && reply.kind !== 'not-written') return
+    for (const bytes of this.pending.splice(0, reply.windows)) this.pendingBytes -= bytes
+    const failed = reply.kind === 'not-written'
+    if (failed) this.dropped.failed += reply.windows
+    else this.written += reply.written
+    if (failed && !this.failing) logger.error({ code: reply.code, error: reply.message }, 'windows are not archived')
+    else if (!failed && this.failing) logger.info('windows are archived again')
+    this.failing = failed
+  }
+
+  private ended(thread: Worker): void {
+    if (thread !== this.thread) return
+    this.thread = undefined
+    this.dropped.failed += this.pending.length
+    this.pending.length = 0
+    this.pendingBytes = 0
+    if (!this.stopped) this.reopen()
+  }
+
+  private reopen(): void {
+    this.restart = setTimeout(() => {
+      this.open().catch(error => {
+        this.options.logger.error({ error: error.message }, 'the archive was not opened again')
+        if (!this.stopped) this.reopen()
+      })
+    }, restartMs)
+  }
+}

@@ -1,0 +1,88 @@
+import { setPriority } from 'node:os'
+import { parentPort, workerData } from 'node:worker_threads'
+import { extractFeatures } from '@faultline/inference'
+import { decodeWindow, toFaultlineError } from '@faultline/protocol'
+import { Archive, type ArchiveOptions } from './archive.ts'
+import type { OtherAnswer } from './catalogue.ts'
+import type { HardWindow } from './hard-window.ts'
+import type { ArchiveReply, ArchiveRequest, NewWindow } from './messages.ts'
+
+/** Windows that are written at once. */
+const batchWindows = 64
+
+const port = parentPort!
+const reply = (message: ArchiveReply) => port.postMessage(message)
+const windows: NewWindow[] = []
+const answers: OtherAnswer[] = []
+let turn: NodeJS.Immediate | undefined
+
+// On Linux a thread has a priority of its own: the workers that answer come first.
+setPriority(0, 10)
+const archive = open(workerData)
+
+function open(options: ArchiveOptions): Archive | undefined {
+  try {
+    const opened = Archive.open(options)
+    reply({ kind: 'open', counts: opened.counts() })
+    return opened
+  } catch (thrown) {
+    const { code, message } = toFaultlineError(thrown)
+    reply({ kind: 'not-open', code, message })
+    port.close()
+  }
+}
+
+port.on('message', (request: ArchiveRequest) => {
+  if (request.kind === 'window') windows.push(request.window)
+  else if (request.kind === 'answer') answers.push(request.answer)
+  else {
+    clearImmediate(turn)
+    while (windows.length > 0 || answers.length > 0) write()
+    archive?.close()
+    port.close()
+    return
+  }
+  schedule()
+})
+
+function schedule(): void {
+  turn ??= setImmediate(() => {
+    turn = undefined
+    write()
+    if (windows.length > 0) schedule()
+  })
+}
+
+function write(): void {
+  const batch = windows.splice(0, batchWindows)
+  // After the windows that they are of.
+  const others = windows.length === 0 ? answers.splice(0) : []
+  try {
+    const written = archive!.add(batch.map(withFeatures))
+    archive!.addAnswers(others)
+    archive!.sweep()
+    reply({ kind: 'written', windows: batch.length, written, counts: archive!.counts() })
+  } catch (thrown) {
+    const { code, message } = toFaultlineError(thrown, 'ARCHIVE_FAILED')
+    reply({ kind: 'not-written', windows: batch.length, code, message })
+  }
+}
+
+function withFeatures(window: NewWindow): HardWindow {
+  return { ...window, features: featuresOf(window) }
+}
+
+function featuresOf({ window, shaftHz, bearing }: NewWindow): Record<string, number> {
+  if (!window || window.rateHz === 0) return {}
+  try {
+    const features = extractFeatures({
+      ...decodeWindow(window),
+      ...(shaftHz !== undefined && { shaftHz }),
+      ...(bearing && { bearing }),
+    })
+    const finite = Object.entries(features).filter(([, value]) => Number.isFinite(value))
+    return Object.fromEntries(finite.map(([name, value]) => [name, Number(value.toPrecision(6))]))
+  } catch {
+    return {} // A signal of several channels has none.
+  }
+}
