@@ -12,31 +12,44 @@ const fewestValues = 16
 /** What is wrong with a window, if anything, whatever the machine does. Images are only looked at for their numbers. */
 export function sensorFaultOf({ window: { samples, rateHz }, gap }: SourceWindow): SensorFault | undefined {
   if (gap) return 'gap'
-  let min = Number.POSITIVE_INFINITY
-  let max = Number.NEGATIVE_INFINITY
-  for (const value of samples) {
+  const top = new End()
+  const bottom = new End()
+  // By number: an iterator would take longer than all that is done with the samples.
+  for (let i = 0; i < samples.length; i++) {
+    const value = samples[i]!
     if (!Number.isFinite(value)) return 'not-finite'
-    if (value < min) min = value
-    if (value > max) max = value
+    top.see(value)
+    bottom.see(-value)
   }
   if (rateHz === 0 || samples.length === 0) return undefined
-  if (min === max) return 'flat'
-  if ((isCutOff(samples, max, 1) || isCutOff(samples, min, -1)) && new Set(samples).size >= fewestValues)
-    return 'clipped'
+  if (top.value === -bottom.value) return 'flat'
+  if ((top.isCutOff || bottom.isCutOff) && new Set(samples).size >= fewestValues) return 'clipped'
   return undefined
 }
 
-/** Whether a signal is cut off at its highest value, or with sign -1 at its lowest. */
-function isCutOff(samples: Float32Array, end: number, sign: 1 | -1): boolean {
-  let atEnd = 0
-  let next = Number.NEGATIVE_INFINITY
-  let atNext = 0
-  for (const value of samples) {
-    if (value === end) atEnd++
-    else if (value * sign > next) {
-      next = value * sign
-      atNext = 1
-    } else if (value * sign === next) atNext++
+/** The highest value of a signal and the one below it, and how many samples have each. */
+class End {
+  value = Number.NEGATIVE_INFINITY
+  private count = 0
+  private next = Number.NEGATIVE_INFINITY
+  private ofNext = 0
+
+  see(value: number): void {
+    if (value < this.next) return
+    if (value === this.value) this.count++
+    else if (value > this.value) {
+      this.next = this.value
+      this.ofNext = this.count
+      this.value = value
+      this.count = 1
+    } else if (value === this.next) this.ofNext++
+    else {
+      this.next = value
+      this.ofNext = 1
+    }
   }
-  return atEnd >= cutOff.samples && atEnd >= cutOff.timesTheNext * atNext
+
+  get isCutOff(): boolean {
+    return this.count >= cutOff.samples && this.count >= cutOff.timesTheNext * this.ofNext
+  }
 }
