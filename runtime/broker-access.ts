@@ -6,12 +6,23 @@ import type { EnrolmentAccess } from './enrolment.ts'
 
 const file = z.string().min(1).optional()
 
+/** Of a connection on which nothing is said, so that a dead one is noticed. */
+export const defaultKeepAliveS = 15
+
 const url = z.url({ protocol: /^(mqtts?|wss?)$/ }).describe('mqtt://, mqtts://, ws:// or wss://')
 const credentials = {
   secret: z.string().min(1).optional().describe('What enrolment gave; none beside a certificate'),
   ca: file.describe("PEM file of the authority that signed the broker's certificate; the system's own when absent"),
   certificate: file.describe('PEM file of a certificate to log in with; read again at every connection'),
   key: file.describe('PEM file of its private key'),
+  keepAliveS: z
+    .int()
+    .min(5)
+    .max(3_600)
+    .default(defaultKeepAliveS)
+    .describe(
+      'Seconds of silence until a ping, some 200 bytes of a link; a dead connection is noticed after 1.5 of them',
+    ),
   enrolment: z
     .strictObject({
       url: z.url({ protocol: /^https$/ }).describe('Address of `npm run provision -- serve`'),
@@ -34,6 +45,8 @@ export interface BrokerAccess {
   ca?: string | undefined
   certificate?: string | undefined
   key?: string | undefined
+  /** Seconds of silence until a ping (MQTT 3.1.1, 3.1.2.10); 15 when absent. */
+  keepAliveS?: number | undefined
   /** Where the three are fetched and renewed. */
   enrolment?: EnrolmentAccess | undefined
 }

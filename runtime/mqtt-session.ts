@@ -16,7 +16,7 @@ import {
   topicOf,
 } from '@faultline/protocol'
 import mqtt, { ErrorWithSubackPacket, type IClientOptions, type MqttClient } from 'mqtt'
-import { type BrokerAccess, readTlsFiles } from './broker-access.ts'
+import { type BrokerAccess, defaultKeepAliveS, readTlsFiles } from './broker-access.ts'
 import { Enrolment } from './enrolment.ts'
 import type { Logger } from './logger.ts'
 import type { Service } from './service.ts'
@@ -135,7 +135,7 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
       reconnectOnConnackError: true,
       resubscribe: false,
       queueQoSZero: false,
-      keepalive: 15,
+      keepalive: this.options.keepAliveS ?? defaultKeepAliveS,
       connectTimeout: 10_000,
       ...(will && { will: { topic: topicOf(will.address), payload: will.payload, ...delivery[will.address.kind] } }),
     })

@@ -410,3 +410,18 @@ test('waiting to be online can be called off', async t => {
   await session.start()
   await assert.rejects(session.whenOnline(AbortSignal.timeout(20)))
 })
+
+test('a session asks for the keep-alive it was given', async t => {
+  const server = createServer()
+  t.after(() => server.close())
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as { port: number }
+  const { session } = newSession(t, { url: `mqtt://127.0.0.1:${port}` }, { keepAliveS: 240 })
+  const connected = once(server, 'connection', { signal: soon() })
+  await session.start()
+  const [socket] = (await connected) as [Socket]
+  const [connect] = (await once(socket, 'data', { signal: soon() })) as [Buffer]
+  socket.destroy()
+  // MQTT 3.1.1, 3.1.2: the protocol's name and level, the flags, then the keep-alive.
+  assert.equal(connect.readUInt16BE(connect.indexOf('MQTT') + 6), 240)
+})
