@@ -21,6 +21,18 @@ export const defaultSettings = {
   healthIntervalS: 10,
 } as const
 
+/**
+ * What `reporting: exception` brings with it where the file says nothing else: so little that a healthy machine takes less
+ * than a megabyte a day, with as many audits as say something within a week. The policy learns from them too, and can do
+ * with fewer checks of its own.
+ */
+export const frugalSettings = {
+  policy: { name: 'default', parameters: { checkBudget: 0.00002 } },
+  summaryIntervalS: 600,
+  healthIntervalS: 300,
+  auditRate: { missedFaultsAtMost: 0.01, withinDays: 7 },
+} as const
+
 const settings = runtimeConfig.required().shape
 
 /** How a point learns what is normal for it; see the commissioning guide. */
@@ -78,17 +90,29 @@ export const deviceAgentConfig = z
       .min(1)
       .optional()
       .describe('Public keys as `models -- key` prints them: only bundles signed with one are loaded; all when absent'),
-    policy: settings.policy.default(defaultSettings.policy),
+    policy: settings.policy
+      .optional()
+      .describe(
+        'Decides whether the local answer is accepted or the window escalated; { name: default } when absent, by exception with the parameter checkBudget: 0.00002',
+      ),
     price: settings.price.default(defaultSettings.price),
     prices: settings.prices.default(defaultSettings.prices),
     budget: settings.budget.default(defaultSettings.budget),
-    auditRate: settings.auditRate.default(defaultSettings.auditRate),
+    auditRate: settings.auditRate
+      .optional()
+      .describe(
+        'Share of accepted windows escalated anyway, or what it is to prove; 0.01 when absent, by exception { missedFaultsAtMost: 0.01, withinDays: 7 }',
+      ),
     episodes: settings.episodes.default(defaultSettings.episodes),
     deadlineMs: settings.deadlineMs.default(defaultSettings.deadlineMs),
     reporting: settings.reporting.default(defaultSettings.reporting),
-    summaryIntervalS: settings.summaryIntervalS.default(defaultSettings.summaryIntervalS),
+    summaryIntervalS: settings.summaryIntervalS
+      .optional()
+      .describe('Seconds from one summary to the next; 60 when absent, by exception 600'),
     pace: settings.pace.default(defaultSettings.pace),
-    healthIntervalS: settings.healthIntervalS.default(defaultSettings.healthIntervalS),
+    healthIntervalS: settings.healthIntervalS
+      .optional()
+      .describe('Seconds from one health to the next; 10 when absent, by exception 300'),
     spool: z
       .strictObject({
         maximumBytes: z
@@ -144,6 +168,16 @@ export const deviceAgentConfig = z
   .refine(({ model, points }) => model !== undefined || points.every(point => point.commissioning), {
     path: ['model'],
     message: 'may be absent only where every point has commissioning',
+  })
+  .transform(config => {
+    const absent = config.reporting === 'exception' ? frugalSettings : defaultSettings
+    return {
+      ...config,
+      policy: config.policy ?? absent.policy,
+      auditRate: config.auditRate ?? absent.auditRate,
+      summaryIntervalS: config.summaryIntervalS ?? absent.summaryIntervalS,
+      healthIntervalS: config.healthIntervalS ?? absent.healthIntervalS,
+    }
   })
 
 export type DeviceAgentConfig = z.infer<typeof deviceAgentConfig>

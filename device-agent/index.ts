@@ -1,5 +1,5 @@
 export { DeviceAgent } from './agent.ts'
-export { type DeviceAgentConfig, deviceAgentConfig } from './config.ts'
+export { type DeviceAgentConfig, deviceAgentConfig, frugalSettings } from './config.ts'
 export type { RuntimeSettings } from './control/configuration.ts'
 export type { LocalModel } from './decisions/assessment.ts'
 export type { PointCommissioning } from './decisions/commissioning-keeper.ts'
