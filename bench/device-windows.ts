@@ -22,6 +22,32 @@ export function simulatedWindows(count: number, fault: BearingClass, seed: numbe
   }))
 }
 
+/** Windows, one after the other, as a WAV file of 32-bit floats (RFC 2361, format 3). */
+export function wavOf(windows: readonly Window[]): Buffer {
+  const header = Buffer.alloc(44)
+  const bytes = windows.length * windowSamples * 4
+  header.write('RIFF', 0, 'latin1')
+  header.writeUInt32LE(36 + bytes, 4)
+  header.write('WAVEfmt ', 8, 'latin1')
+  for (const [at, value] of [
+    [16, 16],
+    [24, rateHz],
+    [28, rateHz * 4],
+    [40, bytes],
+  ] as const)
+    header.writeUInt32LE(value, at)
+  for (const [at, value] of [
+    [20, 3],
+    [22, 1],
+    [32, 4],
+    [34, 32],
+  ] as const)
+    header.writeUInt16LE(value, at)
+  header.write('data', 36, 'latin1')
+  const samples = windows.map(({ samples }) => Buffer.from(samples.buffer, samples.byteOffset, samples.byteLength))
+  return Buffer.concat([header, ...samples])
+}
+
 /** Gives windows when it is told to, one for every second of a clock of its own, as fast as they are taken. */
 export class GivenSource implements Source {
   readonly rateHz = rateHz

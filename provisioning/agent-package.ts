@@ -10,7 +10,6 @@ import { fileURLToPath } from 'node:url'
 import { createGzip } from 'node:zlib'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { version } from '@faultline/runtime'
-import { build } from 'esbuild'
 import { type Pack, pack } from 'tar-stream'
 
 /** Processors that an agent is packed for. */
@@ -52,10 +51,8 @@ export async function writeAgentPackage(file: string, architecture: AgentArchite
   const work = await mkdtemp(join(tmpdir(), 'faultline-agent-'))
   try {
     const directory = join(work, agentPackageName(architecture))
-    await mkdir(directory)
-    await bundlePrograms(directory)
+    await writeAgentPrograms(directory)
     await addNativePackages(directory, architecture, join(work, 'npm'))
-    await addOwnFiles(directory)
     await archive(work, agentPackageName(architecture), output)
   } catch (thrown) {
     output.destroy()
@@ -66,11 +63,18 @@ export async function writeAgentPackage(file: string, architecture: AgentArchite
   }
 }
 
-async function bundlePrograms(outdir: string): Promise<void> {
+/**
+ * Writes what an agent package holds beside Node.js and the native packages: its programs, unit file, installer and the
+ * local models. `more` are programs to be bundled like them, by name.
+ */
+export async function writeAgentPrograms(directory: string, more: Record<string, string> = {}): Promise<void> {
+  await mkdir(directory, { recursive: true })
+  // Here, since whoever uses the registry alone has no need of a bundler.
+  const { build } = await import('esbuild')
   await build({
     absWorkingDir: repository,
-    entryPoints,
-    outdir,
+    entryPoints: { ...entryPoints, ...more },
+    outdir: directory,
     bundle: true,
     // Each program in one file: what esbuild splits off loses the named exports of CommonJS modules. Modules that are
     // imported on demand are still run on demand only.
@@ -85,6 +89,7 @@ async function bundlePrograms(outdir: string): Promise<void> {
     banner: { js: commonJs },
     logLevel: 'silent',
   })
+  await addOwnFiles(directory)
 }
 
 async function addNativePackages(directory: string, architecture: AgentArchitecture, scratch: string): Promise<void> {

@@ -1,3 +1,4 @@
+export { writeAgentPrograms } from './agent-package.ts'
 export type { AuditEntry } from './audit-log.ts'
 export { EstService, type EstServiceOptions } from './est-service.ts'
 export { Registry, type RegistryFilter } from './registry.ts'
