@@ -1,4 +1,12 @@
-import { type Command, createProgram, parseInteger, parsePositive, parseSeconds, version } from '@faultline/runtime'
+import {
+  type Command,
+  createProgram,
+  parseBrokerUrl,
+  parseInteger,
+  parsePositive,
+  parseSeconds,
+  version,
+} from '@faultline/runtime'
 import { defaultOptions, type FleetOptions } from './options.ts'
 
 export type Flags = Omit<FleetOptions, 'ports'> & { port: number; wsPort: number; httpPort: number }
@@ -28,6 +36,11 @@ export function fleetProgram(): Command {
     .option('--policy <name>', 'how the agents decide what to escalate', defaultOptions.policy)
     .option('--summary <file>', 'write the final counters as JSON')
     .option('--influx <url>', 'store telemetry in InfluxDB rather than in the embedded database')
+    .option(
+      '--broker <url>',
+      'use a broker that is there already and lets everybody in, such as a Mosquitto',
+      parseBrokerUrl,
+    )
     .option('--directory <dir>', 'identities, databases and logs', defaultOptions.directory)
     .option('--port <port>', 'MQTT over TCP; 0 takes any free port', port, defaultOptions.ports.mqtt)
     .option('--ws-port <port>', 'MQTT over WebSocket', port, defaultOptions.ports.webSocket)

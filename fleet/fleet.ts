@@ -1,9 +1,17 @@
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { Broker } from '@faultline/broker'
 import { createSource, DeviceAgent, type SourceConfig } from '@faultline/device-agent'
 import { adminName, FlowRunner, keptSecret } from '@faultline/flows'
 import { type LoadedClassifier, openDataset, skf6205 } from '@faultline/inference'
-import { type Identity, type Inference, identityOf, topicFilter } from '@faultline/protocol'
+import {
+  FaultlineError,
+  type Identity,
+  type Inference,
+  identityOf,
+  toFaultlineError,
+  topicFilter,
+} from '@faultline/protocol'
 import { Registry } from '@faultline/provisioning'
 import { type Logger, MqttSession, type Service, ServiceGroup } from '@faultline/runtime'
 import { InProcessHost, ServerAgent } from '@faultline/server-agent'
@@ -19,6 +27,8 @@ import { addCounters, type FleetStatus, type MachineStatus, noWindows } from './
 const site = 'local'
 const deadlineMs = 2_000
 const healthIntervalS = 5
+/** How long a broker that is there already may take to let the fleet in. */
+const reachMs = 10_000
 
 interface Member {
   machine: Machine
@@ -103,6 +113,8 @@ export class Fleet implements Service {
   describe(): string {
     const { broker, flows } = this
     const { name } = fleetIdentities.operator
+    const address = new URL(this.brokerUrl)
+    const webSocket = broker && `  ws://127.0.0.1:${broker.webSocketPort}`
     const lines = [
       ...(flows
         ? [
@@ -111,8 +123,8 @@ export class Fleet implements Service {
             `  log in as  ${adminName} with ${this.adminPassword}`,
           ]
         : []),
-      `  broker     mqtt://127.0.0.1:${broker?.port}  ws://127.0.0.1:${broker?.webSocketPort}`,
-      `  listen in  mosquitto_sub -h 127.0.0.1 -p ${broker?.port} -u ${name} -P ${this.secrets.get(name)} -t 'faultline/v1/#' -F '%t %l bytes'`,
+      `  broker     ${this.brokerUrl}${webSocket ?? ''}`,
+      `  listen in  mosquitto_sub -h ${address.hostname} -p ${address.port || 1883} -u ${name} -P ${this.secrets.get(name)} -t 'faultline/v1/#' -F '%t %l bytes'`,
       `  log        ${join(this.options.directory, 'fleet.log')}`,
       ...this.keptConfigurations(),
     ]
@@ -140,10 +152,28 @@ export class Fleet implements Service {
   }
 
   private async startBroker(registry: Registry): Promise<void> {
+    if (this.options.broker !== undefined) return this.findBroker(this.options.broker)
     const { mqtt, webSocket } = this.options.ports
     this.broker = await this.add(
       new Broker({ host: '127.0.0.1', port: mqtt, webSocketPort: webSocket, registry, logger: this.logger }),
     )
+  }
+
+  /** Throws `BROKER_UNREACHABLE`, `CREDENTIALS_REFUSED`. */
+  private async findBroker(url: string): Promise<void> {
+    const identity = fleetIdentities.operator
+    const session = new MqttSession({ url, identity, secret: 'unasked', subscriptions: [], logger: this.logger })
+    try {
+      await session.start()
+      const problem = once(session, 'problem', { signal: AbortSignal.timeout(reachMs) })
+      const [error] = await Promise.race([session.whenOnline().then(() => []), problem])
+      if (error) throw error
+    } catch (cause) {
+      const { code, message } = toFaultlineError(cause, 'BROKER_UNREACHABLE')
+      throw new FaultlineError(code, `${url}: ${message}`, { cause })
+    } finally {
+      await session.stop()
+    }
   }
 
   private async startFlows(registry: Registry): Promise<void> {
@@ -308,6 +338,6 @@ export class Fleet implements Service {
   }
 
   private get brokerUrl(): string {
-    return `mqtt://127.0.0.1:${this.broker?.port}`
+    return this.options.broker ?? `mqtt://127.0.0.1:${this.broker?.port}`
   }
 }

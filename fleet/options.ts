@@ -11,6 +11,8 @@ export interface FleetOptions {
   summary?: string
   /** InfluxDB's address; the embedded SQLite store when absent. */
   influx?: string
+  /** Address of a broker that is there already and lets everybody in; one of the fleet's own when absent. */
+  broker?: string
   /** Holds identities, databases, logs and the Node-RED user directory. */
   directory: string
   ports: { mqtt: number; webSocket: number; http: number }

@@ -76,6 +76,11 @@ export function parseSeconds(text: string): number {
   throw new InvalidArgumentError(`Give a number above 0, at most ${maximum}.`)
 }
 
+export function parseBrokerUrl(text: string): string {
+  if (/^(mqtts?|wss?):$/.test(URL.canParse(text) ? new URL(text).protocol : '')) return text
+  throw new InvalidArgumentError('Give an address such as mqtt://broker.local:1883.')
+}
+
 /** Turns the system error of a failed `listen` into one that says what to do. */
 export function listenError(thrown: unknown, what: string, port: number): FaultlineError {
   const code = (thrown as NodeJS.ErrnoException).code

@@ -8,11 +8,6 @@ export function parseRole(text: string): Role {
   throw new InvalidArgumentError(`Give one of ${roles.join(', ')}.`)
 }
 
-export function parseBrokerUrl(text: string): string {
-  if (/^(mqtts?|wss?):$/.test(URL.canParse(text) ? new URL(text).protocol : '')) return text
-  throw new InvalidArgumentError('Give an address such as mqtt://broker.local:1883.')
-}
-
 export function parseEnrolmentUrl(text: string): string {
   if (URL.canParse(text) && new URL(text).protocol === 'https:') return text
   throw new InvalidArgumentError('Give an address such as https://provision.local:8443.')

@@ -1,12 +1,19 @@
 import { readFile } from 'node:fs/promises'
 import { FaultlineError, parseIdentity, toFaultlineError } from '@faultline/protocol'
-import { type Command, createRequest, parseInteger, readCertificate, signRequest } from '@faultline/runtime'
+import {
+  type Command,
+  createRequest,
+  parseBrokerUrl,
+  parseInteger,
+  readCertificate,
+  signRequest,
+} from '@faultline/runtime'
 import { claimingAccess } from '../agent-config.ts'
 import { loadAuthority, loadAuthorityCertificate } from '../authority.ts'
 import { deviceDirectories, devicePackage, packageName } from '../device-package.ts'
 import { writeNewFile } from '../own-file.ts'
 import type { Registry } from '../registry.ts'
-import { type ClaimFlags, parseBrokerUrl, withClaim } from './options.ts'
+import { type ClaimFlags, withClaim } from './options.ts'
 import { say } from './output.ts'
 import { withOpen, withRegistry } from './registry-option.ts'
 

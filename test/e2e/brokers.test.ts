@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
+import type { BrokerKind } from '../support/mosquitto.ts'
 import { missing } from '../support/programs.ts'
-import { type BrokerKind, Site } from '../support/site.ts'
+import { Site } from '../support/site.ts'
 
 const brokers: { kind: BrokerKind; name: string; skip: false | string }[] = [
   { kind: 'faultline', name: "this project's broker", skip: false },

@@ -12,10 +12,10 @@ import { AlarmRule } from '../../flows/alarms/alarm-rule.ts'
 import { FleetView } from '../../flows/dashboard/fleet-view.ts'
 import { look } from '../../flows/dashboard/look.ts'
 import { SqliteStore } from '../../telemetry/stores/sqlite.ts'
-import { startAgentBroker } from '../support/agent-broker.ts'
 import { dataDirectory, missingImages } from '../support/data.ts'
 import { startDevice, startServer } from '../support/edge.ts'
 import { imageModels } from '../support/image-models.ts'
+import { startUsualBroker } from '../support/mosquitto.ts'
 import { observe } from '../support/observer.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
@@ -23,7 +23,7 @@ test('images of CIFAR-10 take the way of every window, and are no faults', {
   skip: missingImages(),
   timeout: 120_000,
 }, async t => {
-  const broker = await startAgentBroker(t)
+  const broker = await startUsualBroker(t)
   const watcher = await observe(t, broker)
   const { trained, ...bundles } = await imageModels(t)
   const [local, server] = await Promise.all(

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
-import { startAgentBroker } from '../support/agent-broker.ts'
 import { startDevice, startServer, type TestDevice } from '../support/edge.ts'
+import { startUsualBroker } from '../support/mosquitto.ts'
 import { observe } from '../support/observer.ts'
 import { sample, tinyLocalModel } from '../support/tiny-models.ts'
 
@@ -21,7 +21,7 @@ async function learn(edge: TestDevice): Promise<number> {
 }
 
 test('two devices learn, and a third of the same machine type begins with what they know', async t => {
-  const broker = await startAgentBroker(t)
+  const broker = await startUsualBroker(t)
   const watcher = await observe(t, broker)
   await startServer(t, broker, pools)
   // A second server agent hears the same and must not count it again.

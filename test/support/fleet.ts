@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import { startMosquitto, usualBroker } from './mosquitto.ts'
 import { type RunningProgram, startScript } from './processes.ts'
 import { temporaryDirectory } from './temp.ts'
 
@@ -34,12 +35,21 @@ export interface Summary {
   machines: { machine: string; truth: string; windows: number; alarms: string[] }[]
 }
 
-/** Starts `npm start`'s program on free ports in a directory of its own, and waits until it shows its addresses. */
+/** Starts `npm start`'s program on free ports in a directory of its own, over the broker that tests run over, and waits until it shows its addresses. */
 export async function startFleet(t: TestContext, args: readonly string[]): Promise<RunningFleet> {
   const directory = await temporaryDirectory(t)
   const file = join(directory, 'summary.json')
   const ports = ['--port', '0', '--ws-port', '0', '--http-port', '0']
-  const program = startScript(t, 'fleet/main.ts', ['--directory', directory, '--summary', file, ...ports, ...args])
+  const broker = usualBroker === 'mosquitto' ? ['--broker', (await startMosquitto(t)).url] : []
+  const program = startScript(t, 'fleet/main.ts', [
+    '--directory',
+    directory,
+    '--summary',
+    file,
+    ...ports,
+    ...broker,
+    ...args,
+  ])
   const [, mqttPort] = await program.said(/mqtt:\/\/127\.0\.0\.1:(\d+)/, 60_000)
   const [, username, password] = await program.said(/-u (\S+) -P (\S+)/)
   const [, name = '', adminPassword = ''] = /log in as\s+(\S+) with (\S+)/.exec(program.output) ?? []

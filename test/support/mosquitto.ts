@@ -1,11 +1,20 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import type { BrokerAccess } from './agent-broker.ts'
+import { type BrokerAccess, startAgentBroker } from './agent-broker.ts'
 import { startProgram } from './processes.ts'
 import { findProgram } from './programs.ts'
 import { freePort } from './redis.ts'
 import { temporaryDirectory } from './temp.ts'
+
+export type BrokerKind = 'faultline' | 'mosquitto'
+
+/** What end-to-end tests run over that do not say: `TEST_BROKER=mosquitto npm test -- e2e`. */
+export const usualBroker = (process.env.TEST_BROKER ?? 'faultline') as BrokerKind
+
+/** A broker of that kind. */
+export const startUsualBroker = (t: TestContext): Promise<BrokerAccess> =>
+  usualBroker === 'mosquitto' ? startMosquitto(t) : startAgentBroker(t)
 
 /** Mosquitto, which asks nobody who they are; with more lines of configuration. */
 export async function startMosquitto(t: TestContext, more: readonly string[] = []): Promise<BrokerAccess> {

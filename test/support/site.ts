@@ -8,14 +8,10 @@ import { MqttSession, silentLogger } from '@faultline/runtime'
 import { parse, stringify } from 'yaml'
 import { issueCertificate } from './authority.ts'
 import { runCommand } from './command.ts'
+import { type BrokerKind, usualBroker } from './mosquitto.ts'
 import { type RunningProgram, startProgram, startScript } from './processes.ts'
 import { findProgram } from './programs.ts'
 import { temporaryDirectory } from './temp.ts'
-
-export type BrokerKind = 'faultline' | 'mosquitto'
-
-/** Which broker sites run on that do not say: `TEST_BROKER=mosquitto npm test -- e2e/outage.test.ts`. */
-const usualBroker = (process.env.TEST_BROKER ?? 'faultline') as BrokerKind
 
 /** A plant whose components are processes of their own, enrolled and started by the commands a person would use. */
 export class Site {
