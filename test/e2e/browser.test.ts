@@ -12,7 +12,7 @@ import { temporaryDirectory } from '../support/temp.ts'
 
 /** Of the simulated machines the second develops a fault of its outer race. */
 const failing = 'motor-02'
-const options = screenshots === undefined ? { devices: 2, speed: 5 } : { devices: 6, speed: 4 }
+const options = screenshots === undefined ? { devices: 2, speed: 3 } : { devices: 6, speed: 4 }
 
 /** What `npm start` runs, in this process, and the password that it shows. */
 async function startFleet(t: TestContext): Promise<{ fleet: Fleet; password: string; directory: string }> {
@@ -53,6 +53,7 @@ test('a fault develops, and a person sees to it in the dashboard', {
   const page = await context.newPage()
   page.setDefaultTimeout(30_000)
   const troubles = watch(page, dashboard)
+  const pages = page.getByRole('navigation', { name: 'Pages' })
   const row = page.locator(`[data-machine="${failing}"]`)
   const card = page.locator('article').filter({ hasText: failing })
 
@@ -96,6 +97,19 @@ test('a fault develops, and a person sees to it in the dashboard', {
     await card.getByRole('button', { name: 'Acknowledge' }).waitFor()
   })
 
+  await t.test('the page of alarms tells what happened to it, and who did that', async () => {
+    await pages.getByRole('link', { name: 'Alarms' }).click()
+    await page.getByRole('button', { name: failing, expanded: false }).click()
+    const history = page.getByRole('list', { name: 'History' })
+    await history.getByText('bearing ordered').waitFor()
+    const happened = ['Unshelved', 'Shelved', 'Acknowledged by admin', 'Comment', 'Raised']
+    assert.match(await history.innerText(), new RegExp(happened.join('[\\s\\S]*')))
+    await page.getByRole('button', { name: `Acknowledge ${failing}, Outer race` }).click()
+    await history.getByText('Acknowledged').nth(1).waitFor()
+    await picture(page, 'alarms', { width: 1280, height: 900 })
+    await pages.getByRole('link', { name: 'Fleet' }).click()
+  })
+
   await t.test('its machine shows the line of the outer race under its cursor', async () => {
     await row.getByRole('link', { name: failing }).click()
     const envelope = page.getByRole('region', { name: 'Envelope spectrum' })
@@ -119,9 +133,16 @@ test('a fault develops, and a person sees to it in the dashboard', {
     await page.waitForFunction(`document.querySelector('[aria-label="Limit C/D"]')?.value === '9.5'`)
   })
 
-  await t.test('without the broker the page says so', async () => {
-    await page.goto(dashboard.href)
+  await t.test('a page opened later shows the fleet as it is, and what audits rule out', async () => {
+    await page.getByRole('link', { name: '← Fleet' }).click()
     await row.getByText('Alarm').waitFor()
+    await page
+      .getByText(/missed ≤ \d/)
+      .first()
+      .waitFor()
+  })
+
+  await t.test('without the broker the page says so', async () => {
     const registry = new Registry(join(directory, 'registry.db'))
     await registry.start()
     registry.revoke('flows/local')

@@ -1,11 +1,8 @@
 import type { TestContext } from 'node:test'
 import { Broker } from '@faultline/broker'
-import { BearingSimulator, skf6205 } from '@faultline/inference'
 import {
   type Alarm,
   type DeviceState,
-  type Escalation,
-  encodeWindow,
   type Health,
   hashSecret,
   type Identity,
@@ -96,31 +93,6 @@ export function inference(label: string, fields: Partial<Inference> = {}): Infer
     latencyMs: 4,
     features: { rms: 0.1 },
     ...fields,
-  }
-}
-
-/** A window of a bearing with a fault of its outer race, of which the device was not sure. */
-export function outerRaceEscalation(machine: string): Escalation {
-  const simulator = new BearingSimulator({
-    rateHz: 12_000,
-    shaftHz: 29,
-    fault: 'outer-race',
-    seed: 1,
-    severity: () => 1,
-  })
-  const window = { samples: simulator.next(2_048), shape: [2_048], rateHz: 12_000 }
-  return {
-    v: 1,
-    id: `w${++windows}`,
-    at: new Date().toISOString(),
-    machine,
-    reason: 'below-threshold',
-    deadline: new Date(Date.now() + 5_000).toISOString(),
-    task: 'bearing-fault',
-    local: { label: 'normal', confidence: 0.55, probabilities: [0.55, 0.45], digest: 'sha256:0123456789ab' },
-    window: encodeWindow(window),
-    shaftHz: simulator.shaftHz,
-    bearing: skf6205,
   }
 }
 
