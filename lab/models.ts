@@ -1,6 +1,7 @@
 import { type Bundle, inputShape, loadBundle, readSignature } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import { createProgram, parseInteger, runProgram } from '@faultline/runtime'
+import { addArchiveCommands } from './archive/commands.ts'
 import { addImportCommand } from './import/command.ts'
 import { addCalibrateCommand } from './recalibrate.ts'
 import { addSigningCommands, readTrusted } from './signing.ts'
@@ -30,7 +31,8 @@ program
     '.faultline/training',
   )
   .option('--seed <number>', 'the same seed gives the same models', parseInteger(0), 1)
-  .action(async (task: string, options: { data: string; out: string; work: string; seed: number }) => {
+  .option('--hard <dataset>', 'bearings: hard windows besides, as `dataset` exported them')
+  .action(async (task: string, options: { data: string; out: string; work: string; seed: number; hard?: string }) => {
     const train = Object.hasOwn(trainers, task) ? trainers[task] : undefined
     if (!train)
       throw new FaultlineError(
@@ -68,6 +70,7 @@ program
 addImportCommand(program)
 addCalibrateCommand(program)
 addSigningCommands(program)
+addArchiveCommands(program)
 
 await runProgram(program)
 

@@ -1,22 +1,18 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
-import { FaultlineError, toFaultlineError } from '@faultline/protocol'
+import { defectOrders, FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { z } from 'zod'
 import { nominalShaftHz } from './cwru-table.ts'
-import { type BearingClass, bearingClasses, type Dataset, type RecordingInfo } from './recording.ts'
+import type { BearingClass, Dataset, RecordingInfo } from './recording.ts'
 
-/** Short names seen in manifests; the product's own names are accepted too. */
-const classNames: Record<string, BearingClass> = {
-  ...Object.fromEntries(bearingClasses.map(name => [name, name])),
-  inner: 'inner-race',
-  outer: 'outer-race',
-}
+/** Short names seen in manifests. */
+const classNames: Partial<Record<string, BearingClass>> = { inner: 'inner-race', outer: 'outer-race' }
 
 /** One entry of `manifest.json`; fields beside these are ignored. */
 const manifestEntry = z.object({
   file: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\.f32$/, 'is not a plain .f32 file name'),
-  class: z.string().refine(name => Object.hasOwn(classNames, name), 'is not a known bearing class'),
+  class: z.string().min(1).max(64),
   samplingRateHz: z.number().positive(),
   samples: z.int().positive(),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
@@ -25,6 +21,7 @@ const manifestEntry = z.object({
   faultDiameterInch: z.number().nonnegative().nullish(),
   outerRacePosition: z.string().nullish(),
   recordingGroup: z.string().nullish(),
+  bearing: defectOrders.nullish(),
 })
 const manifestSchema = z.array(manifestEntry).min(1)
 type ManifestEntry = z.infer<typeof manifestEntry>
@@ -66,13 +63,14 @@ async function readManifest(directory: string): Promise<ManifestEntry[]> {
 function infoOf(entry: ManifestEntry): RecordingInfo {
   const info: RecordingInfo = {
     id: idOf(entry),
-    class: classNames[entry.class]!,
+    class: Object.hasOwn(classNames, entry.class) ? classNames[entry.class]! : entry.class,
     rateHz: entry.samplingRateHz,
     samples: entry.samples,
     group: entry.recordingGroup ?? idOf(entry),
   }
   if (entry.loadHp != null) info.loadHp = entry.loadHp
   if (entry.faultDiameterInch) info.diameterInch = entry.faultDiameterInch
+  if (entry.bearing) info.bearing = entry.bearing
   if (entry.outerRacePosition) info.position = entry.outerRacePosition
   if (entry.rpm != null) info.shaftHz = entry.rpm / 60
   else if (entry.loadHp != null) {

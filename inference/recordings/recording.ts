@@ -1,3 +1,5 @@
+import type { Bearing } from '../signal/bearing.ts'
+
 /** The classes of a rolling bearing's state, in the order the shipped models use. */
 export const bearingClasses = ['normal', 'ball', 'inner-race', 'outer-race'] as const
 export type BearingClass = (typeof bearingClasses)[number]
@@ -6,7 +8,8 @@ export type BearingClass = (typeof bearingClasses)[number]
 export interface RecordingInfo {
   /** File name without its ending, for example `12k-DE_105_DE`. */
   id: string
-  class: BearingClass
+  /** What it shows: one of `bearingClasses` for a bearing. */
+  class: string
   rateHz: number
   /** Samples in the recording. */
   samples: number
@@ -20,6 +23,8 @@ export interface RecordingInfo {
   diameterInch?: number
   /** Place of an outer-race defect on the clock face, `@6` being the load zone. */
   position?: string
+  /** The bearing it was taken at, where that is stated. */
+  bearing?: Bearing
   /** Recordings of one group are consecutive parts of one run: they belong on one side of a split. */
   group: string
 }

@@ -1,4 +1,5 @@
 import type { Bearing, Random, Window } from '@faultline/inference'
+import { FaultlineError } from '@faultline/protocol'
 import type { RecordingPart } from '../splits.ts'
 import type { BearingData } from './bearing-data.ts'
 
@@ -85,8 +86,20 @@ async function windowAt(
     window: { samples, shape: [length], rateHz: data.rateHz, shaftHz: info.shaftHz },
     class: part.class,
     origin: part.recording,
-    ...(bearing ? { bearing } : {}),
+    ...((info.bearing ?? bearing) ? { bearing: info.bearing ?? bearing } : {}),
   }
+}
+
+/** The number of each window's class. Throws `RECORDING_INVALID` for one of another class. */
+export function classNumbers(
+  windows: readonly Pick<LabelledWindow, 'class' | 'origin'>[],
+  classes: readonly string[],
+): Uint8Array {
+  return Uint8Array.from(windows, ({ class: name, origin }) => {
+    const number = classes.indexOf(name)
+    if (number >= 0) return number
+    throw new FaultlineError('RECORDING_INVALID', `${origin}: "${name}" is none of ${classes.join(', ')}`)
+  })
 }
 
 /** Root mean square about the mean. */

@@ -1,6 +1,6 @@
 import { bearingClasses, type Random } from '@faultline/inference'
 import type { BearingData } from '../data/bearing-data.ts'
-import { consecutiveWindows, type LabelledWindow, rms } from '../data/windows.ts'
+import { classNumbers, consecutiveWindows, type LabelledWindow, rms } from '../data/windows.ts'
 import type { RecordingPart } from '../splits.ts'
 import { bearingSignal } from '../training/bearing-models.ts'
 import type { PairAnswers } from './pair.ts'
@@ -39,7 +39,7 @@ export function everyWindow(data: BearingData, parts: readonly RecordingPart[], 
 /** What is known of windows without asking a model. */
 export function knownOf(data: BearingData, windows: readonly LabelledWindow[]) {
   return {
-    labels: Uint8Array.from(windows, labelled => classes.indexOf(labelled.class)),
+    labels: classNumbers(windows, classes),
     runs: windows.map(labelled => data.info(labelled.origin).group),
     levels: Float32Array.from(windows, labelled => rms(labelled.window.samples)),
   }

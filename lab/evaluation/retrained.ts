@@ -1,7 +1,7 @@
 import { Random } from '@faultline/inference'
 import { augmented, drawnSamples } from '../data/augmentation.ts'
 import { simulatedWindows } from '../data/simulated-windows.ts'
-import { type LabelledWindow, randomWindows } from '../data/windows.ts'
+import { classNumbers, type LabelledWindow, randomWindows } from '../data/windows.ts'
 import {
   answersOf,
   bearingSignal,
@@ -89,5 +89,5 @@ function epochs(plan: ModelPlan, effort: number): number {
 }
 
 function labelsOf(windows: readonly LabelledWindow[]): Uint8Array {
-  return Uint8Array.from(windows, labelled => classes.indexOf(labelled.class))
+  return classNumbers(windows, classes)
 }

@@ -1,5 +1,6 @@
 import type { InputDescription } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
+import { directoryOf } from '../archive/exported.ts'
 import { BearingData } from '../data/bearing-data.ts'
 import type { Labelled, LabelledSet } from './labelled.ts'
 
@@ -10,14 +11,14 @@ const MOST_WINDOWS = 10_000
 
 /**
  * Labelled windows, side by side, from the recordings of a data set whose class is one of the model's; of a large set,
- * windows at equal distances. Throws `RECORDING_UNREADABLE` or `RECORDING_INVALID`.
+ * windows at equal distances; of an exported archive, its validation side. Throws `RECORDING_UNREADABLE` or `RECORDING_INVALID`.
  */
 export async function labelledSignals(
   directory: string,
   { samples, rateHz }: SignalInput,
   classes: readonly string[],
 ): Promise<LabelledSet> {
-  const data = await BearingData.open(directory, rateHz)
+  const data = await BearingData.open(await directoryOf(directory, 'validation'), rateHz)
   const recordings = data.recordings.filter(recording => classes.includes(recording.class))
   if (recordings.length === 0)
     throw new FaultlineError('RECORDING_INVALID', `${directory} has no recording of the classes ${classes.join(', ')}`)
@@ -26,11 +27,11 @@ export async function labelledSignals(
   const windowsOf = (length: number) => Math.floor((length - samples) / hop) + 1
   const count = recordings.reduce((sum, recording) => sum + Math.max(windowsOf(recording.samples), 0), 0)
   async function* examples(): AsyncGenerator<Labelled> {
-    for (const { id, class: name, shaftHz } of recordings) {
+    for (const { id, class: name, shaftHz, bearing } of recordings) {
       const recorded = await data.read(id)
       for (let from = 0; from + samples <= recorded.length; from += hop) {
         const window = { samples: recorded.slice(from, from + samples), shape: [samples], rateHz, shaftHz }
-        yield { window, label: classes.indexOf(name) }
+        yield { window: bearing ? { ...window, bearing } : window, label: classes.indexOf(name) }
       }
     }
   }

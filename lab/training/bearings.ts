@@ -1,10 +1,12 @@
 import { join } from 'node:path'
 import { type Bundle, bearingClasses, Random } from '@faultline/inference'
 import { Progress } from '@faultline/runtime'
+import type { Side } from '../archive/division.ts'
+import { exportedWindows } from '../archive/exported.ts'
 import { augmented, drawnSamples } from '../data/augmentation.ts'
 import { BearingData } from '../data/bearing-data.ts'
 import { simulatedWindows } from '../data/simulated-windows.ts'
-import { consecutiveWindows, type LabelledWindow, randomWindows } from '../data/windows.ts'
+import { classNumbers, consecutiveWindows, type LabelledWindow, randomWindows } from '../data/windows.ts'
 import { rmsBaseline } from '../evaluation/baseline.ts'
 import { hierarchicalMetrics, type PairAnswers, SHIPPED_PRICE } from '../evaluation/pair.ts'
 import { assertSeparate, type RecordingPart, type Split, splitByLoad } from '../splits.ts'
@@ -26,6 +28,8 @@ import { fitPair, type PairCalibration } from './pair-calibration.ts'
 export interface BearingTrainingOptions {
   /** The CWRU directory or the one it lies in; without it the models learn from simulated machines only. */
   data?: string
+  /** Hard windows besides, as `models -- dataset` exported them. */
+  hard?: string
   out: string
   seed: number
   /** Training windows per class, from recordings and from the simulator each. */
@@ -34,12 +38,14 @@ export interface BearingTrainingOptions {
   effort?: number
 }
 
-/** The windows of one side: from recordings and from the simulator. */
-interface Side {
+/** The windows of one side, by where they come from. */
+interface SideWindows {
   recorded: LabelledWindow[]
   simulated: LabelledWindow[]
+  /** Of an archive. */
+  hard: LabelledWindow[]
 }
-type Sides = Record<'train' | 'validation' | 'test', Side>
+type Sides = Record<Side, SideWindows>
 
 const classes: readonly string[] = bearingClasses
 /** Windows as they are drawn, long enough to be varied. */
@@ -56,7 +62,7 @@ export async function trainBearings(options: BearingTrainingOptions): Promise<{ 
   const data = options.data === undefined ? undefined : await BearingData.open(options.data, bearingSignal.rateHz)
   const split = data ? splitByLoad(data.recordings) : noSplit
   const backend = await chooseBackend()
-  const sides = await makeSides(data, split, perClass, seed)
+  const sides = await makeSides(data, split, options.hard, perClass, seed)
 
   const train = (plan: ModelPlan, label: string) =>
     fit(plan, label, all(sides.train), all(sides.validation), seed, effort)
@@ -72,9 +78,13 @@ export async function trainBearings(options: BearingTrainingOptions): Promise<{ 
   const write = (model: TrainedModel, own?: PairCalibration) =>
     writeModelBundle(join(options.out, model.plan.network.name), model, goldenWindows(sides), own ?? {}, {
       at: new Date().toISOString(),
-      data: data ? ['CWRU bearing data, drive end, 12 kHz', 'simulated machines'] : ['simulated machines'],
+      data: [
+        ...(data ? ['CWRU bearing data, drive end, 12 kHz'] : []),
+        'simulated machines',
+        ...(options.hard === undefined ? [] : ['hard windows of an archive']),
+      ],
       seed,
-      note: noteFor(backend, data !== undefined),
+      note: noteFor(backend, data !== undefined, options.hard !== undefined),
       split,
       metrics: {
         ...ownMetrics(model, sides),
@@ -90,21 +100,34 @@ export async function trainBearings(options: BearingTrainingOptions): Promise<{ 
 }
 
 /** Windows of every side. Training draws at random and varies; the other sides take each window once, as it is. */
-async function makeSides(data: BearingData | undefined, split: Split, perClass: number, seed: number): Promise<Sides> {
+async function makeSides(
+  data: BearingData | undefined,
+  split: Split,
+  hardWindows: string | undefined,
+  perClass: number,
+  seed: number,
+): Promise<Sides> {
   if (data) assertSeparate(split, data.recordings)
   const random = new Random(seed)
   const vary = (windows: LabelledWindow[]) => windows.map(window => augmented(window, bearingSignal.samples, random))
   const each = (side: keyof Split) => (data ? everyWindow(data, split[side], random) : [])
+  const hard = (side: Side) => (hardWindows === undefined ? [] : exportedWindows(hardWindows, side, random))
   const recorded = data ? await randomWindows(data, split.train, drawnSignal.samples, perClass, random) : []
   return {
-    train: { recorded: vary(recorded), simulated: vary(simulatedWindows(perClass, drawnSignal, random)) },
+    train: {
+      recorded: vary(recorded),
+      simulated: vary(simulatedWindows(perClass, drawnSignal, random)),
+      hard: await hard('train'),
+    },
     validation: {
       recorded: await each('validation'),
       simulated: simulatedWindows(Math.ceil(perClass / 10), bearingSignal, random),
+      hard: await hard('validation'),
     },
     test: {
       recorded: await each('test'),
       simulated: simulatedWindows(Math.ceil(perClass / 10), bearingSignal, random),
+      hard: await hard('test'),
     },
   }
 }
@@ -143,7 +166,11 @@ function pairAnswers(local: TrainedModel, server: TrainedModel, windows: readonl
 function measurements(sides: Sides, answers: (windows: readonly LabelledWindow[]) => PairAnswers, threshold: number) {
   const measured = (windows: readonly LabelledWindow[]) =>
     windows.length > 0 ? hierarchicalMetrics(answers(windows), classes, threshold, SHIPPED_PRICE) : undefined
-  return withoutAbsent({ cwruTest: measured(sides.test.recorded), simulatedTest: measured(sides.test.simulated) })
+  return withoutAbsent({
+    cwruTest: measured(sides.test.recorded),
+    simulatedTest: measured(sides.test.simulated),
+    hardTest: measured(sides.test.hard),
+  })
 }
 
 function ownMetrics(model: TrainedModel, sides: Sides) {
@@ -160,10 +187,18 @@ function ownMetrics(model: TrainedModel, sides: Sides) {
     cwruTest: measured(sides.test.recorded),
     cwruValidation: measured(sides.validation.recorded),
     simulatedTest: measured(sides.test.simulated),
+    hardTest: measured(sides.test.hard),
   })
 }
 
-function noteFor(backend: string, recordings: boolean): string {
+function noteFor(backend: string, recordings: boolean, hard: boolean): string {
+  return [recordingsNote(backend, recordings), ...(hard ? [hardNote] : [])].join(' ')
+}
+
+const hardNote =
+  'Hard windows are what devices escalated, divided by machine, with the label of a person or else of the server that answered.'
+
+function recordingsNote(backend: string, recordings: boolean): string {
   const simulated =
     'Simulated machines: other seeds on each side, shaft 12 to 40 Hz, varied bearing, severity, resonance, tones and noise.'
   if (!recordings) return `Trained on ${backend}. ${simulated}`
@@ -184,17 +219,17 @@ function goldenWindows(sides: Sides): LabelledWindow[] {
 }
 
 function labelsOf(windows: readonly LabelledWindow[]): Uint8Array {
-  return Uint8Array.from(windows, labelled => classes.indexOf(labelled.class))
+  return classNumbers(windows, classes)
 }
 
-function all(side: Side): LabelledWindow[] {
-  return [...side.recorded, ...side.simulated]
+function all(side: SideWindows): LabelledWindow[] {
+  return [...side.recorded, ...side.simulated, ...side.hard]
 }
 
 function withoutAbsent<T extends object>(record: T): Partial<T> {
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as Partial<T>
 }
 
-function count(side: Side): { recorded: number; simulated: number } {
-  return { recorded: side.recorded.length, simulated: side.simulated.length }
+function count(side: SideWindows): Record<keyof SideWindows, number> {
+  return { recorded: side.recorded.length, simulated: side.simulated.length, hard: side.hard.length }
 }

@@ -1,5 +1,5 @@
 import { type InputDescription, inputSize, prepare } from '@faultline/inference'
-import type { LabelledWindow } from '../data/windows.ts'
+import { classNumbers, type LabelledWindow } from '../data/windows.ts'
 
 /** Prepared inputs with their class numbers, row after row. */
 export interface Examples {
@@ -19,7 +19,7 @@ export function examplesOf(
   const inputs = new Float32Array(windows.length * width)
   for (const [i, { window, bearing }] of windows.entries())
     inputs.set(prepare(window, input, bearing).values, i * width)
-  return { inputs, labels: Uint8Array.from(windows, labelled => classes.indexOf(labelled.class)), width }
+  return { inputs, labels: classNumbers(windows, classes), width }
 }
 
 type FeatureInput = Extract<InputDescription, { kind: 'features' }>

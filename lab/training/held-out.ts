@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { type BundleDescription, Random } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
+import { describeDataset } from '../archive/exported.ts'
 import { BearingData } from '../data/bearing-data.ts'
 import { consecutiveWindows } from '../data/windows.ts'
 import type { Labelled } from '../import/labelled.ts'
@@ -11,11 +12,12 @@ import { batchesIn } from './images/cifar.ts'
 type Described = Pick<BundleDescription, 'input' | 'classes' | 'training'>
 
 /**
- * Labelled windows that a model was not trained on: the validation side that its bundle names, in `data`; all of `data` for a
- * model whose bundle names none, as those that were imported. Throws `RECORDING_UNREADABLE` or `RECORDING_INVALID`.
+ * Labelled windows that a model was not trained on: the validation side of an exported archive; otherwise that which its bundle names, in
+ * `data`, or all of `data` for a model whose bundle names none, as those that were imported. Throws `RECORDING_UNREADABLE` or `RECORDING_INVALID`.
  */
 export async function heldOut({ input, classes, training }: Described, data: string): Promise<Labelled[]> {
-  const { validation } = training.split
+  const exported = (await describeDataset(data)) !== undefined
+  const validation = exported ? [] : training.split.validation
   if (input.kind === 'image') {
     if (validation.length === 0) return all((await labelledImages(data, input, classes)).examples)
     const { directory } = await batchesIn(data)

@@ -16,8 +16,10 @@ export interface ArchivedWindow extends Position {
   point: string
   machine: string
   task: string
-  /** ISO 8601; by the clock of the device. */
+  /** When its samples end, by the clock of the device; ISO 8601. */
   at: string
+  /** When it came, by the clock of the server. */
+  receivedAt: string
   reason: string
   local: { label: string; confidence: number | null; model: string }
   server: { label: string; confidence: number; model: string; classes: readonly string[] | undefined }
@@ -53,6 +55,7 @@ interface Row extends Position {
   machine: string
   task: string
   at: string
+  received: number
   reason: string
   features: string
   kept: Kept
@@ -84,7 +87,7 @@ const answerTables = (role: Role): string =>
   `LEFT JOIN answers AS ${role} ON ${role}.window = seq AND ${role}.role = '${role}'
   LEFT JOIN models AS ${role}_models ON ${role}_models.digest = ${role}.model`
 
-const columns = `SELECT seq, id, site, device, windows.point, machine, task, at, reason, features, kept, segment, offset, length,
+const columns = `SELECT seq, id, site, device, windows.point, machine, task, at, received, reason, features, kept, segment, offset, length,
   local_label, local_confidence, local_model, server_label, server_confidence,
   served.name || ':' || served.version AS server_model, served.classes,
   ${answerColumns('shadow')}, ${answerColumns('upstream')},
@@ -95,7 +98,7 @@ const columns = `SELECT seq, id, site, device, windows.point, machine, task, at,
 
 /** What others than the server agent do with its archive, while it runs or not: read windows, and give them labels. */
 export class ArchiveReader {
-  private readonly directory: string
+  readonly directory: string
   private readonly database: DatabaseSync
   private readonly segments: Segments
 
@@ -120,10 +123,28 @@ export class ArchiveReader {
     for (const row of rows.iterate(...(task === undefined ? [] : [task]))) yield windowOf(row as unknown as Row)
   }
 
+  /** The tasks of which it has windows. */
+  tasks(): string[] {
+    const rows = this.database.prepare('SELECT DISTINCT task FROM windows ORDER BY task').all()
+    return rows.map(({ task }) => task as string)
+  }
+
+  count(task: string): number {
+    return (this.database.prepare('SELECT count(*) AS n FROM windows WHERE task = ?').get(task) as { n: number }).n
+  }
+
   /** The windows with an id: one, unless devices of several sites gave the same. */
   find(id: string): ArchivedWindow[] {
     const rows = this.database.prepare(`${columns} WHERE id = ?`).all(id)
     return rows.map(row => windowOf(row as unknown as Row))
+  }
+
+  /** The windows of a machine that came in a time, its end left out. */
+  during(site: string, machine: string, from: string, to: string): ArchivedWindow[] {
+    const rows = this.database.prepare(
+      `${columns} WHERE site = ? AND machine = ? AND received >= ? AND received < ? ORDER BY seq`,
+    )
+    return rows.all(site, machine, Date.parse(from), Date.parse(to)).map(row => windowOf(row as unknown as Row))
   }
 
   /** A window with its samples, where they were kept; undefined for one that is gone or damaged. */
@@ -158,6 +179,7 @@ function windowOf(row: Row): ArchivedWindow {
   const { seq, id, site, device, point, machine, task, at, reason, kept, segment, offset, length } = row
   return {
     ...{ seq, id, site, device, point, machine, task, at, reason, kept, segment, offset, length },
+    receivedAt: new Date(row.received).toISOString(),
     local: { label: row.local_label, confidence: row.local_confidence, model: row.local_model },
     server: {
       label: row.server_label,

@@ -172,12 +172,25 @@ test('a recording with the wrong length, digest or values is refused', async t =
   await assert.rejects((await openDataset(directory)).read('a'), withCode('RECORDING_INVALID'))
 })
 
-test('a manifest that leaves its directory, names no known class or is no JSON is refused', async t => {
-  for (const entry of [entryFor('../a.f32', [1]), entryFor('a.f32', [1], { class: 'cage' })])
+test('a manifest that leaves its directory, names no class or is no JSON is refused', async t => {
+  for (const entry of [entryFor('../a.f32', [1]), entryFor('a.f32', [1], { class: '' })])
     await assert.rejects(openDataset(await manifestDirectory(t, [entry])), withCode('RECORDING_INVALID'))
   const directory = await temporaryDirectory(t)
   await writeFile(join(directory, 'manifest.json'), '{')
   await assert.rejects(openDataset(directory), withCode('RECORDING_INVALID'))
+})
+
+test('a manifest may name the classes of any model, and the bearing of each recording', async t => {
+  const bearing = { bpfo: 3.05, bpfi: 4.95, bsf: 1.99, ftf: 0.38 }
+  const entries = [entryFor('a.f32', [1], { class: 'loose-foot', bearing }), entryFor('b.f32', [1], { class: 'inner' })]
+  const { recordings } = await openDataset(await manifestDirectory(t, entries))
+  assert.deepEqual(
+    recordings.map(recording => [recording.class, recording.bearing]),
+    [
+      ['loose-foot', bearing],
+      ['inner-race', undefined],
+    ],
+  )
 })
 
 test('a directory without recordings is not a data set', async t => {

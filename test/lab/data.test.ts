@@ -7,7 +7,8 @@ import { augmented, drawnSamples } from '../../lab/data/augmentation.ts'
 import { BearingData } from '../../lab/data/bearing-data.ts'
 import { resample } from '../../lab/data/resample.ts'
 import { simulatedWindows } from '../../lab/data/simulated-windows.ts'
-import { COMMON_STEP, consecutiveWindows, randomWindows, rms } from '../../lab/data/windows.ts'
+import { COMMON_STEP, classNumbers, consecutiveWindows, randomWindows, rms } from '../../lab/data/windows.ts'
+import { withCode } from '../inference/bundles.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { writeSmallDataset } from './support.ts'
 
@@ -49,6 +50,12 @@ test('windows stay within their part, on the common grid, and need not overlap',
       assert.ok(Math.abs(x / COMMON_STEP - Math.round(x / COMMON_STEP)) < 1e-3)
     }
   }
+})
+
+test('a window of a class that a model does not have is refused, with the recording it is from', () => {
+  const windows = ['ball', 'loose-foot'].map(name => ({ class: name, origin: `rig-${name}` }))
+  assert.deepEqual([...classNumbers(windows.slice(0, 1), ['normal', 'ball'])], [1])
+  assert.throws(() => classNumbers(windows, ['normal', 'ball']), withCode('RECORDING_INVALID', /^rig-loose-foot: /))
 })
 
 test('every fault class gets as many training windows, normal gets more, and a seed repeats them', async t => {

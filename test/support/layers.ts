@@ -15,7 +15,7 @@ export const layers: Record<string, readonly string[]> = {
   telemetry: ['protocol', 'runtime'],
   flows: ['protocol', 'runtime', 'inference', 'telemetry'],
   provisioning: ['protocol', 'runtime'],
-  lab: ['protocol', 'runtime', 'inference', 'telemetry'],
+  lab: ['protocol', 'runtime', 'inference', 'telemetry', 'server-agent'],
   fleet: ['*'],
   bench: ['*'],
   test: ['*'],
