@@ -2,7 +2,7 @@ import { bearingDescription, engineNames, featureNames, publicKeyText } from '@f
 import { identifier, runtimeConfig } from '@faultline/protocol'
 import { brokerAccess } from '@faultline/runtime'
 import { z } from 'zod'
-import { sourceConfig } from './sources/config.ts'
+import { shaftConfig, sourceConfig } from './sources/config.ts'
 import { defaultBounds } from './spool/spool.ts'
 import { statusPageConfig } from './status-page/status-page.ts'
 
@@ -151,6 +151,11 @@ export const deviceAgentConfig = z
             .optional()
             .describe('What other machines it is like; devices share what policies learn about machines of one type'),
           source: sourceConfig.describe('Where its windows come from'),
+          shaft: shaftConfig
+            .optional()
+            .describe(
+              "Where its shaft speed is published, for a source that cannot tell; the source's own when absent",
+            ),
           bearing: bearingDescription
             .optional()
             .describe(

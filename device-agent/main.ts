@@ -14,6 +14,7 @@ import { DeviceAgent } from './agent.ts'
 import { type DeviceAgentConfig, deviceAgentConfig } from './config.ts'
 import { UntrainedModel } from './decisions/untrained-model.ts'
 import { createSource } from './sources/create.ts'
+import { ShaftSource } from './sources/mqtt/shaft-source.ts'
 import { statusPageOf } from './status-page/status-page.ts'
 
 const program = createProgram('npm run device-agent --', 'Runs the device agent until it is told to stop.')
@@ -29,11 +30,14 @@ async function run({ config: file }: { config: string }): Promise<void> {
   const classifier = loaded?.classifier ?? new UntrainedModel(config.task)
   const input = loaded?.classifier.input ?? config.window
   const points = await Promise.all(
-    config.points.map(async ({ bearing, ...point }) => ({
-      ...point,
-      source: await createSource(point.source, input, classifier.classes),
-      ...(bearing && { bearing: bearingFrom(bearing) }),
-    })),
+    config.points.map(async ({ bearing, shaft, ...point }) => {
+      const source = await createSource(point.source, input, classifier.classes)
+      return {
+        ...point,
+        source: shaft ? new ShaftSource(source, shaft, logger.child({ point: point.point })) : source,
+        ...(bearing && { bearing: bearingFrom(bearing) }),
+      }
+    }),
   )
   const agent = new DeviceAgent({ ...config, points, classifier, enginesRejected: loaded?.enginesRejected, logger })
   const page =

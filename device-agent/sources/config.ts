@@ -1,6 +1,7 @@
 import { bearingClasses } from '@faultline/inference'
 import { z } from 'zod'
 import { sampleFormats } from './live/sample-format.ts'
+import { windowFormats } from './mqtt/window-message.ts'
 
 const positive = z.number().positive()
 const every = positive
@@ -93,6 +94,47 @@ const command = z
     message: 'is not among the channels',
   })
 
+const pem = z.string().min(1).optional()
+
+/** A broker that need not be Faultline's, and who asks there. */
+const access = {
+  url: z.url({ protocol: /^(mqtts?|wss?)$/ }).describe('mqtt://, mqtts://, ws:// or wss://'),
+  topic: z
+    .string()
+    .regex(/^[^#+]+$/, 'must be a topic without wildcards')
+    .max(65_535)
+    .describe('A topic, without wildcards'),
+  username: z.string().min(1).optional().describe('Where the broker asks for one'),
+  password: z.string().min(1).optional().describe('Where the broker asks for one'),
+  ca: pem.describe("PEM file of the authority that signed the broker's certificate; the system's own when absent"),
+  certificate: pem.describe('PEM file of a certificate to log in with'),
+  key: pem.describe('PEM file of its private key'),
+}
+
+const mqtt = z.strictObject({
+  kind: z.literal('mqtt').describe('What a microcontroller publishes to a broker, a window in each message'),
+  ...access,
+  format: z
+    .enum(windowFormats)
+    .default('json')
+    .describe('json: [1.5, …] or { "values": […], "rateHz", "number", "shaftHz" }; or how numbers lie in the message'),
+  numbered: z
+    .boolean()
+    .default(false)
+    .describe('Samples that are no JSON follow a number that grows by one with each window: 32 bits, little endian'),
+  scale: z.number().default(1).describe('Physical units at full scale; of floats and of JSON, for each unit'),
+  intervalMs: positive.default(1_000).describe('How often a window is expected, in ms'),
+  shaftHz,
+})
+
+/** Where a point hears its shaft speed, whatever its source. */
+export const shaftConfig = z.strictObject({
+  ...access,
+  unit: z.enum(['hz', 'rpm']).default('hz').describe('Of a message that is a bare number'),
+  maximumAgeS: positive.default(60).describe('How long a speed holds that nobody repeats'),
+})
+export type ShaftConfig = z.infer<typeof shaftConfig>
+
 const images = z.strictObject({
   kind: z.literal('images').describe('Images, for a model that takes them'),
   directory: z
@@ -105,5 +147,5 @@ const images = z.strictObject({
   loop: z.boolean().default(true).describe('Begin again at the end'),
 })
 
-export const sourceConfig = z.discriminatedUnion('kind', [simulated, replay, file, iio, command, images])
+export const sourceConfig = z.discriminatedUnion('kind', [simulated, replay, file, iio, command, mqtt, images])
 export type SourceConfig = z.infer<typeof sourceConfig>

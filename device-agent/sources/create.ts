@@ -5,6 +5,7 @@ import { IioSource } from './iio/iio.ts'
 import { ImageSource } from './images.ts'
 import { ProgramSource } from './live/program-source.ts'
 import { bytesOf, channelOf } from './live/sample-format.ts'
+import { MqttSource } from './mqtt/mqtt-source.ts'
 import { readRecordingFile } from './recording-file.ts'
 import { type ReplayOptions, ReplaySource } from './replay.ts'
 import { SimulatedSource } from './simulated.ts'
@@ -45,6 +46,7 @@ export async function createSource(
   if (config.kind === 'simulated') return new SimulatedSource({ ...config, rateHz, windowSamples })
   if (config.kind === 'iio')
     return new IioSource({ ...config, rateHz, windowSamples, tachoChannel: config.tacho?.channel })
+  if (config.kind === 'mqtt') return new MqttSource({ ...config, rateHz, windowSamples })
   return commandOf(config, input)
 }
 

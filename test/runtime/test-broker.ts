@@ -14,6 +14,8 @@ export class TestBroker {
   acknowledgeAfterMs = 0
   readonly published: { topic: string; payload: string; qos: number; retain: boolean }[] = []
   subscriptions = 0
+  /** Called whenever a subscription is in place. */
+  onSubscribed = () => {}
   connections = 0
   private aedes: Aedes | undefined
   private server: Server | undefined
@@ -42,6 +44,7 @@ export class TestBroker {
     aedes.on('publish', packet => {
       if (!packet.topic.startsWith('$SYS')) this.note(packet)
     })
+    aedes.on('subscribe', () => this.onSubscribed())
     this.aedes = aedes
     this.server = createServer(socket => {
       this.sockets.add(socket)
@@ -65,8 +68,8 @@ export class TestBroker {
   }
 
   /** Publishes as the broker itself, past every refusal. */
-  publish(topic: string, payload: string | Buffer): void {
-    this.aedes?.publish({ cmd: 'publish', topic, payload, qos: 1, retain: false, dup: false }, () => {})
+  publish(topic: string, payload: string | Buffer, retain = false): void {
+    this.aedes?.publish({ cmd: 'publish', topic, payload, qos: 1, retain, dup: false }, () => {})
   }
 
   private note({ topic, payload, qos, retain }: AedesPublishPacket): void {

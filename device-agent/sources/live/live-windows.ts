@@ -1,4 +1,5 @@
 import type { SourceWindow } from '../source.ts'
+import { LatestWindow } from './latest-window.ts'
 import { shaftHzOf, type Tacho } from './tacho.ts'
 
 export interface LiveWindowsOptions {
@@ -20,12 +21,8 @@ export interface Block {
   gap?: boolean
 }
 
-/**
- * Windows out of samples as a sensor gives them, whoever brings them. A window that nobody has taken when the next is
- * complete is passed over and counted: they never pile up.
- */
+/** Windows out of samples as a sensor gives them, whoever brings them. */
 export class LiveWindows {
-  overruns = 0
   readonly intervalMs: number
   private readonly options: LiveWindowsOptions
   /** From the begin of one window to that of the next. */
@@ -35,9 +32,7 @@ export class LiveWindows {
   private filled = 0
   private toSkip = 0
   private gap = false
-  private ready: SourceWindow | undefined
-  private ended: { error?: unknown } | undefined
-  private wake: () => void = () => {}
+  private readonly latest = new LatestWindow()
 
   constructor(options: LiveWindowsOptions) {
     const { windowSamples, rateHz, intervalMs } = options
@@ -45,6 +40,11 @@ export class LiveWindows {
     this.hop = Math.max(windowSamples, Math.round((intervalMs * rateHz) / 1_000))
     this.intervalMs = (this.hop / rateHz) * 1_000
     this.samples = new Float32Array(windowSamples)
+  }
+
+  /** Windows that were complete and not taken. */
+  get overruns(): number {
+    return this.latest.overruns
   }
 
   /** Takes a block whose last sample is of this moment. */
@@ -72,54 +72,34 @@ export class LiveWindows {
 
   /** There are no more samples, and why. */
   end(error?: unknown): void {
-    this.ended = error === undefined ? {} : { error }
-    this.wake()
+    this.latest.end(error)
   }
 
   /** Begins anew: what came before is forgotten. */
   begin(): void {
-    this.ended = undefined
-    this.ready = undefined
+    this.latest.begin()
     this.filled = 0
     this.toSkip = 0
     this.gap = false
   }
 
   /** Until the signal aborts or the samples end. Throws what they ended with. */
-  async *windows(signal: AbortSignal): AsyncGenerator<SourceWindow, void, void> {
-    const aborted = () => this.wake()
-    signal.addEventListener('abort', aborted)
-    try {
-      while (!signal.aborted) {
-        const { ready } = this
-        this.ready = undefined
-        if (ready) yield ready
-        else if (this.ended?.error !== undefined) throw this.ended.error
-        else if (this.ended) return
-        else
-          await new Promise<void>(resolve => {
-            this.wake = resolve
-          })
-      }
-    } finally {
-      signal.removeEventListener('abort', aborted)
-    }
+  windows(signal: AbortSignal): AsyncGenerator<SourceWindow, void, void> {
+    return this.latest.windows(signal)
   }
 
   private complete(agoMs: number): void {
     const { windowSamples, rateHz, tacho, shaftHz: fixed } = this.options
     const shaftHz = tacho && this.tacho ? shaftHzOf(this.tacho, rateHz, tacho) : fixed
-    if (this.ready) this.overruns++
-    this.ready = {
+    this.latest.put({
       window: { samples: this.samples, shape: [windowSamples], rateHz, ...(shaftHz !== undefined && { shaftHz }) },
       at: new Date(Date.now() - agoMs),
       ...(this.gap && { gap: true as const }),
-    }
+    })
     this.samples = new Float32Array(windowSamples)
     this.tacho = undefined
     this.filled = 0
     this.gap = false
     this.toSkip = this.hop - windowSamples
-    this.wake()
   }
 }
