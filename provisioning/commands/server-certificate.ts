@@ -1,3 +1,4 @@
+import { dirname, join } from 'node:path'
 import { type Command, createServerCertificate, parseInteger, readCertificate } from '@faultline/runtime'
 import { loadAuthority } from '../authority.ts'
 import { replaceFile, writeNewFile } from '../own-file.ts'
@@ -8,7 +9,7 @@ interface Flags {
   registry: string
   host: string[]
   days: number
-  out: string
+  out?: string
   replace?: boolean
 }
 
@@ -17,12 +18,13 @@ export function addServerCertificate(program: Command): void {
     .description('make a key and a certificate for a broker')
     .requiredOption('--host <names...>', 'host names and addresses that clients reach it under')
     .option('--days <days>', 'how long it is good', parseInteger(1, 3_650), 365)
-    .option('--out <stem>', 'writes STEM.pem and STEM.key', '.faultline/broker')
+    .option('--out <stem>', 'writes STEM.pem and STEM.key (default: broker, beside the registry)')
     .option('--replace', 'in the place of those there are; a running broker takes them up by itself')
     .action(certify)
 }
 
-async function certify({ registry: path, host, days, out, replace }: Flags): Promise<void> {
+async function certify({ registry: path, host, days, replace, ...flags }: Flags): Promise<void> {
+  const out = flags.out ?? join(dirname(path), 'broker')
   await withOpen(path, async registry => {
     const { certificate, key } = await createServerCertificate(await loadAuthority(path), host, days)
     const files = { key: `${out}.key`, certificate: `${out}.pem` }

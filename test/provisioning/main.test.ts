@@ -107,6 +107,15 @@ test('the life of an operator: enrolled, listed, rotated, shown, revoked', async
   assert.match(again.output, /^error IDENTITY_UNKNOWN: .*\n$/)
 })
 
+test("the broker's certificate lies beside the registry unless another place is named", async t => {
+  const directory = await temporaryDirectory(t)
+  await provision(directory, 'init')
+  const { status, output } = await provision(directory, 'server-certificate', '--host', 'broker.local')
+  assert.equal(status, 0, output)
+  assert.ok(output.includes(join(directory, 'broker.pem')), output)
+  for (const name of ['broker.pem', 'broker.key']) await stat(join(directory, name))
+})
+
 test('mistakes give one line and exit with 2', async t => {
   const directory = await temporaryDirectory(t)
   const mistakes: [string[], RegExp][] = [
