@@ -81,12 +81,13 @@ test('a fault develops, and a person sees to it in the dashboard', {
     await card.getByText('“bearing ordered” – admin').waitFor()
     await card.getByRole('button', { name: 'Acknowledge' }).click()
     await card.getByText('Acknowledged', { exact: true }).waitFor()
+    assert.match(await card.innerText(), /Acknowledged by\s+admin/)
     if (screenshots !== undefined)
       await page
         .locator('[data-machine="motor-01"]')
         .getByText(/of [4-9]\d\d$/)
         .waitFor()
-    await picture(page, 'fleet', { width: 1280, height: 1100 })
+    await picture(page, 'fleet', { width: 1280, height: 1130 })
   })
 
   await t.test('shelving takes it out of sight, for a while or until somebody wants it back', async () => {
@@ -106,7 +107,7 @@ test('a fault develops, and a person sees to it in the dashboard', {
     assert.match(await history.innerText(), new RegExp(happened.join('[\\s\\S]*')))
     await page.getByRole('button', { name: `Acknowledge ${failing}, Outer race` }).click()
     await history.getByText('Acknowledged').nth(1).waitFor()
-    await picture(page, 'alarms', { width: 1280, height: 900 })
+    await picture(page, 'alarms', { width: 1280, height: 640 })
     await pages.getByRole('link', { name: 'Fleet' }).click()
   })
 

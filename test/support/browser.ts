@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { type Browser, chromium, type Page } from 'playwright-core'
+import sharp from 'sharp'
 import { findProgram } from './programs.ts'
 
 const flags = [
@@ -29,11 +30,15 @@ export async function picture(page: Page, name: string, size: { width: number; h
   await mkdir(screenshots, { recursive: true })
   await page.setViewportSize(size)
   await page.evaluate('scrollTo(0, 0)')
+  await page.mouse.move(0, 0) // Nothing looks as if it were being pressed.
   for (const [colorScheme, suffix] of [
     ['dark', '-dark'],
     ['light', ''],
   ] as const) {
     await page.emulateMedia({ colorScheme })
-    await page.screenshot({ path: join(screenshots, `${name}${suffix}.png`), animations: 'disabled' })
+    const shot = await page.screenshot({ animations: 'disabled' })
+    await sharp(shot)
+      .png({ palette: true })
+      .toFile(join(screenshots, `${name}${suffix}.png`))
   }
 }
