@@ -49,7 +49,7 @@ export function governDelivery(anyClient: Client, options: DeliveryOptions): voi
       // A retained message that a subscription brings: the stream it comes from is nobody else's, and may wait.
       if (packet.brokerId === null) return deliver.call(client, packet, done)
       if (packet.qos === 0 && maximumQos > 0) return client.deliver0(packet, done)
-      setImmediate(done)
+      soon(done)
       if (client.closed) return
       forgetOthers(packet)
       const bytes = packet.topic.length + packet.payload.length
@@ -69,4 +69,16 @@ export function governDelivery(anyClient: Client, options: DeliveryOptions): voi
 
   client.deliver0 = govern(client.deliver0, 0)
   client.deliverQoS = govern(client.deliverQoS, 2)
+}
+
+let waiting: (() => void)[] = []
+
+/** As `setImmediate`, of which one does for all the receivers that a turn of the event loop has. */
+function soon(callback: () => void): void {
+  if (waiting.push(callback) > 1) return
+  setImmediate(() => {
+    const due = waiting
+    waiting = []
+    for (const call of due) call()
+  })
 }
