@@ -102,7 +102,10 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
       answer: (item, verdict) => {
         if (!this.secondOpinions?.ask(item, verdict)) this.answer(item, verdict)
         if (isRejected(verdict)) return
-        options.archiver?.offer(item, verdict, host.models.get(item.escalation.task)?.classes)
+        const served = host.models.get(item.escalation.task)
+        // Another model may have taken its place since.
+        const classes = served?.model.digest === verdict.model.digest ? served.classes : undefined
+        options.archiver?.offer(item, verdict, classes)
         this.shadow.offer(item, verdict)
       },
       measured: report => this.announce('batch', report),

@@ -111,6 +111,8 @@ export class ProcessHost implements ModelHost {
       }
       await Promise.all(this.everyWorker.map(worker => worker.start()))
       await this.settle(true)
+      if (this.models.size === 0)
+        this.options.logger.warn({ directories: this.options.directories }, 'there is no bundle of a server model yet')
     } catch (error) {
       await this.stop()
       throw error
@@ -132,11 +134,15 @@ export class ProcessHost implements ModelHost {
     this.shelved.clear()
   }
 
-  /** Looks for other bundles now, and serves those that are good. */
+  /** Looks for other bundles now, and serves those that are good. Never rejects. */
   check(): Promise<void> {
     this.checking = this.checking.then(async () => {
-      await this.repository.look()
-      await this.settle(false)
+      try {
+        await this.repository.look()
+        await this.settle(false)
+      } catch (thrown) {
+        this.options.logger.error({ error: toFaultlineError(thrown).message }, 'bundles not looked for')
+      }
     })
     return this.checking
   }

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { type AnsweredVerdict, FaultlineError } from '@faultline/protocol'
+import { type AnsweredVerdict, FaultlineError, toFaultlineError } from '@faultline/protocol'
 import type { Logger, Service } from '@faultline/runtime'
 import type { QueuedEscalation } from '../queue.ts'
 import type { ArchiveCounts } from './archive.ts'
@@ -9,10 +9,15 @@ import type { OtherAnswer } from './catalogue.ts'
 import { type ArchiveConfig, keepingOf } from './config.ts'
 import type { ArchiveReply, ArchiveRequest, NewWindow } from './messages.ts'
 
+export interface ArchiverOptions extends ArchiveConfig {
+  logger: Logger
+  /** How often an archive that cannot be opened is tried again; 10 s when absent. */
+  retryMs?: number
+}
+
 /** What is on its way to the disk, at most; more is dropped. */
 const most = { windows: 1_024, bytes: 33_554_432 }
 const closeMs = 10_000
-const restartMs = 10_000
 
 /**
  * Hands windows and their verdicts to a thread that archives them. A disk that is slow, full or gone costs windows of the archive,
@@ -23,28 +28,38 @@ export class Archiver implements Service {
   written = 0
   /** `busy`: the disk did not keep up; `failed`: it refused them. */
   readonly dropped = { busy: 0, failed: 0 }
-  private readonly options: ArchiveConfig & { logger: Logger }
+  private readonly options: ArchiverOptions
   private thread: Worker | undefined
-  private restart: NodeJS.Timeout | undefined
+  private opening: Promise<void> | undefined
+  private retry: NodeJS.Timeout | undefined
   private readonly pending: number[] = []
   private pendingBytes = 0
   private failing = false
+  /** Why it could not be opened. */
+  private notOpen = ''
   private stopped = true
 
-  constructor(options: ArchiveConfig & { logger: Logger }) {
+  constructor(options: ArchiverOptions) {
     this.options = options
   }
 
-  /** Throws `ARCHIVE_FAILED` and `DATABASE_FAILED`. */
+  /** Resolves once the archive is open, or was found not to open: the log says why, and it is tried again and again. */
   async start(): Promise<void> {
     this.stopped = false
-    await this.open()
+    this.opening = this.attempt()
+    await this.opening
+  }
+
+  /** False while it cannot be opened. */
+  get open(): boolean {
+    return this.thread !== undefined
   }
 
   /** Writes what is still to be written. */
   async stop(): Promise<void> {
     this.stopped = true
-    clearTimeout(this.restart)
+    clearTimeout(this.retry)
+    await this.opening
     const { thread } = this
     if (!thread) return
     const exited = once(thread, 'exit')
@@ -85,8 +100,8 @@ export class Archiver implements Service {
     this.post({ kind: 'answer', answer: { id, site, device, point, role, model, label, confidence } })
   }
 
-  private async open(): Promise<void> {
-    const { logger, ...archive } = this.options
+  private async openThread(): Promise<void> {
+    const { logger, retryMs: _, ...archive } = this.options
     // tsx is named by its own address, so that neither the working directory nor how this process was started matters.
     const thread = new Worker(join(import.meta.dirname, 'thread.ts'), {
       workerData: archive,
@@ -126,15 +141,25 @@ export class Archiver implements Service {
     this.dropped.failed += this.pending.length
     this.pending.length = 0
     this.pendingBytes = 0
-    if (!this.stopped) this.reopen()
+    this.tryLater()
   }
 
-  private reopen(): void {
-    this.restart = setTimeout(() => {
-      this.open().catch(error => {
-        this.options.logger.error({ error: error.message }, 'the archive was not opened again')
-        if (!this.stopped) this.reopen()
-      })
-    }, restartMs)
+  private tryLater(): void {
+    if (this.stopped) return
+    this.retry = setTimeout(() => {
+      this.opening = this.attempt()
+    }, this.options.retryMs ?? 10_000)
+  }
+
+  private async attempt(): Promise<void> {
+    try {
+      await this.openThread()
+      this.notOpen = ''
+    } catch (thrown) {
+      const { code, message } = toFaultlineError(thrown)
+      if (message !== this.notOpen) this.options.logger.error({ code, error: message }, 'no windows are archived')
+      this.notOpen = message
+      this.tryLater()
+    }
   }
 }

@@ -9,16 +9,15 @@ import type { ArchiveReply, ArchiveRequest, NewWindow } from './messages.ts'
 
 /** Windows that are written at once. */
 const batchWindows = 64
+const sweepMs = 3_600_000
 
 const port = parentPort!
 const reply = (message: ArchiveReply) => port.postMessage(message)
-const windows: NewWindow[] = []
-const answers: OtherAnswer[] = []
-let turn: NodeJS.Immediate | undefined
 
-// On Linux a thread has a priority of its own: the workers that answer come first.
-setPriority(0, 10)
+// On Linux, and there alone, a thread has a priority of its own: the workers that answer come first.
+if (process.platform === 'linux') setPriority(0, 10)
 const archive = open(workerData)
+if (archive) write(archive)
 
 function open(options: ArchiveOptions): Archive | undefined {
   try {
@@ -28,44 +27,52 @@ function open(options: ArchiveOptions): Archive | undefined {
   } catch (thrown) {
     const { code, message } = toFaultlineError(thrown)
     reply({ kind: 'not-open', code, message })
-    port.close()
   }
 }
 
-port.on('message', (request: ArchiveRequest) => {
-  if (request.kind === 'window') windows.push(request.window)
-  else if (request.kind === 'answer') answers.push(request.answer)
-  else {
-    clearImmediate(turn)
-    while (windows.length > 0 || answers.length > 0) write()
-    archive?.close()
-    port.close()
-    return
-  }
-  schedule()
-})
+/** Writes what comes, some at once, until it is told to close. */
+function write(archive: Archive): void {
+  const windows: NewWindow[] = []
+  const answers: OtherAnswer[] = []
+  let turn: NodeJS.Immediate | undefined
 
-function schedule(): void {
-  turn ??= setImmediate(() => {
-    turn = undefined
-    write()
-    if (windows.length > 0) schedule()
+  const flush = () => {
+    const batch = windows.splice(0, batchWindows)
+    // After the windows that they are of.
+    const others = windows.length === 0 ? answers.splice(0) : []
+    try {
+      const written = archive.add(batch.map(withFeatures))
+      archive.addAnswers(others)
+      archive.sweep()
+      reply({ kind: 'written', windows: batch.length, written, counts: archive.counts() })
+    } catch (thrown) {
+      const { code, message } = toFaultlineError(thrown, 'ARCHIVE_FAILED')
+      reply({ kind: 'not-written', windows: batch.length, code, message })
+    }
+  }
+  const schedule = () => {
+    turn ??= setImmediate(() => {
+      turn = undefined
+      flush()
+      if (windows.length > 0) schedule()
+    })
+  }
+  // What is too old goes while nothing comes, too.
+  const sweeping = setInterval(schedule, sweepMs)
+
+  port.on('message', (request: ArchiveRequest) => {
+    if (request.kind === 'window') windows.push(request.window)
+    else if (request.kind === 'answer') answers.push(request.answer)
+    else {
+      clearImmediate(turn)
+      clearInterval(sweeping)
+      while (windows.length > 0 || answers.length > 0) flush()
+      archive.close()
+      port.close()
+      return
+    }
+    schedule()
   })
-}
-
-function write(): void {
-  const batch = windows.splice(0, batchWindows)
-  // After the windows that they are of.
-  const others = windows.length === 0 ? answers.splice(0) : []
-  try {
-    const written = archive!.add(batch.map(withFeatures))
-    archive!.addAnswers(others)
-    archive!.sweep()
-    reply({ kind: 'written', windows: batch.length, written, counts: archive!.counts() })
-  } catch (thrown) {
-    const { code, message } = toFaultlineError(thrown, 'ARCHIVE_FAILED')
-    reply({ kind: 'not-written', windows: batch.length, code, message })
-  }
 }
 
 function withFeatures(window: NewWindow): HardWindow {

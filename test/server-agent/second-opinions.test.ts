@@ -57,15 +57,20 @@ async function startTiers(t: TestContext, startSite = overOurs) {
   const above = await startServer(t, cloud, { server: 'cloud-1' })
   const wire = await cloud.wire(t)
   const site = await startSite(t, wire)
-  const agent = await startServer(t, site, { classifiers: siteModels(), secondOpinion: threshold })
-  return { cloud, above, wire, site, agent }
+  const archived: string[] = []
+  const archiver = {
+    offer: (_: unknown, { label }: AnsweredVerdict) => void archived.push(label),
+    add: ({ role, label }: { role: string; label: string }) => void archived.push(`${role}: ${label}`),
+  }
+  const agent = await startServer(t, site, { classifiers: siteModels(), secondOpinion: threshold, archiver })
+  return { cloud, above, wire, site, agent, archived }
 }
 
 const always = { policy: { name: 'always', parameters: {} } }
 const answered = (verdict: Verdict): verdict is AnsweredVerdict => !isRejected(verdict)
 
 test('what a server agent is not sure of is answered by one above it, and the rest by itself', async t => {
-  const { cloud, site, agent } = await startTiers(t)
+  const { cloud, site, agent, archived } = await startTiers(t)
   const [below, top] = [await observe(t, site), await observe(t, cloud)]
   const press = await startDevice(t, site, always)
   await press.online()
@@ -86,6 +91,7 @@ test('what a server agent is not sure of is answered by one above it, and the re
   assert.equal(below.of('verdict').length, 2, 'one verdict each')
   const { asked, confirmed, changed } = agent.secondOpinions!.counts
   assert.deepEqual({ asked, confirmed, changed }, { asked: 1, confirmed: 0, changed: 1 })
+  assert.deepEqual(archived, ['fault', 'normal', 'upstream: fault'])
 })
 
 test('without anybody above the answer of the site stands, in time', async t => {

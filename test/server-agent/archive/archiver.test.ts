@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdir, readFile, rm, symlink } from 'node:fs/promises'
+import { readFile, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -21,7 +21,7 @@ import { hardWindow, idsIn, openArchive, readArchive } from './windows.ts'
 async function startArchiver(
   t: Pick<TestContext, 'after'>,
   directory: string,
-  options: { sites?: Record<string, 'off'>; logger?: Logger } = {},
+  options: { sites?: Record<string, 'off'>; logger?: Logger; retryMs?: number } = {},
 ): Promise<Archiver> {
   const archiver = new Archiver({
     directory,
@@ -89,16 +89,17 @@ test('what was answered is archived with its features and what the shadow said, 
     assert.ok(text.includes(`faultline_server_archive_${series}\n`), text)
 })
 
-test('a full disk costs windows, which are counted and said once, and no verdict; with room it goes on', async t => {
+test('an archive that does not open, or has no room, costs windows and no verdict, is said once, and goes on', async t => {
   const broker = await startAgentBroker(t)
   const watcher = await observe(t, broker)
   const directory = join(await temporaryDirectory(t), 'archive')
+  const other = openArchive(t, directory)
   const file = join(directory, 'server.log')
-  const segments = join(directory, 'segments')
-  await mkdir(segments, { recursive: true })
+  const full = join(directory, 'segments', '00000001.seg')
   // Every write to it fails as on a disk without room.
-  await symlink('/dev/full', join(segments, '00000001.seg'))
-  const archiver = await startArchiver(t, directory, { logger: createLogger('server-agent', { level: 'info', file }) })
+  await symlink('/dev/full', full)
+  const logger = createLogger('server-agent', { level: 'info', file })
+  const archiver = await startArchiver(t, directory, { logger, retryMs: 500 })
   await startServer(t, broker, { archiver })
   const escalate = await startEscalator(t, broker, site)
   const dealtWith = () => archiver.written + archiver.dropped.failed
@@ -110,9 +111,13 @@ test('a full disk costs windows, which are counted and said once, and no verdict
     return id
   }
   await answered()
+  assert.deepEqual([archiver.written, archiver.dropped], [0, { busy: 0, failed: 1 }])
+  other.close()
+  for (const until = Date.now() + 60_000; !archiver.open; ) await delay(20, assert.ok(Date.now() < until))
   await answered()
-  assert.deepEqual([archiver.written, archiver.dropped], [0, { busy: 0, failed: 2 }])
-  await rm(join(segments, '00000001.seg'))
+  await answered()
+  assert.deepEqual([archiver.written, archiver.dropped], [0, { busy: 0, failed: 3 }])
+  await rm(full)
   const kept = await answered()
   assert.deepEqual([archiver.written, archiver.counts.windows], [1, 1])
 
@@ -131,7 +136,7 @@ test('a full disk costs windows, which are counted and said once, and no verdict
   const said = (await readFile(file, 'utf8')).trim().split('\n')
   assert.deepEqual(
     said.map(line => JSON.parse(line).msg),
-    ['windows are not archived', 'windows are archived again'],
+    ['no windows are archived', 'windows are not archived', 'windows are archived again'],
   )
 })
 
