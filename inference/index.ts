@@ -1,3 +1,4 @@
+export { createSigningKey, publicKeyText } from '@faultline/protocol'
 export { type AuditAccount, AuditLedger, type AuditLedgerState } from './audits/audit-ledger.ts'
 export { type AuditTarget, auditRateFor, auditsFor } from './audits/audit-rate.ts'
 export type { Bundle } from './bundle/bundle.ts'
@@ -11,14 +12,7 @@ export { verifyGolden } from './bundle/golden.ts'
 export { imageExtents, inputShape, inputSize, type PreparedInput, prepare } from './bundle/input.ts'
 export { describeBundle, type LoadOptions, loadBundle } from './bundle/loader.ts'
 export { probabilitiesOf } from './bundle/output.ts'
-export {
-  type BundleSignature,
-  createSigningKey,
-  publicKeyText,
-  readSignature,
-  type SigningKey,
-  signBundle,
-} from './bundle/signature.ts'
+export { readSignature, signBundle } from './bundle/signature.ts'
 export { type BundleNetworks, recalibrateBundle, type TfjsArtifacts, writeBundle } from './bundle/writer.ts'
 export {
   Calibration,

@@ -19,6 +19,8 @@ export const accessRules: Record<Role, AccessRules> = {
       `${own}/health`,
       `${own}/config/reported`,
       `${own}/command/result`,
+      `${own}/update/request`,
+      `${own}/update/status`,
       `${own}/points/+/inference`,
       `${own}/points/+/summary`,
       `${own}/points/+/escalation`,
@@ -28,6 +30,8 @@ export const accessRules: Record<Role, AccessRules> = {
     subscribe: [
       `${own}/config/desired`,
       `${own}/command`,
+      `${own}/update/offer`,
+      `${own}/update/chunk`,
       `${own}/points/+/verdict`,
       `${topicRoot}/servers/+/state`,
       `${topicRoot}/pools/+/+/+`,
@@ -66,7 +70,12 @@ export const accessRules: Record<Role, AccessRules> = {
     subscribe: [`${topicRoot}/#`, '$SYS/#'],
   },
   operator: {
-    publish: [`${anyDevice}/config/desired`, `${anyDevice}/command`],
+    publish: [
+      `${anyDevice}/config/desired`,
+      `${anyDevice}/command`,
+      `${anyDevice}/update/offer`,
+      `${anyDevice}/update/chunk`,
+    ],
     subscribe: [`${topicRoot}/#`, '$SYS/#'],
   },
   // The bridge of a site: with the broker above it speaks for the site's devices, with its own for the servers above.

@@ -12,6 +12,7 @@ import { health } from './payloads/health.ts'
 import { inference } from './payloads/inference.ts'
 import { deviceState, serverState } from './payloads/state.ts'
 import { summary } from './payloads/summary.ts'
+import { updateChunk, updateOffer, updateRequest, updateStatus } from './payloads/update.ts'
 import { verdict } from './payloads/verdict.ts'
 import { parseTopic, type TopicAddress, type TopicKind } from './topics.ts'
 
@@ -23,6 +24,10 @@ export const payloadSchemas = {
   'config-reported': configReported,
   command,
   'command-result': commandResult,
+  'update-offer': updateOffer,
+  'update-request': updateRequest,
+  'update-chunk': updateChunk,
+  'update-status': updateStatus,
   inference,
   summary,
   escalation,
@@ -45,8 +50,9 @@ export type Message = {
 /** Larger payloads are refused before they are parsed: 1 MiB is a window of 262,144 float samples. */
 export const maxPayloadBytes = 1_048_576
 
-/** Whether payloads of a kind are CBOR; all others are JSON. */
-export const isCbor = (kind: TopicKind): boolean => payloadSchemas[kind] === escalation
+/** Whether payloads of a kind are CBOR, those that carry bytes; all others are JSON. */
+export const isCbor = (kind: TopicKind): boolean =>
+  payloadSchemas[kind] === escalation || payloadSchemas[kind] === updateChunk
 
 const cborEncoder = new Encoder({ useRecords: false, tagUint8Array: false, variableMapSize: true })
 const cborDecoder = new Decoder({ useRecords: false, mapsAsObjects: true })
@@ -68,7 +74,7 @@ export function decodePayload<K extends TopicKind>(kind: K, bytes: Uint8Array): 
   if (bytes.byteLength > maxPayloadBytes) {
     throw new FaultlineError('MESSAGE_TOO_LARGE', `${kind}: ${bytes.byteLength} bytes, at most ${maxPayloadBytes}`)
   }
-  const value = isCbor(kind) ? parseCbor(bytes) : parseJson(kind, bytes)
+  const value = isCbor(kind) ? parseCbor(kind, bytes) : parseJson(kind, bytes)
   return checkSchema(kind, value)
 }
 
@@ -97,21 +103,21 @@ function parseJson(kind: TopicKind, bytes: Uint8Array): unknown {
   return value
 }
 
-function parseCbor(bytes: Uint8Array): unknown {
+function parseCbor(kind: TopicKind, bytes: Uint8Array): unknown {
   const fault = cborFault(bytes)
-  if (fault) throw new FaultlineError('MESSAGE_MALFORMED', `escalation: the CBOR ${fault}`)
+  if (fault) throw new FaultlineError('MESSAGE_MALFORMED', `${kind}: the CBOR ${fault}`)
   let value: unknown
   try {
     // A plain view: from a Buffer the decoder would cut Buffers, which compare and copy differently.
     value = cborDecoder.decode(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
   } catch (cause) {
-    throw new FaultlineError('MESSAGE_MALFORMED', 'escalation: not CBOR', { cause })
+    throw new FaultlineError('MESSAGE_MALFORMED', `${kind}: not CBOR`, { cause })
   }
   const version = typeof value === 'object' && value !== null && 'v' in value ? value.v : undefined
-  if (typeof version === 'number' && version !== escalationVersion) {
+  if (payloadSchemas[kind] === escalation && typeof version === 'number' && version !== escalationVersion) {
     throw new FaultlineError(
       'MESSAGE_VERSION_UNSUPPORTED',
-      `escalation: version ${version}, this software speaks ${escalationVersion}`,
+      `${kind}: version ${version}, this software speaks ${escalationVersion}`,
     )
   }
   return value

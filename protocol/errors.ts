@@ -131,6 +131,40 @@ export const errorCodes = {
     title: 'A saved policy state cannot be restored',
     remedy: 'Delete the state; the policy starts anew.',
   },
+  // Updates
+  UPDATE_CRASHED: {
+    title: 'An update was taken back: the agent ended again and again while it was on probation',
+    remedy: "See the agent's log around the restarts; the version before runs again.",
+  },
+  UPDATE_DAMAGED: {
+    title: 'What was fetched for an update is not what was offered',
+    remedy: 'Roll it out again. If it happens on every device, look at who serves the rollout.',
+  },
+  UPDATE_INCOMPATIBLE: {
+    title: 'An update does not fit a device',
+    remedy: 'The message names what differs: task, classes, samples, rate, processor. Offer it to other devices.',
+  },
+  UPDATE_PROBATION_FAILED: {
+    title: 'An update was taken back: it did worse than it may while it was on probation',
+    remedy: 'The message has the figures; the version before runs again. Evaluate the model on data of that machine.',
+  },
+  UPDATE_REFUSED: {
+    title: 'A device takes no such update',
+    remedy:
+      'The message says why: no trusted keys are configured, or an agent that was not put there by its installer.',
+  },
+  UPDATE_WITHDRAWN: {
+    title: 'An update was withdrawn before a device had it',
+    remedy: 'Nothing to do: what ran before runs on.',
+  },
+  ROLLOUT_INVALID: {
+    title: 'A rollout cannot be done as it was asked for',
+    remedy: 'The message says what is missing or does not fit.',
+  },
+  ROLLOUT_UNKNOWN: {
+    title: 'There is no rollout of this name',
+    remedy: 'List them with `npm run provision -- rollout list`.',
+  },
   // Data
   RECORDING_UNREADABLE: {
     title: 'A recording or data set cannot be read',

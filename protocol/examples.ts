@@ -11,6 +11,7 @@ const at = '2026-03-02T08:15:30.120Z'
 
 const localModel = { name: 'bearings-local', version: '1.0.0', digest: 'sha256:4f1a2b3c4d5e' }
 const serverModel = { name: 'bearings-server', version: '1.0.0', digest: 'sha256:9e8d7c6b5a40' }
+const offered = `sha256:${'4f1a2b3c'.repeat(8)}`
 const relevance = { name: 'relevance', parameters: { normal: 'normal', confidence: 0.8 } }
 
 /** Eight samples instead of 2,048, to stay readable. */
@@ -105,6 +106,40 @@ export const examples: {
       at: '2026-03-02T08:14:10.000Z',
       ok: true,
       result: { agentVersion: '0.1.0', boot: 12 },
+    },
+  },
+  'update-offer': {
+    address: { kind: 'update-offer', site, device },
+    payload: {
+      id: 'r-20260302-1',
+      kind: 'bundle',
+      name: 'bearings-local',
+      version: '1.1.0',
+      digest: offered,
+      archive: { bytes: 21_408, sha256: `sha256:${'7c5e'.repeat(16)}` },
+      signature: { publicKey: 'qD3Zb0Wd'.repeat(5).concat('c0M'), signature: 'hV4kQz9E'.repeat(10).concat('bXo2Aw') },
+      probation: { seconds: 600, windows: 100, disagreement: 0.1 },
+      task: 'bearings',
+    },
+  },
+  'update-request': {
+    address: { kind: 'update-request', site, device },
+    payload: { id: 'r-20260302-1', sha256: `sha256:${'7c5e'.repeat(16)}`, offset: 16_384, bytes: 5_024 },
+  },
+  'update-chunk': {
+    address: { kind: 'update-chunk', site, device },
+    // Eight bytes instead of 5,024, to stay readable.
+    payload: { id: 'r-20260302-1', offset: 16_384, bytes: Uint8Array.of(31, 139, 8, 0, 0, 0, 0, 0) },
+  },
+  'update-status': {
+    address: { kind: 'update-status', site, device },
+    payload: {
+      id: 'r-20260302-1',
+      kind: 'bundle',
+      digest: offered,
+      at: '2026-03-02T08:16:00.000Z',
+      state: 'probation',
+      probation: { seconds: 61.2, windows: 358, audits: 34, wrong: 1 },
     },
   },
   inference: {

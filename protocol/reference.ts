@@ -70,7 +70,7 @@ function topicsPage(): string {
 /** `payloads.md`: every field of every payload, with an example. */
 function payloadsPage(): string {
   return page('Payloads', source, [
-    'Every payload is UTF-8 JSON except escalations, each of which is a CBOR map (RFC 8949: definite lengths, text keys, no tags). ' +
+    'Every payload is UTF-8 JSON except escalations and the chunks of updates, each of which is a CBOR map (RFC 8949: definite lengths, text keys, no tags). ' +
       'A field that is not listed is refused. Times are UTC in ISO 8601.',
     `Refused before the fields are looked at: more than ${maxPayloadBytes.toLocaleString('en')} bytes, ` +
       `${outlineLimits.values.toLocaleString('en')} values, ${outlineLimits.containers.toLocaleString('en')} lists and maps, or ` +

@@ -3,7 +3,17 @@ import { checkIdentifier, identifierPattern } from './identifiers.ts'
 /** Every topic of the contract starts here; an incompatible change gets a new version. */
 export const topicRoot = 'faultline/v1'
 
-type DeviceTopic = 'state' | 'health' | 'config-desired' | 'config-reported' | 'command' | 'command-result'
+type DeviceTopic =
+  | 'state'
+  | 'health'
+  | 'config-desired'
+  | 'config-reported'
+  | 'command'
+  | 'command-result'
+  | 'update-offer'
+  | 'update-request'
+  | 'update-chunk'
+  | 'update-status'
 type PointTopic = 'inference' | 'summary' | 'escalation' | 'verdict' | 'upstream-escalation' | 'upstream-verdict'
 
 /** Where a message belongs, read from its topic. One member for each kind, so that a kind selects its address. */
@@ -29,6 +39,10 @@ export const topicTemplates: Record<TopicKind, string> = {
   'config-reported': `${topicRoot}/devices/{site}/{device}/config/reported`,
   command: `${topicRoot}/devices/{site}/{device}/command`,
   'command-result': `${topicRoot}/devices/{site}/{device}/command/result`,
+  'update-offer': `${topicRoot}/devices/{site}/{device}/update/offer`,
+  'update-request': `${topicRoot}/devices/{site}/{device}/update/request`,
+  'update-chunk': `${topicRoot}/devices/{site}/{device}/update/chunk`,
+  'update-status': `${topicRoot}/devices/{site}/{device}/update/status`,
   inference: `${topicRoot}/devices/{site}/{device}/points/{point}/inference`,
   summary: `${topicRoot}/devices/{site}/{device}/points/{point}/summary`,
   escalation: `${topicRoot}/devices/{site}/{device}/points/{point}/escalation`,
@@ -99,6 +113,10 @@ export const delivery: Record<TopicKind, { qos: 0 | 1; retain: boolean }> = {
   'config-reported': { qos: 1, retain: true },
   command: { qos: 1, retain: false },
   'command-result': { qos: 1, retain: false },
+  'update-offer': { qos: 1, retain: true },
+  'update-request': { qos: 1, retain: false },
+  'update-chunk': { qos: 1, retain: false },
+  'update-status': { qos: 1, retain: true },
   inference: { qos: 1, retain: false },
   summary: { qos: 1, retain: false },
   escalation: { qos: 1, retain: false },

@@ -33,6 +33,8 @@ test('a device speaks and listens under its own name only', () => {
     'health',
     'config-reported',
     'command-result',
+    'update-request',
+    'update-status',
     'inference',
     'summary',
     'escalation',
@@ -114,6 +116,19 @@ test('only flows write alarms; operators and flows command', () => {
       .map(identity => identity.role)
   assert.deepEqual(writers('alarm'), ['flows'])
   assert.deepEqual(writers('command'), ['flows', 'operator'])
+})
+
+test('only operators offer updates, and each device its own only takes', () => {
+  for (const kind of ['update-offer', 'update-chunk'] as const) {
+    const topic = topicOf(examples[kind].address)
+    const writers = Object.values(identities).filter(identity => mayPublish(identity, topic))
+    assert.deepEqual(
+      writers.map(({ role }) => role),
+      ['operator'],
+    )
+    assert.ok(maySubscribe(device, topic))
+    assert.ok(!maySubscribe(device, topicFilter(kind)))
+  }
 })
 
 test('names that are no identifiers are never published to', () => {

@@ -7,6 +7,7 @@ import {
   delivery,
   errorCodes,
   examples,
+  isCbor,
   partiesOf,
   topicKinds,
   topicTemplates,
@@ -34,7 +35,7 @@ test('the AsyncAPI document has every topic with its QoS, retain flag, content t
     const publish = document.operations[`publish${name[0]!.toUpperCase()}${name.slice(1)}`]!
     assert.deepEqual({ qos: publish.bindings.mqtt.qos, retain: publish.bindings.mqtt.retain }, delivery[kind])
     const message = document.components.messages[name]!
-    assert.equal(message.contentType, kind.endsWith('escalation') ? 'application/cbor' : 'application/json')
+    assert.equal(message.contentType, isCbor(kind) ? 'application/cbor' : 'application/json')
     assert.equal(message.examples.length, 1)
     const braces = [...topicTemplates[kind].matchAll(/\{(\w+)\}/g)].map(match => match[1])
     assert.deepEqual(Object.keys(document.channels[name]!.parameters), braces)

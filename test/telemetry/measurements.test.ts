@@ -64,9 +64,9 @@ test('an inference becomes a point with few-valued tags, and ids and numbers as 
   )
 })
 
-test('every kind but escalations, what is asked of devices and what they learn is recorded, each under its own measurement', () => {
-  const upstream = ['upstream-escalation', 'upstream-verdict']
-  const notRecorded = ['escalation', ...upstream, 'command', 'config-desired', 'evidence', 'pool']
+test('every kind but escalations, updates, what is asked of devices and what they learn is recorded, each under its own measurement', () => {
+  const elsewhere = topicKinds.filter(kind => /^(upstream|update)-/.test(kind))
+  const notRecorded = ['escalation', ...elsewhere, 'command', 'config-desired', 'evidence', 'pool']
   assert.deepEqual([...recordedKinds, ...notRecorded].sort(), [...topicKinds].sort())
   const ownMeasurement = measurements.filter(name => name !== 'audit')
   assert.deepEqual(recordedKinds.map(kind => samplePoint(kind).measurement).sort(), [...ownMeasurement].sort())
