@@ -15,13 +15,14 @@ import type { Service } from '@faultline/runtime'
 import { Commands } from './control/commands.ts'
 import { Configuration, type RuntimeSettings } from './control/configuration.ts'
 import { commandHandlers } from './control/handlers.ts'
+import type { LocalModel } from './decisions/assessment.ts'
 import { AuditKeeper } from './decisions/audit-keeper.ts'
 import { CommissioningKeeper } from './decisions/commissioning-keeper.ts'
 import { EvidenceExchange } from './decisions/evidence-exchange.ts'
 import { Policies } from './decisions/policies.ts'
 import { PolicyStates } from './decisions/policy-states.ts'
 import { WindowFlow } from './decisions/window-flow.ts'
-import { agentSession } from './link/agent-session.ts'
+import { agentSession, updateFilters } from './link/agent-session.ts'
 import { Battery } from './link/battery.ts'
 import { ByteBudget } from './link/byte-budget.ts'
 import { EnergyEstimate } from './link/energy.ts'
@@ -50,7 +51,7 @@ const farewellMs = 2_000
 
 /** Windows of a device's points, answered by its own model where that will do and by a server where it will not. */
 export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Service {
-  private readonly options: DeviceAgentOptions
+  private options: DeviceAgentOptions
   private running: Running | undefined
   private stopping: Promise<void> | undefined
   private readonly timers = new Timers<'summary' | 'health' | 'evidence'>((thrown, name) =>
@@ -119,7 +120,14 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     try {
       const settings = new Settings(database)
       const boot = settings.nextBoot()
-      const audits = new AuditKeeper({ settings, model: classifier, points, logger })
+      const { updates } = this.options
+      const audits = new AuditKeeper({
+        settings,
+        model: classifier,
+        points,
+        ...(updates && { floor: () => updates.auditRate }),
+        logger,
+      })
       const states = new PolicyStates(database)
       const policies = new Policies(points, { states, model: classifier, audits, seed, logger })
       const changed = () => this.publishState()
@@ -137,7 +145,9 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       const servers = new ServerLoads(classifier.task)
       const pricing = new Pricing(configuration.current, new Battery(this.options.batteryFile), servers)
       const evidence = new EvidenceExchange({ ...stem, model: classifier.model, policies, logger })
-      const session = agentSession(this.options, boot, evidence.filters, message => this.receive(message))
+      const session = agentSession(this.options, boot, [...evidence.filters, ...updateFilters(this.options)], message =>
+        this.receive(message),
+      )
       const spool = new Spool(database, boundsOf(this.options))
       const budget = new ByteBudget({ settings, metered: () => pricing.metered, logger })
       budget.use(configuration.current.budget)
@@ -157,6 +167,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
           send: (address, payload, worth) => outbox.send(address, payload, worth),
           announce: (inference, { point, truth }) => {
             pace.heard(point, inference)
+            updates?.inferred(inference)
             this.announce('inference', { address: { kind: 'inference', ...stem, point }, inference, truth })
           },
           trace: (fields, what) => logger.debug(fields, what),
@@ -212,11 +223,13 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       session.on('online', () => this.connected())
       session.on('offline', () => {
         outbox.disconnected()
+        updates?.disconnected()
         // MQTT.js would send it again with every connection, whatever it is that breaks them, and nobody would have paid.
         session.withdraw()
         this.announce('offline')
       })
       session.on('cleared', address => {
+        if (address.kind === 'update-offer') updates?.withdrawn()
         if (address.kind === 'server-state') servers.forget(address.server)
       })
       session.on('refused', (error, topic, payload) => this.refused(error, topic, payload))
@@ -229,6 +242,14 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       if (database.isOpen) database.close()
       throw error
     }
+  }
+
+  /** Goes on with another model: ends every window with the one there was, and begins anew. */
+  async exchange(classifier: LocalModel, enginesRejected: DeviceAgentOptions['enginesRejected']): Promise<void> {
+    const wasRunning = this.running !== undefined
+    await this.stop()
+    this.options = { ...this.options, classifier, enginesRejected }
+    if (wasRunning) await this.start()
   }
 
   /** Ends every window, sends what can be sent, keeps the rest for the next start, and says goodbye. */
@@ -271,6 +292,10 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     this.publish('config-reported', running.configuration.report)
     this.publishHealth()
     if (running.outbox.connected()) running.flow.renewReports()
+    this.options.updates?.connected({
+      status: payload => this.publish('update-status', payload),
+      request: payload => this.publish('update-request', payload),
+    })
     this.announce('online')
   }
 
@@ -280,6 +305,8 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     else if (message.kind === 'server-state') this.running?.servers.heard(message.address.server, message.payload)
     else if (message.kind === 'pool') this.pooled(message)
     else if (message.kind === 'command') await this.execute(message.payload)
+    else if (message.kind === 'update-offer') this.options.updates?.offered(message.payload)
+    else if (message.kind === 'update-chunk') this.options.updates?.chunk(message.payload)
   }
 
   private pooled(message: Extract<Message, { kind: 'pool' }>): void {
@@ -371,7 +398,10 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   }
 
   /** For what is true only now: lost when there is no connection, and made anew when there is one. */
-  private publish<K extends 'state' | 'health' | 'config-reported'>(kind: K, payload: Payload<K>): void {
+  private publish<K extends 'state' | 'health' | 'config-reported' | 'update-status' | 'update-request'>(
+    kind: K,
+    payload: Payload<K>,
+  ): void {
     const { site, device, logger } = this.options
     if (!this.online) return
     try {

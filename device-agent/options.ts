@@ -6,6 +6,7 @@ import type { EnergyConstants } from './link/energy.ts'
 import type { AgentPoint } from './point-monitor.ts'
 import type { SourceWindow } from './sources/source.ts'
 import type { SpoolBounds } from './spool/spool.ts'
+import type { Updater } from './updates/updater.ts'
 
 export interface DeviceAgentOptions extends Omit<RuntimeSettings, 'pace'> {
   /** Every window is judged when absent. */
@@ -28,10 +29,18 @@ export interface DeviceAgentOptions extends Omit<RuntimeSettings, 'pace'> {
   spool?: { maximumBytes: number; maximumDays: number }
   /** Of the audits; random when absent. */
   seed?: number
+  /** What is told of updates, and decides about them; none are taken when absent. */
+  updates?: UpdateParty
   /** How often what policies have learned is told to others; ten minutes when absent. */
   evidenceIntervalS?: number
   logger: Logger
 }
+
+/** What the agent asks of an `Updater`. */
+export type UpdateParty = Pick<
+  Updater,
+  'auditRate' | 'connected' | 'disconnected' | 'offered' | 'withdrawn' | 'chunk' | 'inferred'
+>
 
 /** One inference, as the process that holds the agent may follow it. */
 export interface InferenceEvent {

@@ -14,6 +14,7 @@ export type AuditAction =
   | 'server-certified'
   | 'exported'
   | 'imported'
+  | 'rolled-out'
 
 /** One state change. */
 export interface AuditEntry {

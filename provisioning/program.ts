@@ -10,6 +10,7 @@ import { addMosquitto } from './commands/mosquitto.ts'
 import { addPackage } from './commands/package.ts'
 import { addReEnroll } from './commands/re-enroll.ts'
 import { addRevoke } from './commands/revoke.ts'
+import { addRollout } from './commands/rollout.ts'
 import { addRotate } from './commands/rotate.ts'
 import { addServe } from './commands/serve.ts'
 import { addServerCertificate } from './commands/server-certificate.ts'
@@ -31,6 +32,7 @@ const commands = [
   addExport,
   addImport,
   addMosquitto,
+  addRollout,
 ]
 
 /** The command line of provisioning; each command is a file of its own. */

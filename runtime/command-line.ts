@@ -15,6 +15,8 @@ const usageCodes = new Set([
   'IDENTIFIER_INVALID',
   'IDENTITY_EXISTS',
   'IDENTITY_UNKNOWN',
+  'ROLLOUT_INVALID',
+  'ROLLOUT_UNKNOWN',
 ])
 
 /** A program that reports mistakes in one line. */

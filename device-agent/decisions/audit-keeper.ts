@@ -11,6 +11,8 @@ export interface AuditKeeperOptions {
   settings: Settings
   model: LocalModel
   points: readonly Pick<AgentPoint, 'point' | 'machine'>[]
+  /** What the rate is at least, at the moment; none when absent. */
+  floor?: () => number
   logger: Logger
 }
 
@@ -85,6 +87,13 @@ export class AuditKeeper {
 
   /** The audit rate as settings have it: fixed, or for each machine as its pace asks. */
   rate(setting: RuntimeSettings['auditRate']): number | ((context: DecisionContext) => number) {
+    const { floor } = this.options
+    const rate = this.rateOf(setting)
+    if (!floor) return rate
+    return context => Math.max(floor(), typeof rate === 'number' ? rate : rate(context))
+  }
+
+  private rateOf(setting: RuntimeSettings['auditRate']): number | ((context: DecisionContext) => number) {
     if (typeof setting === 'number') return setting
     return ({ point = '' }) => {
       const pace = this.paces.get(this.machineOf.get(point) ?? '')

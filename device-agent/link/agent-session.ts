@@ -3,6 +3,10 @@ import { MqttSession } from '@faultline/runtime'
 import type { DeviceAgentOptions } from '../options.ts'
 import { willState } from '../reports/state.ts'
 
+/** What a device listens to that takes updates. */
+export const updateFilters = ({ site, device, updates }: DeviceAgentOptions): string[] =>
+  updates ? (['update-offer', 'update-chunk'] as const).map(kind => topicFilter(kind, { site, device })) : []
+
 /**
  * The connection of a device agent: its name, its will, and what it listens to.
  * @param more Topic filters besides those of every device.

@@ -21,7 +21,8 @@ export interface StatusBoardOptions {
   device: string
   agent: ShownAgent
   points: readonly AgentPoint[]
-  model: Pick<LocalModel, 'model' | 'engine' | 'bearing'>
+  /** The one in force: updates exchange it. */
+  model: () => Pick<LocalModel, 'model' | 'engine' | 'bearing'>
 }
 
 /** Without what only a window has before the first. */
@@ -78,7 +79,8 @@ export class StatusBoard {
   }
 
   get device(): DeviceStatus {
-    const { site, device, agent, model, points } = this.options
+    const { site, device, agent, points } = this.options
+    const model = this.options.model()
     const { health, configuration } = agent
     return {
       at: new Date().toISOString(),
@@ -104,6 +106,6 @@ export class StatusBoard {
     const taken = this.windows.get(name)
     if (taken?.window.shape.length !== 1) return status
     const { window, at } = taken
-    return { ...status, at: at.toISOString(), ...portraitOf(window, window.bearing ?? this.options.model.bearing) }
+    return { ...status, at: at.toISOString(), ...portraitOf(window, window.bearing ?? this.options.model().bearing) }
   }
 }

@@ -64,6 +64,9 @@ const onlineDevice = z.strictObject({
   boot,
   clockSynchronised: z.boolean().describe('Whether the times it sends can be trusted'),
   agentVersion,
+  agentDigest: modelReference.shape.digest
+    .optional()
+    .describe('Of the package that the software came in; absent where it came otherwise'),
   models,
   policy: z
     .strictObject({

@@ -34,7 +34,7 @@ async function startPage(t: After) {
     device: 'pi-1',
     agent: device.agent,
     points: [place],
-    model: tinyLocalModel,
+    model: () => tinyLocalModel,
   })
   const page = new StatusPage({ port: 0, board, logger: silentLogger })
   await page.start()

@@ -1,0 +1,194 @@
+import { userInfo } from 'node:os'
+import { FaultlineError, type UpdateOffer } from '@faultline/protocol'
+import { type DatabaseSync, inTransaction, openDatabase, type Service } from '@faultline/runtime'
+import type { Artifact } from './artifact.ts'
+import type { Amount } from './plan.ts'
+import type { DeviceRolloutState, RolloutState } from './states.ts'
+
+const migrations = [
+  `CREATE TABLE rollouts (
+     id TEXT PRIMARY KEY,
+     artifact TEXT NOT NULL,
+     terms TEXT NOT NULL,
+     state TEXT NOT NULL,
+     reason TEXT,
+     actor TEXT NOT NULL,
+     started_at TEXT NOT NULL,
+     ended_at TEXT
+   ) STRICT;
+   CREATE TABLE rollout_devices (
+     rollout TEXT NOT NULL REFERENCES rollouts (id),
+     name TEXT NOT NULL,
+     stage INTEGER NOT NULL,
+     state TEXT NOT NULL,
+     offered_at TEXT,
+     changed_at TEXT NOT NULL,
+     detail TEXT,
+     PRIMARY KEY (rollout, name)
+   ) STRICT, WITHOUT ROWID`,
+]
+
+/** On what a rollout goes on, and on what it stops. */
+export interface Terms {
+  probation: UpdateOffer['probation']
+  /** More failed devices than this stop it: a count of all, or a share of the group under way. */
+  maxFailures: Amount
+  /** Share of a group, in per cent, that has to run the new version before the next group begins. */
+  advanceAt: number
+  /** From offer to the end of probation; who takes longer is lost. */
+  lostAfterMs: number
+}
+
+export interface Rollout {
+  id: string
+  artifact: Artifact
+  terms: Terms
+  state: RolloutState
+  reason?: string
+  actor: string
+  startedAt: string
+  endedAt?: string
+}
+
+export interface RolloutDevice {
+  /** `devices/{site}/{device}` */
+  name: string
+  /** Of the group, from 0. */
+  group: number
+  state: DeviceRolloutState
+  offeredAt?: string
+  changedAt: string
+  detail?: string
+}
+
+/**
+ * The rollouts of a fleet, in a SQLite file of their own beside the registry: brokers look at every change of the registry, and a
+ * rollout changes with every step of every device. Failures of the file throw `DATABASE_FAILED`.
+ */
+export class RolloutStore implements Service {
+  private readonly path: string
+  private open: DatabaseSync | undefined
+
+  constructor(path: string) {
+    this.path = path
+  }
+
+  async start(): Promise<void> {
+    this.open = openDatabase(this.path, migrations)
+  }
+
+  async stop(): Promise<void> {
+    this.open?.close()
+    this.open = undefined
+  }
+
+  /** Throws `ROLLOUT_INVALID` where another rollout is under way for one of the devices: offers would take turns. */
+  create(id: string, artifact: Artifact, terms: Terms, groups: readonly (readonly string[])[]): void {
+    const now = new Date().toISOString()
+    inTransaction(this.database, () => {
+      for (const name of groups.flat()) this.checkFree(name)
+      this.database
+        .prepare('INSERT INTO rollouts (id, artifact, terms, state, actor, started_at) VALUES (?, ?, ?, ?, ?, ?)')
+        .run(id, JSON.stringify(artifact), JSON.stringify(terms), 'running', userInfo().username, now)
+      const insert = this.database.prepare(
+        'INSERT INTO rollout_devices (rollout, name, stage, state, changed_at) VALUES (?, ?, ?, ?, ?)',
+      )
+      for (const [group, names] of groups.entries())
+        for (const name of names) insert.run(id, name, group, 'waiting', now)
+    })
+  }
+
+  /** Newest first. */
+  list(): Rollout[] {
+    const rows = this.database.prepare('SELECT * FROM rollouts ORDER BY started_at DESC, id').all()
+    return (rows as unknown as RolloutRow[]).map(rolloutOf)
+  }
+
+  /** Throws `ROLLOUT_UNKNOWN`. */
+  show(id: string): Rollout {
+    const row = this.database.prepare('SELECT * FROM rollouts WHERE id = ?').get(id)
+    if (row) return rolloutOf(row as unknown as RolloutRow)
+    throw new FaultlineError('ROLLOUT_UNKNOWN', `there is no rollout "${id}"`)
+  }
+
+  /** By group and name. */
+  devices(id: string): RolloutDevice[] {
+    const rows = this.database.prepare('SELECT * FROM rollout_devices WHERE rollout = ? ORDER BY stage, name').all(id)
+    return (rows as unknown as DeviceRow[]).map(deviceOf)
+  }
+
+  /** Notes a device's state. `offered` counts from the first time. */
+  note(id: string, name: string, state: DeviceRolloutState, detail?: string): void {
+    const now = new Date().toISOString()
+    this.database
+      .prepare(
+        `UPDATE rollout_devices SET state = ?1, changed_at = ?2, detail = ?3,
+           offered_at = iif(?1 = 'offered', ifnull(offered_at, ?2), offered_at)
+         WHERE rollout = ?4 AND name = ?5`,
+      )
+      .run(state, now, detail ?? null, id, name)
+  }
+
+  /** Ends a rollout, once: false where it had ended before. */
+  end(id: string, state: Exclude<RolloutState, 'running'>, reason?: string): boolean {
+    const { changes } = this.database
+      .prepare("UPDATE rollouts SET state = ?, reason = ?, ended_at = ? WHERE id = ? AND state = 'running'")
+      .run(state, reason ?? null, new Date().toISOString(), id)
+    return changes > 0
+  }
+
+  private get database(): DatabaseSync {
+    if (!this.open) throw new FaultlineError('DATABASE_FAILED', `${this.path} is not open`)
+    return this.open
+  }
+
+  private checkFree(name: string): void {
+    const row = this.database
+      .prepare(
+        `SELECT rollouts.id FROM rollout_devices JOIN rollouts ON rollouts.id = rollout
+         WHERE name = ? AND rollouts.state = 'running'`,
+      )
+      .get(name) as { id: string } | undefined
+    if (row) throw new FaultlineError('ROLLOUT_INVALID', `${name} is in the rollout ${row.id}, which is not over`)
+  }
+}
+
+interface RolloutRow {
+  id: string
+  artifact: string
+  terms: string
+  state: string
+  reason: string | null
+  actor: string
+  started_at: string
+  ended_at: string | null
+}
+
+interface DeviceRow {
+  name: string
+  stage: number
+  state: string
+  offered_at: string | null
+  changed_at: string
+  detail: string | null
+}
+
+const rolloutOf = (row: RolloutRow): Rollout => ({
+  id: row.id,
+  artifact: JSON.parse(row.artifact) as Artifact,
+  terms: JSON.parse(row.terms) as Terms,
+  state: row.state as RolloutState,
+  ...(row.reason !== null && { reason: row.reason }),
+  actor: row.actor,
+  startedAt: row.started_at,
+  ...(row.ended_at !== null && { endedAt: row.ended_at }),
+})
+
+const deviceOf = (row: DeviceRow): RolloutDevice => ({
+  name: row.name,
+  group: row.stage,
+  state: row.state as DeviceRolloutState,
+  ...(row.offered_at !== null && { offeredAt: row.offered_at }),
+  changedAt: row.changed_at,
+  ...(row.detail !== null && { detail: row.detail }),
+})

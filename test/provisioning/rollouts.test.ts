@@ -1,0 +1,321 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import {
+  type FaultlineError,
+  identityOf,
+  type Message,
+  parseIdentity,
+  topicFilter,
+  type UpdateState,
+} from '@faultline/protocol'
+import { Registry } from '@faultline/provisioning'
+import { MqttSession, silentLogger } from '@faultline/runtime'
+import { provisioningProgram } from '../../provisioning/program.ts'
+import { archivePath, packBundle } from '../../provisioning/rollouts/artifact.ts'
+import { amountOf, groupsOf } from '../../provisioning/rollouts/plan.ts'
+import { RolloutRunner } from '../../provisioning/rollouts/runner.ts'
+import { type Rollout, RolloutStore, type Terms } from '../../provisioning/rollouts/store.ts'
+import { type AgentBroker, startAgentBroker } from '../support/agent-broker.ts'
+import { observe } from '../support/observer.ts'
+import { temporaryDirectory } from '../support/temp.ts'
+import { terms as probation, tinyBundle } from '../support/updates.ts'
+
+const names = ['a', 'b', 'c', 'd'].map(id => `devices/plant-a/${id}`)
+const terms: Terms = { probation, maxFailures: { count: 0 }, advanceAt: 100, lostAfterMs: 3_600_000 }
+const soon = () => AbortSignal.timeout(20_000)
+
+/** A device that says what a test has it say. */
+class Voice {
+  readonly session: MqttSession
+  readonly heard: Message[] = []
+  private readonly place: { site: string; device: string }
+
+  constructor(broker: AgentBroker, name: string) {
+    const { site, id } = parseIdentity(name)
+    this.place = { site: site!, device: id }
+    this.session = new MqttSession({
+      url: broker.url,
+      secret: broker.secret,
+      identity: parseIdentity(name),
+      subscriptions: (['update-offer', 'update-chunk'] as const).map(kind => topicFilter(kind, this.place)),
+      onMessage: message => {
+        this.heard.push(message)
+        this.session.emit('heard' as 'online')
+      },
+      logger: silentLogger,
+    })
+  }
+
+  async status(id: string, state: UpdateState, error?: { code: string; message: string }): Promise<void> {
+    const digest = `sha256:${'0'.repeat(64)}`
+    const status = { id, kind: 'bundle' as const, digest, at: new Date().toISOString(), state, ...(error && { error }) }
+    await this.session.publish({ kind: 'update-status', ...this.place }, status)
+  }
+
+  /** It runs a model with this digest. */
+  async runs(digest: string): Promise<void> {
+    const model = {
+      name: 'm',
+      version: '1.0.0',
+      digest,
+      task: 't',
+      role: 'local' as const,
+      engine: 'onnx',
+      enginesRejected: [],
+    }
+    await this.session.publish(
+      { kind: 'state', ...this.place },
+      {
+        online: true,
+        at: new Date().toISOString(),
+        boot: 1,
+        clockSynchronised: true,
+        agentVersion: '1',
+        models: [model],
+        policy: { name: 'never', parameters: {} },
+        points: [],
+      },
+    )
+  }
+
+  async ask(id: string, sha256: string, offset: number, bytes: number): Promise<void> {
+    await this.session.publish({ kind: 'update-request', ...this.place }, { id, sha256, offset, bytes })
+  }
+
+  async hears(kind: Message['kind'], count = 1): Promise<Message[]> {
+    for (;;) {
+      const found = this.heard.filter(message => message.kind === kind)
+      if (found.length >= count) return found
+      await once(this.session, 'heard', { signal: soon() })
+    }
+  }
+}
+
+async function scene(t: TestContext, changes: Partial<Terms> = {}, groups = [[names[0]!], names.slice(1)]) {
+  const broker = await startAgentBroker(t)
+  const artifacts = await temporaryDirectory(t)
+  const artifact = await packBundle(await tinyBundle(t), artifacts)
+  const store = new RolloutStore(join(await temporaryDirectory(t), 'rollouts.db'))
+  await store.start()
+  const id = 'r-1'
+  store.create(id, artifact, { ...terms, ...changes }, groups)
+  const identity = identityOf('operator', 'anna')
+  const access = { url: broker.url, secret: broker.secret, backOff: { initialMs: 20, maximumMs: 50 } }
+  const runners: RolloutRunner[] = []
+  const run = async () => {
+    const runner = new RolloutRunner({ id, store, artifacts, broker: access, identity, logger: silentLogger })
+    runners.push(runner)
+    await runner.start()
+    await runner.whenOnline(soon())
+    return runner
+  }
+  const voices = new Map(names.map(name => [name, new Voice(broker, name)]))
+  t.after(async () => {
+    for (const runner of runners) await runner.stop()
+    for (const { session } of voices.values()) await session.stop()
+    await store.stop()
+  })
+  for (const { session } of voices.values()) {
+    await session.start()
+    await session.whenOnline(soon())
+  }
+  const stateOf = (name: string) => store.devices(id).find(device => device.name === name)!
+  return { broker, artifacts, artifact, store, id, run, voices: [...voices.values()], stateOf }
+}
+
+/** The first change after which a device is in this state. */
+async function until(runner: RolloutRunner, name: string, state: string): Promise<void> {
+  const signal = soon()
+  while (runner.list.find(device => device.name === name)?.state !== state) await once(runner, 'device', { signal })
+}
+
+const ended = async (runner: RolloutRunner): Promise<Rollout> => (await once(runner, 'ended', { signal: soon() }))[0]
+
+test('the canary goes first, and counts once it says that it is done and that it runs the digest', async t => {
+  const { run, voices, artifact, id, store } = await scene(t)
+  const runner = await run()
+  const [canary, ...others] = voices
+  await canary!.hears('update-offer')
+  await canary!.status(id, 'done')
+  await until(runner, names[0]!, 'done')
+  await canary!.runs(`sha256:${'9'.repeat(64)}`)
+  assert.ok(others.every(({ heard }) => heard.length === 0))
+  // Shortened, as messages have it.
+  await canary!.runs(artifact.digest.slice(0, 23))
+  for (const voice of others) await voice.hears('update-offer')
+  const end = ended(runner)
+  for (const voice of others) {
+    await voice.runs(artifact.digest)
+    await voice.status(id, 'done')
+  }
+  assert.equal((await end).state, 'done')
+  assert.ok(store.devices(id).every(({ state }) => state === 'succeeded'))
+})
+
+test('a rollout stops when more devices fail than may, and withdraws what is not on a device yet', async t => {
+  const { run, voices, id, stateOf } = await scene(t, {}, [names])
+  const runner = await run()
+  for (const voice of voices) await voice.hears('update-offer')
+  await voices[1]!.status(id, 'downloading')
+  await voices[2]!.status(id, 'probation')
+  await until(runner, names[2]!, 'probation')
+  const end = ended(runner)
+  await voices[0]!.status(id, 'rolled-back', { code: 'UPDATE_PROBATION_FAILED', message: 'servers contradict' })
+  assert.deepEqual((({ state, reason }) => ({ state, reason }))(await end), {
+    state: 'aborted',
+    reason: '1 devices failed, at most 0 may',
+  })
+  assert.deepEqual(
+    names.map(name => stateOf(name).state),
+    ['rolled-back', 'withdrawn', 'probation', 'withdrawn'],
+  )
+  assert.equal(stateOf(names[0]!).detail, 'UPDATE_PROBATION_FAILED: servers contradict')
+})
+
+test('a share of failures counts within a group, and the next group begins when enough have succeeded', async t => {
+  const changes = { maxFailures: { percent: 50 }, advanceAt: 50 }
+  const { run, voices, artifact, id } = await scene(t, changes, [names.slice(0, 2), names.slice(2)])
+  const runner = await run()
+  await voices[0]!.hears('update-offer')
+  await voices[0]!.status(id, 'failed', { code: 'UPDATE_INCOMPATIBLE', message: 'no' })
+  await until(runner, names[0]!, 'failed')
+  assert.equal(voices[2]!.heard.length, 0)
+  await voices[1]!.runs(artifact.digest)
+  await voices[1]!.status(id, 'done')
+  await voices[2]!.hears('update-offer')
+  await voices[2]!.status(id, 'failed', { code: 'UPDATE_INCOMPATIBLE', message: 'no' })
+  await until(runner, names[2]!, 'failed')
+  const end = ended(runner)
+  await voices[3]!.status(id, 'failed', { code: 'UPDATE_INCOMPATIBLE', message: 'no' })
+  assert.match((await end).reason!, /2 of 2 devices of group 2 failed, at most 50 % may/)
+})
+
+test('a device that says nothing is lost after a while, and counts as failed', async t => {
+  const { run, stateOf } = await scene(t, { lostAfterMs: 1 })
+  const { state } = await ended(await run())
+  assert.equal(state, 'aborted')
+  assert.deepEqual([stateOf(names[0]!).state, stateOf(names[0]!).detail], ['lost', 'was offered'])
+  assert.equal(stateOf(names[1]!).state, 'withdrawn')
+})
+
+test('a rollout whose process ended is taken up by another, which knows what was reported meanwhile', async t => {
+  const { run, voices, artifact, id, stateOf } = await scene(t)
+  const first = await run()
+  await voices[0]!.hears('update-offer')
+  await first.stop()
+  await voices[0]!.runs(artifact.digest)
+  await voices[0]!.status(id, 'done')
+  assert.equal(stateOf(names[0]!).state, 'offered')
+  const second = await run()
+  await until(second, names[0]!, 'succeeded')
+  await voices[1]!.hears('update-offer')
+})
+
+test('chunks are served as they are asked for, to the end of the archive', async t => {
+  const { run, voices, artifact, artifacts, id } = await scene(t)
+  await run()
+  await voices[0]!.hears('update-offer')
+  const archive = await readFile(archivePath(artifacts, artifact.archive.sha256))
+  await voices[0]!.ask(id, artifact.archive.sha256, 100, archive.byteLength)
+  const [chunk] = await voices[0]!.hears('update-chunk')
+  assert.ok(chunk?.kind === 'update-chunk')
+  assert.equal(chunk.payload.offset, 100)
+  assert.deepEqual(Buffer.from(chunk.payload.bytes), archive.subarray(100))
+})
+
+test('another rollout for the same devices has to wait for the end of the first', async t => {
+  const { store, artifact } = await scene(t)
+  assert.throws(
+    () => store.create('r-2', artifact, terms, [[names[3]!]]),
+    (error: FaultlineError) => error.code === 'ROLLOUT_INVALID' && /r-1/.test(error.message),
+  )
+  assert.ok(store.end('r-1', 'stopped'))
+  store.create('r-2', artifact, terms, [[names[3]!]])
+})
+
+test('groups are counts and shares, the canaries first and the rest last, the same every time', () => {
+  const fleet = Array.from({ length: 20 }, (_, i) => `devices/plant-a/d-${String(i).padStart(2, '0')}`)
+  const sizes = (groups: string[][]) => groups.map(({ length }) => length)
+  const steps = [amountOf('1')!, amountOf('10%')!]
+  assert.deepEqual(sizes(groupsOf(fleet, steps, [])), [1, 2, 17])
+  const canaries = [fleet[7]!, fleet[3]!]
+  const groups = groupsOf(fleet.toReversed(), steps, canaries)
+  assert.deepEqual(groups[0], [fleet[3], fleet[7]])
+  assert.deepEqual(sizes(groups), [2, 2, 16])
+  assert.equal(new Set(groups.flat()).size, 20)
+  assert.deepEqual(sizes(groupsOf(fleet.slice(0, 1), steps, [])), [1])
+  assert.throws(() => groupsOf([], steps, []), /no device/)
+  assert.throws(() => groupsOf(fleet, steps, ['devices/plant-a/x']), /none of the devices/)
+  for (const text of ['', '-1', '101%', '1.5', 'x']) assert.equal(amountOf(text), undefined, text)
+})
+
+test('what no device would take is not packed: unsigned, changed, or for servers', async t => {
+  const directory = await temporaryDirectory(t)
+  const refused = async (bundle: string) =>
+    packBundle(bundle, directory).then(
+      () => assert.fail('packed'),
+      (error: FaultlineError) => `${error.code}: ${error.message}`,
+    )
+  const changed = await tinyBundle(t)
+  const network = join(changed, 'network.onnx')
+  await writeFile(network, Buffer.concat([await readFile(network), Buffer.of(0)]))
+  assert.match(await refused(changed), /ROLLOUT_INVALID: .*not the file/)
+  const described = await tinyBundle(t)
+  const text = await readFile(join(described, 'bundle.json'), 'utf8')
+  await writeFile(join(described, 'bundle.json'), `${text} `)
+  assert.match(await refused(described), /not the signature/)
+  assert.match(await refused('models/bearing-local'), /is not signed.*npm run models/)
+  const server = await tinyBundle(t, description => Object.assign(description, { role: 'server' }))
+  assert.match(await refused(server), /server model/)
+  const bundle = await tinyBundle(t)
+  assert.deepEqual(await packBundle(bundle, directory), await packBundle(bundle, directory))
+})
+
+test('a rollout on the command line: begun, listed, shown, stopped', async t => {
+  const broker = await startAgentBroker(t)
+  const watcher = await observe(t, broker)
+  const directory = await temporaryDirectory(t)
+  const file = join(directory, 'registry.db')
+  const registry = new Registry(file)
+  await registry.start()
+  for (const name of names) registry.enrollToClaim(parseIdentity(name), 1_000)
+  await registry.stop()
+  await mkdir(directory, { recursive: true })
+  await writeFile(join(directory, 'secret'), broker.secret)
+  const access = [
+    '--identity',
+    'operators/anna',
+    '--broker-url',
+    broker.url,
+    '--secret-file',
+    join(directory, 'secret'),
+  ]
+  let said = ''
+  t.mock.method(process.stdout, 'write', (text: string | Uint8Array) => {
+    said += text
+    return true
+  })
+  const provision = async (...args: string[]) => {
+    said = ''
+    await provisioningProgram().parseAsync(['node', 'provision', 'rollout', ...args, '--registry', file])
+    return said
+  }
+  const bundle = await tinyBundle(t)
+  const running = provision('start', '--bundle', bundle, ...access, '--canary', names[2]!)
+  const { id, name } = await watcher.seeOne('update-offer')
+  assert.equal(name, 'tiny-features')
+  assert.match(said, new RegExp(`rollout ${id}: tiny-features 1.0.0 to 1 \\+ 1 \\+ 2 devices`))
+  assert.deepEqual(
+    watcher.of('update-offer').map(({ address }) => address.device),
+    ['c'],
+  )
+  assert.match(await provision('stop', id, ...access), /state {4}stopped: stopped by an operator/)
+  await running
+  assert.match(await provision('list'), new RegExp(`${id} +bundle tiny-features 1.0.0 +stopped .* 4 withdrawn`))
+  assert.match(await provision('show', id), /group {2}devices\n1 +1 +1 withdrawn/)
+  await assert.rejects(provision('resume', id, ...access), { code: 'ROLLOUT_INVALID' })
+  await assert.rejects(provision('show', 'r-0'), { code: 'ROLLOUT_UNKNOWN' })
+})
