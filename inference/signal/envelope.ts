@@ -16,23 +16,23 @@ export interface Band {
 export function envelope(samples: Float32Array | Float64Array, rateHz: number, band?: Band): Float64Array {
   const n = samples.length
   const size = transformSize(n)
-  const plan = planOf(size)
+  const { fft, real: input, complex: transformed, inverse: analytic } = planOf(size)
   const mean = meanOf(samples)
-  const input = new Float64Array(size)
   for (let i = 0; i < n; i++) input[i] = samples[i]! - mean
-  const transformed = new Float64Array(2 * size)
-  plan.realTransform(transformed, input)
+  input.fill(0, n)
+  fft.realTransform(transformed, input)
 
   const binHz = rateHz / size
   const first = band ? Math.max(0, Math.ceil(band.lowHz / binHz)) : 0
   const last = band ? Math.min(size / 2, Math.floor(band.highHz / binHz)) : size / 2
-  for (let i = 0; i < size; i++) {
-    const gain = i < first || i > last ? 0 : i === 0 || i === size / 2 ? 1 : 2
+  for (let i = first; i <= last; i++) {
+    const gain = i === 0 || i === size / 2 ? 1 : 2
     transformed[2 * i]! *= gain
     transformed[2 * i + 1]! *= gain
   }
-  const analytic = new Float64Array(2 * size)
-  plan.inverseTransform(analytic, transformed)
+  transformed.fill(0, 0, 2 * first)
+  transformed.fill(0, 2 * (last + 1))
+  fft.inverseTransform(analytic, transformed)
   const result = new Float64Array(n)
   for (let i = 0; i < n; i++) result[i] = magnitude(analytic[2 * i]!, analytic[2 * i + 1]!)
   return result

@@ -1,12 +1,30 @@
 import FFT from 'fft.js'
 
-const plans = new Map<number, FFT>()
+/** A transform of one size, with memory to work in. */
+export interface TransformPlan {
+  fft: FFT
+  /** `size` values. */
+  real: Float64Array
+  /** `size` complex values each. */
+  complex: Float64Array
+  inverse: Float64Array
+}
 
-/** The transform of a power-of-two size. Its tables are costly and depend on the size alone, so they are kept. */
-export function planOf(size: number): FFT {
+const plans = new Map<number, TransformPlan>()
+
+/**
+ * The transform of a power-of-two size. Its tables and its memory are costly and depend on the size alone, so they are kept:
+ * whoever takes a plan is done with its memory before anybody else has a turn, and finds in it what the one before left.
+ */
+export function planOf(size: number): TransformPlan {
   let plan = plans.get(size)
   if (!plan) {
-    plan = new FFT(size)
+    plan = {
+      fft: new FFT(size),
+      real: new Float64Array(size),
+      complex: new Float64Array(2 * size),
+      inverse: new Float64Array(2 * size),
+    }
     plans.set(size, plan)
   }
   return plan

@@ -18,10 +18,10 @@ export function amplitudeSpectrum(samples: Float32Array | Float64Array, rateHz: 
   const size = transformSize(n)
   const mean = meanOf(samples)
   const window = hann(n)
-  const input = new Float64Array(size)
+  const { fft, real: input, complex: output } = planOf(size)
   for (let i = 0; i < n; i++) input[i] = (samples[i]! - mean) * window.values[i]!
-  const output = new Float64Array(2 * size)
-  planOf(size).realTransform(output, input)
+  input.fill(0, n)
+  fft.realTransform(output, input)
 
   const bins = size / 2 + 1
   const amplitudes = new Float64Array(bins)
