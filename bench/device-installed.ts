@@ -6,7 +6,7 @@ import { MqttSession, silentLogger } from '@faultline/runtime'
 import { type Row, rowOf } from './benchmark.ts'
 import { benchSecret } from './broker-load.ts'
 import { rateHz, simulatedWindows, wavOf, windowSamples } from './device-windows.ts'
-import { InstalledAgent } from './installed-agent.ts'
+import type { InstalledAgent } from './installed-agent.ts'
 
 const settleS = 5
 const seconds = 40
@@ -15,9 +15,8 @@ const rate = 10
 const device = 'installed'
 
 /** Memory of an agent as it is installed, and what eight points at ten windows a second take of a core. */
-export async function measureInstalled(directory: string, url: string): Promise<Row[]> {
-  const agent = new InstalledAgent(directory)
-  await agent.install()
+export async function measureInstalled(agent: InstalledAgent, url: string): Promise<Row[]> {
+  const { directory } = agent
   const recording = join(directory, 'recording.wav')
   await writeFile(recording, wavOf(simulatedWindows(40, 'normal', 7)))
   const speed = (windowSamples / rateHz) * rate

@@ -16,7 +16,8 @@ const ticksPerS = 100
  */
 export class InstalledAgent {
   readonly directory: string
-  private flags: string[] = []
+  /** Of Node.js, as the unit file has them. */
+  flags: readonly string[] = []
   private environment: Record<string, string> = {}
   private child: ChildProcess | undefined
 
