@@ -1,7 +1,7 @@
-import { isIPv4, isIPv6, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { FaultlineError, type RegistryReader } from '@faultline/protocol'
-import type { Logger, Service } from '@faultline/runtime'
+import { isLoopback, type Logger, type Service, type TlsFiles, TlsMaterial } from '@faultline/runtime'
 import { Bridge, type BridgeSettings } from './bridge.ts'
 import { ConnectionLimits } from './connection-limits.ts'
 import { type BrokerCounts, noCounts } from './counts.ts'
@@ -11,7 +11,6 @@ import { type BrokerLimits, defaultLimits } from './limits.ts'
 import { type Accepted, Listener, type ListenerOptions } from './listeners.ts'
 import { RateLimit } from './rate-limit.ts'
 import { SystemTopics } from './system-topics.ts'
-import { type TlsFiles, TlsMaterial } from './tls-material.ts'
 
 export interface BrokerTls extends TlsFiles {
   /** Every address of the machine when absent. */
@@ -230,6 +229,3 @@ function checkTransport({ host = '127.0.0.1', plain = 'loopback', tls }: BrokerO
     refuse('tls.ca: the authority that signs the certificates of clients')
   }
 }
-
-const isLoopback = (host: string): boolean =>
-  host === 'localhost' || (isIPv4(host) && host.startsWith('127.')) || (isIPv6(host) && host === '::1')

@@ -4,9 +4,8 @@ import { createServer as createHttpsServer } from 'node:https'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createServer as createTlsServer, type TlsOptions, type Server as TlsServer } from 'node:tls'
-import { type Logger, listenError } from '@faultline/runtime'
+import { type Logger, listenError, type TlsMaterial } from '@faultline/runtime'
 import { createWebSocketStream, WebSocketServer } from 'ws'
-import type { TlsMaterial } from './tls-material.ts'
 
 /** A connection that may speak MQTT now. */
 export interface Accepted {

@@ -13,3 +13,7 @@ export function addressKey({ remoteAddress = '' }: Pick<Socket, 'remoteAddress'>
   const all = [...groups, ...Array<string>(missing).fill('0'), ...(tail ?? '').split(':')]
   return `${all.slice(0, 4).join(':')}::/64`
 }
+
+/** Whether only this machine reaches what listens at an address. */
+export const isLoopback = (host: string): boolean =>
+  host === 'localhost' || (isIPv4(host) && host.startsWith('127.')) || (isIPv6(host) && host === '::1')

@@ -6,9 +6,8 @@ import { after, before, type TestContext, test } from 'node:test'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { Broker, type BrokerOptions } from '@faultline/broker'
 import type { Registry } from '@faultline/provisioning'
-import { MqttSession, silentLogger } from '@faultline/runtime'
+import { MqttSession, silentLogger, TlsMaterial } from '@faultline/runtime'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
-import { TlsMaterial } from '../../broker/tls-material.ts'
 import { type PairFiles, TestAuthority } from '../support/authority.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { anna, collect, connected, credentials, enrollAll, press, pump, refusalCode } from './harness.ts'
@@ -164,6 +163,17 @@ test('what is older than TLS 1.2, or no TLS at all, is turned away, and so is wh
     await slow.closed()
   }
   if (!modern.closed) await once(modern, 'close')
+})
+
+test('an empty file is no certificate', async t => {
+  const pair = await authority.server()
+  const empty = join(directory, 'empty.pem')
+  await writeFile(empty, '')
+  for (const files of [{ ...pair, certificate: empty }, { ...pair, key: empty }]) {
+    const material = new TlsMaterial(files, silentLogger)
+    t.after(() => material.stop())
+    assert.throws(() => material.start(), { code: 'CERTIFICATE_INVALID', message: /empty/ })
+  }
 })
 
 test('half of a new pair is passed over until the other half is there', async t => {

@@ -2,7 +2,7 @@ import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
 import { isDeepStrictEqual } from 'node:util'
 import { FaultlineError } from '@faultline/protocol'
-import type { Logger } from '@faultline/runtime'
+import type { Logger } from './logger.ts'
 
 /** PEM files. */
 export interface TlsFiles {
@@ -19,7 +19,7 @@ export type TlsContext = Pick<SecureContextOptions, 'cert' | 'key' | 'ca' | 'min
 const defaultLookMs = 2_000
 
 /**
- * The certificate and key a broker shows, and the authority it believes, as they are on disk now: when the files change
+ * The certificate and key a server shows, and the authority it believes, as they are on disk now: when the files change
  * the next connection gets the new ones, and the open ones stay.
  */
 export class TlsMaterial {
@@ -100,9 +100,13 @@ export class TlsMaterial {
 }
 
 function readPem(path: string): string {
+  let text: string
   try {
-    return readFileSync(path, 'utf8')
+    text = readFileSync(path, 'utf8')
   } catch (cause) {
     throw new FaultlineError('CERTIFICATE_INVALID', `cannot read ${path}: ${(cause as Error).message}`, { cause })
   }
+  // A file that is just being written; to `createSecureContext` an empty text is none, and fits everything.
+  if (text.trim() === '') throw new FaultlineError('CERTIFICATE_INVALID', `${path} is empty`)
+  return text
 }
