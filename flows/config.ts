@@ -11,6 +11,17 @@ export const flowsConfig = z.strictObject({
     .min(1)
     .describe('Where Node-RED keeps flows, credentials and who is logged in; made when missing'),
   host: z.string().min(1).default('127.0.0.1').describe('Address to listen on'),
+  plain: z
+    .enum(['loopback', 'anywhere'])
+    .default('loopback')
+    .describe('Pages, passwords and cookies over plain HTTP: only where host is loopback, or wherever it is'),
+  tls: z
+    .strictObject({
+      certificate: z.string().min(1).describe('PEM file; read again when it changes, as is the next'),
+      key: z.string().min(1).describe('PEM file of its private key'),
+    })
+    .optional()
+    .describe('HTTPS in place of HTTP'),
   port: z.int().min(0).max(65_535).default(1880).describe('0 takes any free port'),
   broker: brokerAccess({
     identity: z.string().describe('Name of the enrolled identity: flows/{id}'),

@@ -1,11 +1,9 @@
-import { once } from 'node:events'
 import { constants } from 'node:fs'
 import { access, mkdir, writeFile } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join, resolve } from 'node:path'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
-import { type Logger, listenError, type Service } from '@faultline/runtime'
+import type { Service } from '@faultline/runtime'
 import type { StoreSettings } from '@faultline/telemetry'
 import { DashboardAccess } from './access/dashboard-access.ts'
 import { adminOf, firstAdmin } from './access/first-admin.ts'
@@ -20,17 +18,14 @@ import {
   sessionKeyFile,
 } from './settings.ts'
 import { Accounts, type FlowUser } from './users.ts'
+import { WebServer, type WebServerOptions } from './web-server.ts'
 
-export interface FlowRunnerOptions {
+export interface FlowRunnerOptions extends WebServerOptions {
   /** Flows, credentials, the built nodes and who is logged in; made when it does not exist. */
   userDirectory: string
-  host?: string
-  /** 0 takes any free port. */
-  port: number
   broker: FlowsAccess
   /** What query nodes ask, unless they name another. */
   store?: StoreSettings
-  logger: Logger
   /** Who may log in, in place of the one user `admin`. */
   users?: readonly FlowUser[]
   /** Of the user `admin`. When absent one is made at the first start; the user directory keeps its hash. */
@@ -50,7 +45,7 @@ let used = false
 export class FlowRunner implements Service {
   private readonly options: FlowRunnerOptions
   private readonly directory: string
-  private server: Server | undefined
+  private readonly web: WebServer
   private red: NodeRed | undefined
   private access: DashboardAccess | undefined
   private ready = false
@@ -58,25 +53,26 @@ export class FlowRunner implements Service {
   constructor(options: FlowRunnerOptions) {
     this.options = options
     this.directory = resolve(options.userDirectory)
+    this.web = new WebServer(options, (request, response) => this.handle(request, response))
   }
 
   /** After start. */
   get port(): number {
-    return (this.server?.address() as AddressInfo | null)?.port ?? this.options.port
+    return this.web.port
   }
 
   get dashboardUrl(): string {
-    return `${this.origin}/dashboard/fleet`
+    return `${this.web.origin}/dashboard/fleet`
   }
 
   get editorUrl(): string {
-    return `${this.origin}${editorRoot}/`
+    return `${this.web.origin}${editorRoot}/`
   }
 
-  /** Resolves when the flows run. Throws `ADDRESS_IN_USE` and `FLOWS_FAILED`. */
+  /** Resolves when the flows run. Throws what the web server does, and `FLOWS_FAILED`. */
   async start(): Promise<void> {
     if (used) throw new FaultlineError('FLOWS_FAILED', 'Node-RED can run only once per process')
-    await this.listen()
+    await this.web.start()
     used = true
     try {
       await this.startNodeRed()
@@ -92,34 +88,16 @@ export class FlowRunner implements Service {
    */
   async stop(): Promise<void> {
     const red = this.red
-    const server = this.server
     const access = this.access
     this.ready = false
     this.red = undefined
-    this.server = undefined
     this.access = undefined
     try {
       await red?.stop()
     } finally {
-      if (server) {
-        server.close()
-        // Browsers keep their connections open, the dashboard's web sockets among them.
-        server.closeAllConnections()
-      }
+      await this.web.stop()
       await access?.stop()
     }
-  }
-
-  private async listen(): Promise<void> {
-    const { host = '127.0.0.1', port } = this.options
-    const server = createServer((request, response) => this.handle(request, response))
-    try {
-      server.listen(port, host)
-      await once(server, 'listening')
-    } catch (error) {
-      throw listenError(error, 'flows', port)
-    }
-    this.server = server
   }
 
   private async startNodeRed(): Promise<void> {
@@ -144,7 +122,7 @@ export class FlowRunner implements Service {
     await access.start()
     this.access = access
     red.init(
-      this.server!,
+      this.web.server,
       nodeRedSettings({
         userDirectory: directory,
         nodesDirectory,
@@ -204,12 +182,6 @@ export class FlowRunner implements Service {
     } else {
       red.httpNode(request, response)
     }
-  }
-
-  private get origin(): string {
-    const { host = '127.0.0.1' } = this.options
-    const reachable = host === '0.0.0.0' || host === '::' ? 'localhost' : host
-    return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${this.port}`
   }
 }
 
