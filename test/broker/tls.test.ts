@@ -169,7 +169,10 @@ test('an empty file is no certificate', async t => {
   const pair = await authority.server()
   const empty = join(directory, 'empty.pem')
   await writeFile(empty, '')
-  for (const files of [{ ...pair, certificate: empty }, { ...pair, key: empty }]) {
+  for (const files of [
+    { ...pair, certificate: empty },
+    { ...pair, key: empty },
+  ]) {
     const material = new TlsMaterial(files, silentLogger)
     t.after(() => material.stop())
     assert.throws(() => material.start(), { code: 'CERTIFICATE_INVALID', message: /empty/ })
