@@ -3,7 +3,7 @@ import { type DeviceName, DeviceRequests } from '../mqtt/device-requests.ts'
 import { attempt, connected, giveUp } from './attempt.ts'
 import { linkOf, showConnection } from './broker.ts'
 import type { NodeConfig, NodeMessage, NodeRed, RuntimeNode } from './node-red.ts'
-import { refuseViewers } from './person.ts'
+import { personOf, refuseViewers } from './person.ts'
 
 interface CommandConfig {
   broker?: string
@@ -29,6 +29,8 @@ export default function register(red: NodeRed): void {
           refuseViewers(message)
           const target = targetOf(config, message)
           const given = fieldsOf(message.payload)
+          const person = personOf(message)
+          if (person) this.log(`${person.name}: ${action} ${target.site}/${target.device}`)
           if (action !== 'configure') return { payload: await requests.command(target, action, given), ...target }
           const changes = runtimeConfig.safeParse(given)
           if (!changes.success) throw new FaultlineError('CONFIG_INVALID', describeIssue(changes.error, 'payload'))
