@@ -89,7 +89,9 @@ export const deviceAgentConfig = z
       .array(publicKeyText)
       .min(1)
       .optional()
-      .describe('Public keys as `models -- key` prints them: only bundles signed with one are loaded; all when absent'),
+      .describe(
+        'Public keys as `models -- key` prints them: only what is signed with one is loaded, and taken as an update; when absent, every bundle is loaded and no update taken',
+      ),
     policy: settings.policy
       .optional()
       .describe(
