@@ -22,9 +22,10 @@ export interface ArchiveCounts {
 }
 
 const dayMs = 86_400_000
-/** An archive has about so many segments when it is full: the share that goes at once. */
+/** An archive has so many segments at least when it is full: a share of it goes at once. */
 const segmentsWanted = 32
-const smallestSegment = 16_384
+/** A segment is read as a whole where its index is lost. */
+const largestSegment = 67_108_864
 
 /**
  * Hard windows on disk: frames in segments, and an index of them. Written by one process, and by it alone; others read, and give
@@ -45,7 +46,7 @@ export class Archive {
 
   private constructor(options: ArchiveOptions, lock: DatabaseSync, segments: Segments, catalogue: Catalogue) {
     this.options = { clock: Date.now, ...options }
-    this.segmentBytes = Math.max(smallestSegment, Math.floor(options.maxBytes / segmentsWanted))
+    this.segmentBytes = Math.min(largestSegment, Math.floor(options.maxBytes / segmentsWanted))
     this.lock = lock
     this.segments = segments
     this.catalogue = catalogue
@@ -111,12 +112,13 @@ export class Archive {
   /** Lets the oldest segments go, as far as the bounds ask. */
   sweep(): void {
     const { maxBytes, maxAgeDays, clock } = this.options
-    const oldest = clock() - maxAgeDays * dayMs
-    for (const { id, newest, oldest: begun } of this.catalogue.segments()) {
-      // What goes as a whole must not reach over too much time.
-      if (id === this.segment && clock() - begun > (maxAgeDays * dayMs) / segmentsWanted) this.segment++
-      if (newest >= oldest && this.bytes() <= maxBytes) continue
-      if (id === this.segment) this.segment++
+    const maxAgeMs = maxAgeDays * dayMs
+    const all = this.catalogue.segments()
+    // What goes as a whole must not reach over too much time.
+    const current = all.find(({ id }) => id === this.segment)
+    if (current && clock() - current.oldest > maxAgeMs / segmentsWanted) this.segment++
+    for (const { id, newest } of all) {
+      if (newest >= clock() - maxAgeMs && this.bytes() <= maxBytes) return
       this.evict(id, ({ labelled }) => (labelled ? 'windows' : 'off'))
     }
   }
@@ -128,7 +130,7 @@ export class Archive {
   }
 
   private bytes(): number {
-    return this.catalogue.segments().reduce((sum, { bytes }) => sum + bytes, 0) + this.catalogue.bytes
+    return this.catalogue.segmentBytes() + this.catalogue.bytes
   }
 
   /** Appends frames and notes each in the index; both or neither. Gives how many were noted. */

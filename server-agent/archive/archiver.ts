@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { type AnsweredVerdict, FaultlineError, toFaultlineError } from '@faultline/protocol'
+import type { AnsweredVerdict } from '@faultline/protocol'
 import type { Logger, Service } from '@faultline/runtime'
 import type { QueuedEscalation } from '../queue.ts'
 import type { ArchiveCounts } from './archive.ts'
@@ -30,36 +30,27 @@ export class Archiver implements Service {
   readonly dropped = { busy: 0, failed: 0 }
   private readonly options: ArchiverOptions
   private thread: Worker | undefined
-  private opening: Promise<void> | undefined
   private retry: NodeJS.Timeout | undefined
   private readonly pending: number[] = []
   private pendingBytes = 0
-  private failing = false
-  /** Why it could not be opened. */
-  private notOpen = ''
+  /** Why no windows are archived now. */
+  private failure = ''
   private stopped = true
 
   constructor(options: ArchiverOptions) {
     this.options = options
   }
 
-  /** Resolves once the archive is open, or was found not to open: the log says why, and it is tried again and again. */
+  /** Begins to open the archive, which may take a while: what comes meanwhile waits. Where it does not open, it is tried again and again. */
   async start(): Promise<void> {
     this.stopped = false
-    this.opening = this.attempt()
-    await this.opening
-  }
-
-  /** False while it cannot be opened. */
-  get open(): boolean {
-    return this.thread !== undefined
+    this.open()
   }
 
   /** Writes what is still to be written. */
   async stop(): Promise<void> {
     this.stopped = true
     clearTimeout(this.retry)
-    await this.opening
     const { thread } = this
     if (!thread) return
     const exited = once(thread, 'exit')
@@ -100,22 +91,17 @@ export class Archiver implements Service {
     this.post({ kind: 'answer', answer: { id, site, device, point, role, model, label, confidence } })
   }
 
-  private async openThread(): Promise<void> {
+  private open(): void {
     const { logger, retryMs: _, ...archive } = this.options
     // tsx is named by its own address, so that neither the working directory nor how this process was started matters.
     const thread = new Worker(join(import.meta.dirname, 'thread.ts'), {
       workerData: archive,
       execArgv: ['--import', import.meta.resolve('tsx'), '--disable-warning=ExperimentalWarning'],
     })
-    thread.on('error', error => logger.error({ error: error.message }, 'the archive failed'))
-    thread.once('exit', () => this.ended(thread))
-    const exited = once(thread, 'exit').then(() => [undefined])
-    const [opened] = (await Promise.race([once(thread, 'message'), exited])) as [ArchiveReply | undefined]
-    if (!opened) throw new FaultlineError('ARCHIVE_FAILED', `the thread of ${archive.directory} did not start`)
-    if (opened.kind === 'not-open') throw new FaultlineError(opened.code, opened.message)
     this.thread = thread
-    this.receive(opened)
     thread.on('message', reply => this.receive(reply))
+    thread.on('error', error => logger.error({ error: error.message }, 'the archive failed'))
+    thread.once('exit', () => this.ended())
   }
 
   private post(request: ArchiveRequest): void {
@@ -123,43 +109,34 @@ export class Archiver implements Service {
   }
 
   private receive(reply: ArchiveReply): void {
-    const { logger } = this.options
-    if (reply.kind === 'open' || reply.kind === 'written') this.counts = reply.counts
-    if (reply.kind !== 'written' && reply.kind !== 'not-written') return
+    if (reply.kind === 'not-open') {
+      this.fail(reply)
+      return
+    }
+    if (reply.kind !== 'not-written') this.counts = reply.counts
+    if (reply.kind === 'open') return
     for (const bytes of this.pending.splice(0, reply.windows)) this.pendingBytes -= bytes
-    const failed = reply.kind === 'not-written'
-    if (failed) this.dropped.failed += reply.windows
-    else this.written += reply.written
-    if (failed && !this.failing) logger.error({ code: reply.code, error: reply.message }, 'windows are not archived')
-    else if (!failed && this.failing) logger.info('windows are archived again')
-    this.failing = failed
+    if (reply.kind === 'not-written') {
+      this.dropped.failed += reply.windows
+      this.fail(reply)
+      return
+    }
+    this.written += reply.written
+    if (this.failure) this.options.logger.info('windows are archived again')
+    this.failure = ''
   }
 
-  private ended(thread: Worker): void {
-    if (thread !== this.thread) return
+  /** Said once for each reason. */
+  private fail({ code, message }: { code: string; message: string }): void {
+    if (message !== this.failure) this.options.logger.error({ code, error: message }, 'no windows are archived')
+    this.failure = message
+  }
+
+  private ended(): void {
     this.thread = undefined
     this.dropped.failed += this.pending.length
     this.pending.length = 0
     this.pendingBytes = 0
-    this.tryLater()
-  }
-
-  private tryLater(): void {
-    if (this.stopped) return
-    this.retry = setTimeout(() => {
-      this.opening = this.attempt()
-    }, this.options.retryMs ?? 10_000)
-  }
-
-  private async attempt(): Promise<void> {
-    try {
-      await this.openThread()
-      this.notOpen = ''
-    } catch (thrown) {
-      const { code, message } = toFaultlineError(thrown)
-      if (message !== this.notOpen) this.options.logger.error({ code, error: message }, 'no windows are archived')
-      this.notOpen = message
-      this.tryLater()
-    }
+    if (!this.stopped) this.retry = setTimeout(() => this.open(), this.options.retryMs ?? 10_000)
   }
 }

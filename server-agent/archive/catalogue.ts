@@ -66,6 +66,7 @@ const statementsOf = (database: DatabaseSync) =>
        SET bytes = $bytes, oldest = min(oldest, $at), newest = max(newest, $at)`,
     ),
     segments: database.prepare('SELECT id, bytes, oldest, newest FROM segments ORDER BY newest'),
+    segmentBytes: database.prepare('SELECT coalesce(sum(bytes), 0) AS bytes FROM segments'),
     resize: database.prepare('UPDATE segments SET bytes = ? WHERE id = ?'),
     removeSegment: database.prepare('DELETE FROM segments WHERE id = ?'),
     model: database.prepare(
@@ -108,6 +109,10 @@ export class Catalogue {
 
   segments(): SegmentRow[] {
     return this.statements.segments.all() as unknown as SegmentRow[]
+  }
+
+  segmentBytes(): number {
+    return (this.statements.segmentBytes.get() as { bytes: number }).bytes
   }
 
   /** A segment has so many bytes now; its newest window came at a time. */

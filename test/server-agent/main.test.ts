@@ -8,16 +8,19 @@ import { startAgentBroker } from '../support/agent-broker.ts'
 import { observe } from '../support/observer.ts'
 import { startScript } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/temp.ts'
+import { idsIn } from './archive/windows.ts'
 
 test('the program runs from its file, names its models, and ends when told to', async t => {
   const broker = await startAgentBroker(t)
   const watcher = await observe(t, broker)
-  const file = join(await temporaryDirectory(t), 'server.yaml')
+  const directory = await temporaryDirectory(t)
+  const file = join(directory, 'server.yaml')
   const { url, secret } = broker
   const models = ['models/bearing-server']
+  const archive = { directory: join(directory, 'archive') }
   await writeFile(
     file,
-    stringify({ server: 'server-1', broker: { url, secret }, models, workers: 1, operations: { port: 0 } }),
+    stringify({ server: 'server-1', broker: { url, secret }, models, workers: 1, archive, operations: { port: 0 } }),
   )
   const program = startScript(t, 'server-agent/main.ts', ['--config', file])
   await program.said(/connected to the broker/, 120_000)
@@ -29,7 +32,9 @@ test('the program runs from its file, names its models, and ends when told to', 
   assert.equal(ready.status, 200, await ready.text())
   const series = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
   assert.match(series, /^faultline_server_workers\{state="ready"\} 1$/m)
+  assert.match(series, /^faultline_server_archive_windows 0$/m)
   assert.equal(await program.stop(), 0, program.output)
+  assert.deepEqual(idsIn(archive.directory), [])
   await watcher.seeOne('server-state', ({ online }) => !online)
 })
 
