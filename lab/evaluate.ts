@@ -1,5 +1,6 @@
 import { FaultlineError } from '@faultline/protocol'
 import { checkOutput, createProgram, parseInteger, runProgram, writeJson, writeText } from '@faultline/runtime'
+import { addHardCommand } from './archive/evaluate.ts'
 import { evaluateEverySplit } from './evaluation/evaluation.ts'
 import { addImagesCommand } from './evaluation/images/command.ts'
 import { addReplayCommand } from './replay/command.ts'
@@ -43,13 +44,14 @@ program
 addImagesCommand(program)
 addTraceCommand(program)
 addReplayCommand(program)
+addHardCommand(program)
 
 program
   .argument('[task]')
   .allowUnknownOption()
   .allowExcessArguments()
   .action((task = '') => {
-    const tasks = '"bearings", "images", "trace" and "replay"'
+    const tasks = '"bearings", "images", "trace", "replay" and "hard"'
     throw new FaultlineError('CONFIG_INVALID', `there is nothing called "${task}" to evaluate; there are ${tasks}`)
   })
 

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Bundle, loadBundle } from '@faultline/inference'
@@ -25,9 +25,12 @@ export class BundleShelf {
   async take(directory: string, trusted?: readonly string[]): Promise<Bundle> {
     const copy = join(this.place!, String(++this.taken))
     try {
-      await cp(directory, copy, { recursive: true }).catch(cause => {
-        throw toFaultlineError(cause, 'BUNDLE_UNREADABLE', directory)
-      })
+      // What a link leads to, not the link: it may lead elsewhere tomorrow.
+      await realpath(directory)
+        .then(found => cp(found, copy, { recursive: true }))
+        .catch(cause => {
+          throw toFaultlineError(cause, 'BUNDLE_UNREADABLE', directory)
+        })
       return await loadBundle(copy, { ...(trusted && { trusted }) })
     } catch (error) {
       await this.drop({ directory: copy })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -108,7 +108,9 @@ test('the newest version that is signed and gives its golden answers serves, as 
   }
   assert.deepEqual(await versions(), { answer: undefined, shadow: undefined }, 'nothing is there yet')
 
-  await bundles.put('nine', '1.9.0')
+  // By a link, which some change in one go.
+  await bundles.put('../nine-of-yesterday', '1.9.0')
+  await symlink('../nine-of-yesterday', join(bundles.directory, 'nine'))
   assert.deepEqual(await versions(), { answer: '1.9.0', shadow: undefined })
 
   // By number, not by letter; and the one before is asked beside it.

@@ -6,6 +6,7 @@ import { bearingClasses, loadBundle, openDataset, openImages, Random } from '@fa
 import { decodeWindow, encodeWindow } from '@faultline/protocol'
 import { ArchiveReader } from '@faultline/server-agent'
 import { sideOf, sides } from '../../../lab/archive/division.ts'
+import { evaluateOnHard } from '../../../lab/archive/evaluate.ts'
 import { exportDataset } from '../../../lab/archive/export.ts'
 import { exportedWindows } from '../../../lab/archive/exported.ts'
 import { applyFindings } from '../../../lab/archive/labels.ts'
@@ -71,6 +72,20 @@ test('an export has each machine on one side, and the sides are what training an
   assert.deepEqual([used.train!.hard, used.validation!.hard], [count('train'), count('validation')])
   assert.equal((training.metrics.hardTest as { windows: number }).windows, count('test'))
   assert.ok(training.data.includes('hard windows of an archive'))
+
+  const bundles = [join(directory, 'models', 'bearing-local'), join(root, 'models/bearing-server')]
+  const evaluations = await evaluateOnHard(out, 'test', bundles)
+  assert.deepEqual(
+    evaluations.map(({ model, windows }) => [model, windows]),
+    [
+      ['bearing-local:1.0.0', count('test')],
+      ['bearing-server:1.0.0', count('test')],
+    ],
+  )
+  const { accuracy } = training.metrics.hardTest as { accuracy: number }
+  // The dither differs, so a window on the edge may fall to the other side.
+  assert.ok(Math.abs(evaluations[0]!.accuracy - accuracy) <= 0.15, `${evaluations[0]!.accuracy} and ${accuracy}`)
+  await assert.rejects(evaluateOnHard(join(out, 'test'), 'test', bundles), withCode('RECORDING_INVALID'))
 })
 
 test('the summary counts labels and machines by side, and says how often each model was right where a person knows', async t => {
