@@ -1,4 +1,4 @@
-import { compare, hash } from 'bcryptjs'
+import { compare, getRounds, hash } from 'bcryptjs'
 import { z } from 'zod'
 
 export const userRoles = ['viewer', 'operator', 'admin'] as const
@@ -55,12 +55,16 @@ export class Accounts {
     this.checks++
     try {
       const user = this.find(name)
-      this.nobody ??= hashPassword('')
+      this.nobody ??= hashPassword('', Math.max(...this.rounds()))
       const isRight = await compare(password, user?.passwordHash ?? (await this.nobody))
       return isRight ? user : undefined
     } finally {
       this.checks--
     }
+  }
+
+  private rounds(): number[] {
+    return [...this.users.values()].map(user => getRounds(user.passwordHash))
   }
 }
 
