@@ -105,9 +105,10 @@ function parseLines(file: string, text: string): Line[] {
  * where models contradict each other, then those that the server is least sure of.
  */
 export function worklist(archives: readonly ArchiveReader[], limit: number, task?: string): string {
-  const open: ArchivedWindow[] = []
-  for (const archive of archives) for (const window of archive.windows(task)) if (!window.human) open.push(window)
-  const contested = ({ server, shadow, upstream }: ArchivedWindow) =>
+  const open: Omit<ArchivedWindow, 'features'>[] = []
+  for (const archive of archives)
+    for (const { features: _, ...window } of archive.windows(task)) if (!window.human) open.push(window)
+  const contested = ({ server, shadow, upstream }: (typeof open)[number]) =>
     [shadow, upstream].some(other => other && other.label !== server.label)
   open.sort((a, b) => Number(contested(b)) - Number(contested(a)) || a.server.confidence - b.server.confidence)
   const head = [

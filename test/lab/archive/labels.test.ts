@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { ArchiveReader } from '@faultline/server-agent'
+import { csvLine } from '../../../lab/archive/csv.ts'
 import { applyFindings, type Finding, readFindings, worklist } from '../../../lab/archive/labels.ts'
 import { withCode } from '../../inference/bundles.ts'
 import { hardWindow, openArchive, readArchive } from '../../server-agent/archive/windows.ts'
@@ -98,6 +99,10 @@ test('the list of windows to label begins where models contradict each other, th
   // Filled in, it can be given back.
   const filled = await csv(t, text.replace(`${b.id},,`, `${b.id},normal,bob`))
   assert.equal(apply([directory], (await readFindings(filled)).findings), 1)
+})
+
+test('a text that a spreadsheet would carry out is no formula in a table', () => {
+  assert.equal(csvLine(['=1+1', 'a "b", c', -0.5, undefined, 'press-3']), `'=1+1,"a ""b"", c",-0.5,,press-3\n`)
 })
 
 test('the command lists, labels, and says in one line what is wrong', async t => {
