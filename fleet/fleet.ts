@@ -18,7 +18,7 @@ import { InProcessHost, ServerAgent } from '@faultline/server-agent'
 import { createStore, Recorder, type StoreSettings, type TelemetryStore } from '@faultline/telemetry'
 import { FleetIdentities, fleetIdentities } from './identities.ts'
 import { type Machine, recordedMachines, simulatedMachines } from './machines.ts'
-import { loadShippedModels } from './models.ts'
+import { loadShippedModels, localBundle } from './models.ts'
 import type { FleetOptions } from './options.ts'
 import { type FleetSummary, Scoreboard } from './scoreboard.ts'
 import { addCounters, type FleetStatus, type MachineStatus, noWindows } from './status.ts'
@@ -188,6 +188,7 @@ export class Fleet implements Service {
         port: this.options.ports.http,
         broker: { url: this.brokerUrl, identity, secret: secrets.get(identity.name)! },
         store: this.storeSettings,
+        bundles: [localBundle],
         adminPassword: this.adminPassword,
         logger: this.logger,
       }),

@@ -24,6 +24,7 @@ const types = [
   'escalate',
   'machine',
   'alarms',
+  'decisions',
 ] as const
 
 /** As the editor lists it among the examples. */

@@ -27,6 +27,10 @@ export const flowsConfig = z.strictObject({
     identity: z.string().describe('Name of the enrolled identity: flows/{id}'),
   }),
   store: storeSettings.optional().describe('The telemetry store that query nodes ask; opened for reading'),
+  bundles: z
+    .array(z.string().min(1))
+    .optional()
+    .describe("Directories of the devices' model bundles; the page of decisions shows their calibration"),
   users: z.array(flowUser).min(1).optional().describe('Who may log in, in place of the one user "admin"'),
   adminPassword: z
     .string()

@@ -26,6 +26,8 @@ export interface FlowRunnerOptions extends WebServerOptions {
   broker: FlowsAccess
   /** What query nodes ask, unless they name another. */
   store?: StoreSettings
+  /** Directories of bundles whose calibration the page of decisions shows. */
+  bundles?: readonly string[]
   /** Who may log in, in place of the one user `admin`. */
   users?: readonly FlowUser[]
   /** Of the user `admin`. When absent one is made at the first start; the user directory keeps its hash. */
@@ -133,6 +135,7 @@ export class FlowRunner implements Service {
         credentialKey,
         broker: options.broker,
         store: options.store,
+        bundles: options.bundles,
         logger: options.logger,
       }),
     )

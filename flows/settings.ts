@@ -22,6 +22,7 @@ export interface SettingsOptions {
   credentialKey: string
   broker: FlowsAccess
   store?: StoreSettings
+  bundles?: readonly string[]
   logger: Logger
 }
 
@@ -58,7 +59,11 @@ export function nodeRedSettings(options: SettingsOptions): Record<string, unknow
     },
     logging: { faultline: { level: 'info', handler: () => logTo(logger) } },
     // Read by the broker and store nodes for what their own fields leave open; never part of a flow.
-    faultline: { broker: { ...broker, identity: broker.identity.name }, store: options.store },
+    faultline: {
+      broker: { ...broker, identity: broker.identity.name },
+      store: options.store,
+      bundles: options.bundles,
+    },
   }
 }
 

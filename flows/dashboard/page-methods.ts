@@ -12,6 +12,8 @@ interface Page {
   view: (Record<string, unknown> & { rows: Row[] }) | null
   version: number
   trouble: string
+  /** What was asked for last, and done. */
+  done: string
 }
 
 interface CommentForm {
@@ -84,6 +86,7 @@ export default {
   hear(message: { topic?: string; payload: Update; error?: { message: string } }) {
     if (message.error) this.trouble = message.error.message
     else if (message.topic === 'view') this.apply(message.payload)
+    else this.done = message.topic ?? ''
   },
   apply({ version, follows, order, rows, parts }: Update) {
     if (follows !== 0 && follows !== this.version) return this.lookAnew()

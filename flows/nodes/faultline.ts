@@ -2,6 +2,7 @@ import registerAlarm from './alarm.ts'
 import registerAlarms from './alarms.ts'
 import registerBroker from './broker.ts'
 import registerCommand from './command.ts'
+import registerDecisions from './decisions.ts'
 import registerEscalate from './escalate.ts'
 import registerEvents from './events.ts'
 import registerFleet from './fleet.ts'
@@ -19,6 +20,7 @@ export default function registerNodes(red: NodeRed): void {
   registerFleet(red)
   registerMachine(red)
   registerAlarms(red)
+  registerDecisions(red)
   registerCommand(red)
   registerQuery(red)
   registerEscalate(red)

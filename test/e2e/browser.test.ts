@@ -7,6 +7,7 @@ import type { Page } from 'playwright-core'
 import { Fleet } from '../../fleet/fleet.ts'
 import { defaultOptions, type FleetOptions } from '../../fleet/options.ts'
 import { picture, screenshots, startBrowser } from '../support/browser.ts'
+import { priceList } from '../support/price-lists.ts'
 import { missing } from '../support/programs.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
@@ -108,6 +109,24 @@ test('a fault develops, and a person sees to it in the dashboard', {
     await page.getByRole('button', { name: `Acknowledge ${failing}, Outer race` }).click()
     await history.getByText('Acknowledged').nth(1).waitFor()
     await picture(page, 'alarms', { width: 1280, height: 640 })
+    await pages.getByRole('link', { name: 'Fleet' }).click()
+  })
+
+  await t.test('the page of decisions changes how a device decides, and says what the device made of it', async () => {
+    await pages.getByRole('link', { name: 'Decisions' }).click()
+    await page.getByRole('button', { name: failing, expanded: false }).click()
+    await read(page, 'Thresholds', /default[\s\S]*confidence\s+0\.\d+/)
+    const change = page.getByRole('region', { name: 'Change' })
+    await change.getByLabel('Price list').fill(JSON.stringify(priceList))
+    await change.getByRole('button', { name: 'Send to pi-02' }).click()
+    await change.getByText(/Revision 1, applied at/).waitFor()
+    // The cost of bytes over LTE, in the currency of the list.
+    await read(page, 'Price', /0\.0\d+ EUR[\s\S]*bytes over lte\s+0\.0\d+ EUR/)
+    await change.getByLabel('Policy').selectOption('threshold')
+    await change.getByLabel('Parameters').fill('{"threshold": 2}')
+    await change.getByRole('button', { name: 'Send to pi-02' }).click()
+    await page.getByRole('alert').getByText(/refused the configuration 2: .*threshold/).waitFor()
+    await picture(page, 'decisions', { width: 1280, height: 900 })
     await pages.getByRole('link', { name: 'Fleet' }).click()
   })
 

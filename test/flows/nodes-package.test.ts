@@ -12,7 +12,19 @@ import RED from 'node-red'
 import { temporaryDirectory } from '../support/temp.ts'
 
 const name = 'node-red-contrib-faultline'
-const types = ['alarm', 'alarms', 'broker', 'command', 'escalate', 'events', 'fleet', 'machine', 'query', 'store']
+const types = [
+  'alarm',
+  'alarms',
+  'broker',
+  'command',
+  'decisions',
+  'escalate',
+  'events',
+  'fleet',
+  'machine',
+  'query',
+  'store',
+]
 
 test('packed, and installed in an empty user directory, the nodes load with help in two languages, icons and examples', async t => {
   const directory = await temporaryDirectory(t)
