@@ -84,7 +84,8 @@ export default {
   },
   /** What the page asked for and did not get, or what has changed in what it sees. */
   hear(message: { topic?: string; payload: Update; error?: { message: string } }) {
-    if (message.error) this.trouble = message.error.message
+    // A catch node puts the error's class before what it says.
+    if (message.error) this.trouble = message.error.message.replace(/^\w*Error: /, '')
     else if (message.topic === 'view') this.apply(message.payload)
     else this.done = message.topic ?? ''
   },

@@ -122,6 +122,7 @@ test('a fault develops, and a person sees to it in the dashboard', {
     await change.getByText(/Revision 1, applied at/).waitFor()
     // The cost of bytes over LTE, in the currency of the list.
     await read(page, 'Price', /0\.0\d+ EUR[\s\S]*bytes over lte\s*0\.0\d+ EUR/)
+    await picture(page, 'decisions', { width: 1280, height: 980 })
     await change.getByLabel('Policy').selectOption('threshold')
     await change.getByLabel('Parameters').fill('{"threshold": 2}')
     await change.getByRole('button', { name: 'Send to pi-02' }).click()
@@ -129,7 +130,6 @@ test('a fault develops, and a person sees to it in the dashboard', {
       .getByRole('alert')
       .getByText(/refused the configuration 2: .*threshold/)
       .waitFor()
-    await picture(page, 'decisions', { width: 1280, height: 900 })
     await pages.getByRole('link', { name: 'Fleet' }).click()
   })
 
