@@ -161,11 +161,13 @@ test('while a rotation overlaps both secrets are let in; at its end connections 
   t.after(() => registry.stop())
   const { connect } = await startBroker(t, { registry })
   const old = { password: secrets.get(anna.name) }
-  const { secret } = await registry.rotate(anna.name, { overlapMs: 2_000 })
-  const [former, current] = [await connect(anna, { ...old, clientId: 'a' }), await connect(anna, { password: secret })]
+  const { secret } = await registry.rotate(anna.name, { overlapMs: 3_000 })
+  const former = await connect(anna, { ...old, clientId: 'a' })
+  const ended = new Promise<void>(resolve => former.once('close', () => resolve()))
+  const current = await connect(anna, { password: secret })
   assert.equal(await refusalCode(connect(anna, { password: 'neither', clientId: 'b' })), badUserNameOrPassword)
-  await new Promise<void>(resolve => former.once('close', resolve))
-  assert.ok(Date.parse(registry.show(anna.name).rotatedAt!) + 2_000 <= Date.now())
+  await ended
+  assert.ok(Date.parse(registry.show(anna.name).rotatedAt!) + 3_000 <= Date.now())
   assert.ok(current.connected)
   assert.equal(await refusalCode(connect(anna, { ...old, clientId: 'a' })), badUserNameOrPassword)
 })

@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type CommandResult, root } from './command.ts'
 
@@ -31,12 +31,12 @@ async function run({ file, args }: CommandRequest): Promise<CommandResult> {
       return true
     }) as typeof process.stdout.write
   process.exitCode = undefined
-  process.argv = [process.execPath, join(root, file), ...args]
+  process.argv = [process.execPath, resolve(root, file), ...args]
   process.exit = (code => {
     throw new Exit(Number(code ?? process.exitCode ?? 0))
   }) as typeof process.exit
   try {
-    await import(`${pathToFileURL(join(root, file)).href}?run=${++runs}`)
+    await import(`${pathToFileURL(resolve(root, file)).href}?run=${++runs}`)
     return { code: Number(process.exitCode ?? 0), ...output }
   } catch (thrown) {
     if (thrown instanceof Exit) return { code: thrown.code, ...output }
