@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
-import { type Bundle, chooseEngine, type EngineChoice, type EngineName } from '@faultline/inference'
-import { toFaultlineError } from '@faultline/protocol'
+import type { EngineName } from '@faultline/inference'
+import { type FaultlineError, toFaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import { BatchTimes } from './batch-times.ts'
 import { BundleShelf } from './bundle-shelf.ts'
@@ -33,10 +33,14 @@ type Role = 'answer' | 'shadow'
 /** Times that workers may end over a bundle before it is taken for the reason. */
 const mostAttempts = 3
 
-/** A verified copy of a bundle, with the engine that runs it here. */
-interface Shelved extends EngineChoice {
-  bundle: Bundle
-}
+/** What a bundle that is being copied, or whose signature is still to come, fails with: it is looked at again and again. */
+const incomplete: readonly FaultlineError['code'][] = [
+  'BUNDLE_UNREADABLE',
+  'BUNDLE_INVALID',
+  'BUNDLE_DIGEST_MISMATCH',
+  'BUNDLE_UNSIGNED',
+  'BUNDLE_SIGNATURE_INVALID',
+]
 
 /** What workers have loaded, by digest. */
 interface Crew {
@@ -62,8 +66,7 @@ export class ProcessHost implements ModelHost {
   private readonly crews: Record<Role, Crew>
   private readonly repository: ModelRepository
   private readonly listeners: (() => void)[] = []
-  private readonly shelf = new BundleShelf()
-  private readonly shelved = new Map<string, Promise<Shelved>>()
+  private readonly shelf: BundleShelf
   /** The last bundle of each place that was served. */
   private readonly proven = new WeakMap<Place, FoundBundle>()
   /** By digest, how often a bundle was tried in vain. */
@@ -77,6 +80,7 @@ export class ProcessHost implements ModelHost {
     this.options = options
     const { workers = availableParallelism(), routes = {} } = options
     this.repository = new ModelRepository(options.directories)
+    this.shelf = new BundleShelf({ engine: options.engine ?? 'auto', trusted: options.trusted })
     const [answer, shadow] = [crewOf(), crewOf()]
     this.workers = Array.from({ length: workers }, (_, i) => this.worker(`worker-${i + 1}`, answer.sources))
     const any = Object.values(routes).some(route => route.shadow)
@@ -107,7 +111,7 @@ export class ProcessHost implements ModelHost {
       // Finding engines takes as long as starting processes, and needs none of these.
       for (const task of this.tasks()) {
         const [first] = this.candidates(task, 'answer')
-        if (first) this.shelve(first).catch(() => {}) // Heard of below.
+        if (first) this.shelf.prepare(first)
       }
       await Promise.all(this.everyWorker.map(worker => worker.start()))
       await this.settle(true)
@@ -131,7 +135,6 @@ export class ProcessHost implements ModelHost {
     for (const { sources, served, models } of Object.values(this.crews)) {
       for (const map of [sources, served, models]) map.clear()
     }
-    this.shelved.clear()
   }
 
   /** Looks for other bundles now, and serves those that are good. Never rejects. */
@@ -223,7 +226,7 @@ export class ProcessHost implements ModelHost {
       } catch (thrown) {
         if (strict && place?.named) throw thrown
         failed.add(best.digest)
-        this.report(best.directory, thrown)
+        this.triedInVain(best, thrown)
       }
     }
   }
@@ -240,43 +243,18 @@ export class ProcessHost implements ModelHost {
       const { found, missed } = place
       if (fits(found) && this.mayServe(found, missed)) return found
       const before = this.proven.get(place)
-      return fits(before) && this.shelved.has(before.digest) ? before : []
+      return fits(before) && this.shelf.has(before.digest) ? before : []
     })
     return bundles.sort(byAge)
   }
 
   private mayServe({ digest }: FoundBundle, missed: number): boolean {
-    return this.shelved.has(digest) || (missed === 0 && (this.attempts.get(digest) ?? 0) < mostAttempts)
-  }
-
-  /** Copies and verifies a bundle, and finds the engine that runs it. Throws the coded errors of bundles and engines. */
-  private shelve({ directory, digest }: FoundBundle): Promise<Shelved> {
-    const there = this.shelved.get(digest)
-    if (there) return there
-    const shelving = this.choose(directory, digest).catch(error => {
-      this.shelved.delete(digest)
-      throw error
-    })
-    this.shelved.set(digest, shelving)
-    return shelving
-  }
-
-  private async choose(directory: string, digest: string): Promise<Shelved> {
-    const { engine = 'auto', trusted } = this.options
-    // A bundle that is being copied, or whose signature is still to come, is looked at again and again.
-    const bundle = await this.shelf.take(directory, trusted)
-    try {
-      return { bundle, ...(engine === 'auto' ? await chooseEngine(bundle) : { engine, rejected: [] }) }
-    } catch (error) {
-      this.triedInVain(digest, error)
-      await this.shelf.drop(bundle)
-      throw error
-    }
+    return this.shelf.has(digest) || (missed === 0 && (this.attempts.get(digest) ?? 0) < mostAttempts)
   }
 
   /** Has every worker of a crew load a bundle, which runs its golden inputs, and measures it where it is to answer. */
   private async load(found: FoundBundle, role: Role): Promise<ServedModel> {
-    const { bundle, engine, rejected } = await this.shelve(found)
+    const { bundle, engine, rejected } = await this.shelf.take(found)
     const { maxBatch, logger, trusted } = this.options
     const { workers, sources, served } = this.crews[role]
     const { digest, description } = bundle
@@ -302,16 +280,17 @@ export class ProcessHost implements ModelHost {
       logger.info({ task, role, model: model.model, engine, rejected, batch: times.best }, 'model loaded')
       return model
     } catch (error) {
-      this.triedInVain(digest, error)
       sources.delete(digest)
       throw error
     }
   }
 
-  /** A worker that ended may have had another reason; whatever else a bundle does it will do again. */
-  private triedInVain(digest: string, thrown: unknown): void {
-    const before = toFaultlineError(thrown).code === 'WORKER_FAILED' ? (this.attempts.get(digest) ?? 0) : mostAttempts
-    this.attempts.set(digest, before + 1)
+  /** Notes whether a bundle is worth another attempt: a worker that ended may have had another reason. */
+  private triedInVain({ directory, digest }: FoundBundle, thrown: unknown): void {
+    const { code } = toFaultlineError(thrown)
+    const before = this.attempts.get(digest) ?? 0
+    if (!incomplete.includes(code)) this.attempts.set(digest, code === 'WORKER_FAILED' ? before + 1 : mostAttempts)
+    this.report(directory, thrown)
   }
 
   /** Frees what serves no task any more; batches under way are finished, a worker frees a model only then. */
@@ -326,11 +305,7 @@ export class ProcessHost implements ModelHost {
       }
     }
     const { answer, shadow } = this.crews
-    for (const [digest, shelving] of this.shelved) {
-      if (answer.sources.has(digest) || shadow.sources.has(digest)) continue
-      this.shelved.delete(digest)
-      await shelving.then(({ bundle }) => this.shelf.drop(bundle))
-    }
+    await this.shelf.clear(digest => answer.sources.has(digest) || shadow.sources.has(digest))
   }
 
   /** Once for each problem, whatever numbers are in it: a bundle that is being copied has another size each time. */

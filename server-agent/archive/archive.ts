@@ -109,7 +109,7 @@ export class Archive {
     })
   }
 
-  /** Lets the oldest segments go, as far as the bounds ask. */
+  /** Lets the oldest segments go, as far as the bounds ask. Throws `DATABASE_FAILED`, and what the file system throws. */
   sweep(): void {
     const { maxBytes, maxAgeDays, clock } = this.options
     const maxAgeMs = maxAgeDays * dayMs
@@ -117,10 +117,17 @@ export class Archive {
     // What goes as a whole must not reach over too much time.
     const current = all.find(({ id }) => id === this.segment)
     if (current && clock() - current.oldest > maxAgeMs / segmentsWanted) this.segment++
+    let failure: unknown
     for (const { id, newest } of all) {
       if (newest >= clock() - maxAgeMs && this.bytes() <= maxBytes) return
-      this.evict(id, ({ labelled }) => (labelled ? 'windows' : 'off'))
+      try {
+        this.evict(id, ({ labelled }) => (labelled ? 'windows' : 'off'))
+      } catch (thrown) {
+        // On a full disk there is no room to carry labelled windows over; the next segment may have none.
+        failure = thrown
+      }
     }
+    if (failure) throw failure
   }
 
   close(): void {

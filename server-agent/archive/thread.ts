@@ -41,9 +41,9 @@ function write(archive: Archive): void {
     // After the windows that they are of.
     const others = windows.length === 0 ? answers.splice(0) : []
     try {
+      archive.sweep()
       const written = archive.add(batch.map(withFeatures))
       archive.addAnswers(others)
-      archive.sweep()
       reply({ kind: 'written', windows: batch.length, written, counts: archive.counts() })
     } catch (thrown) {
       const { code, message } = toFaultlineError(thrown, 'ARCHIVE_FAILED')
