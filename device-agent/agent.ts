@@ -392,9 +392,10 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
 
   private publishState(settings = this.running?.configuration.current): void {
     if (!this.running || !settings) return
-    const { classifier, enginesRejected = [], points } = this.options
+    const { broker, classifier, enginesRejected = [], points } = this.options
     const { boot, commissioning } = this.running
-    this.publish('state', onlineState(boot, classifier, enginesRejected, settings, points, commissioning))
+    const { certificate } = broker
+    this.publish('state', onlineState(boot, classifier, enginesRejected, settings, points, commissioning, certificate))
   }
 
   /** For what is true only now: lost when there is no connection, and made anew when there is one. */

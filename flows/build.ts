@@ -25,6 +25,7 @@ const types = [
   'machine',
   'alarms',
   'decisions',
+  'devices',
 ] as const
 
 /** As the editor lists it among the examples. */

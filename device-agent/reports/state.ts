@@ -4,6 +4,7 @@ import type { RuntimeSettings } from '../control/configuration.ts'
 import type { LocalModel } from '../decisions/assessment.ts'
 import type { CommissioningKeeper } from '../decisions/commissioning-keeper.ts'
 import type { AgentPoint } from '../point-monitor.ts'
+import { certificateUntil } from './certificate.ts'
 import { clockSynchronised } from './clock.ts'
 
 /** What the device says of itself while it is connected. */
@@ -14,13 +15,16 @@ export function onlineState(
   settings: RuntimeSettings,
   points: readonly AgentPoint[],
   commissioning: Pick<CommissioningKeeper, 'stateOf'>,
+  certificate: string | undefined,
 ): DeviceState {
+  const until = certificateUntil(certificate)
   return {
     online: true,
     at: new Date().toISOString(),
     boot,
     clockSynchronised: clockSynchronised(),
     agentVersion: version,
+    ...(until !== undefined && { certificateUntil: until }),
     models:
       model.trained === false
         ? []

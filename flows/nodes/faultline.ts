@@ -3,6 +3,7 @@ import registerAlarms from './alarms.ts'
 import registerBroker from './broker.ts'
 import registerCommand from './command.ts'
 import registerDecisions from './decisions.ts'
+import registerDevices from './devices.ts'
 import registerEscalate from './escalate.ts'
 import registerEvents from './events.ts'
 import registerFleet from './fleet.ts'
@@ -21,6 +22,7 @@ export default function registerNodes(red: NodeRed): void {
   registerMachine(red)
   registerAlarms(red)
   registerDecisions(red)
+  registerDevices(red)
   registerCommand(red)
   registerQuery(red)
   registerEscalate(red)

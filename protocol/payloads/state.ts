@@ -67,6 +67,9 @@ const onlineDevice = z.strictObject({
   agentDigest: modelReference.shape.digest
     .optional()
     .describe('Of the package that the software came in; absent where it came otherwise'),
+  certificateUntil: timestamp
+    .optional()
+    .describe('End of the certificate that it logs in with; absent where it logs in with a secret'),
   models,
   policy: z
     .strictObject({

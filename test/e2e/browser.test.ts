@@ -133,6 +133,16 @@ test('a fault develops, and a person sees to it in the dashboard', {
     await pages.getByRole('link', { name: 'Fleet' }).click()
   })
 
+  await t.test('the page of devices tells how one is, and which software it runs', async () => {
+    await pages.getByRole('link', { name: 'Devices' }).click()
+    await page.getByRole('button', { name: 'pi-02', expanded: false }).click()
+    await read(page, 'Link', /sent\s*[\d.]+ [kM]B[\s\S]*messages given up\s*0/)
+    await read(page, 'Software', /model\s*bearing-local 1\.0\.0 on \w+[\s\S]*certificate\s*none/)
+    await read(page, 'Servers', /Good[\s\S]*bearing-server/)
+    await picture(page, 'devices', { width: 1280, height: 900 })
+    await pages.getByRole('link', { name: 'Fleet' }).click()
+  })
+
   await t.test('its machine shows the line of the outer race under its cursor', async () => {
     await row.getByRole('link', { name: failing }).click()
     const envelope = page.getByRole('region', { name: 'Envelope spectrum' })

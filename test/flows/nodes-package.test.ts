@@ -18,6 +18,7 @@ const types = [
   'broker',
   'command',
   'decisions',
+  'devices',
   'escalate',
   'events',
   'fleet',

@@ -1,0 +1,34 @@
+import type { TopicKind } from '@faultline/protocol'
+import { DevicesView } from '../dashboard/devices-view.ts'
+import { giveUp } from './attempt.ts'
+import { linkOf } from './broker.ts'
+import type { NodeConfig, NodeRed, RuntimeNode } from './node-red.ts'
+import { servePage } from './page-node.ts'
+
+interface DevicesConfig {
+  broker?: string
+  intervalMs?: string | number
+}
+
+const kinds: readonly TopicKind[] = ['state', 'health', 'server-state', 'update-offer', 'update-status']
+
+/** `faultline-devices`: devices, servers and rollouts, for whoever looks at them. */
+export default function register(red: NodeRed): void {
+  function FaultlineDevices(this: RuntimeNode<never>, config: NodeConfig<DevicesConfig>): void {
+    red.nodes.createNode(this, config)
+    try {
+      servePage(this, {
+        link: linkOf(red, config.broker),
+        kinds,
+        view: new DevicesView(),
+        intervalMs: Math.max(100, Number(config.intervalMs) || 500),
+      })
+    } catch (thrown) {
+      giveUp(this, thrown)
+    }
+  }
+  red.nodes.registerType(
+    'faultline-devices',
+    FaultlineDevices as (this: never, config: NodeConfig<DevicesConfig>) => void,
+  )
+}
