@@ -41,6 +41,7 @@ import { healthOf } from './reports/health.ts'
 import { offlineState, onlineState } from './reports/state.ts'
 import type { Running } from './running.ts'
 import { WindowPace } from './sensors/window-pace.ts'
+import { fixedSources } from './sources/point-sources.ts'
 import { Outbox } from './spool/outbox.ts'
 import { Spool } from './spool/spool.ts'
 import { openStorage, Settings } from './spool/storage.ts'
@@ -343,7 +344,10 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
 
   /** Puts settings in force; throws before anything has changed. */
   private apply(settings: RuntimeSettings, policies: Policies): void {
+    const sources = this.options.sources ?? fixedSources
+    sources.check(settings.sources)
     policies.use(settings)
+    sources.use(settings.sources)
     if (!this.running) return
     this.running.pricing.use(settings)
     this.running.pace.use(settings.pace)

@@ -11,8 +11,8 @@ import {
 } from '@faultline/runtime'
 import { DeviceAgent } from './agent.ts'
 import { deviceAgentConfig } from './config.ts'
-import { createSource } from './sources/create.ts'
 import { ShaftSource } from './sources/mqtt/shaft-source.ts'
+import { PointSources } from './sources/point-sources.ts'
 import { statusPageOf } from './status-page/status-page.ts'
 import { openUpdates } from './updates/open.ts'
 
@@ -27,9 +27,10 @@ async function run({ config: file }: { config: string }): Promise<void> {
   const logger = createLogger('device-agent')
   const { current, updaterFor } = await openUpdates(config, logger)
   const { input } = current
+  const sources = new PointSources(input, current.model.classes)
   const points = await Promise.all(
     config.points.map(async ({ bearing, shaft, ...point }) => {
-      const source = await createSource(point.source, input, current.model.classes)
+      const source = await sources.open(point.point, point.source)
       return {
         ...point,
         source: shaft ? new ShaftSource(source, shaft, logger.child({ point: point.point })) : source,
@@ -41,6 +42,7 @@ async function run({ config: file }: { config: string }): Promise<void> {
   const agent: DeviceAgent = new DeviceAgent({
     ...config,
     points,
+    sources,
     classifier: current.model,
     enginesRejected: current.enginesRejected,
     updates: updater,

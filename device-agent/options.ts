@@ -4,17 +4,20 @@ import type { RuntimeSettings } from './control/configuration.ts'
 import type { LocalModel } from './decisions/assessment.ts'
 import type { EnergyConstants } from './link/energy.ts'
 import type { AgentPoint } from './point-monitor.ts'
+import type { PointSources } from './sources/point-sources.ts'
 import type { SourceWindow } from './sources/source.ts'
 import type { SpoolBounds } from './spool/spool.ts'
 import type { Updater } from './updates/updater.ts'
 
-export interface DeviceAgentOptions extends Omit<RuntimeSettings, 'pace'> {
+export interface DeviceAgentOptions extends Omit<RuntimeSettings, 'pace' | 'sources'> {
   /** Every window is judged when absent. */
   pace?: RuntimeSettings['pace']
   site: string
   device: string
   broker: BrokerAccess & { backOff?: { initialMs: number; maximumMs: number } }
   points: readonly AgentPoint[]
+  /** Changes what they measure with while the agent runs; nobody can when absent. */
+  sources?: Pick<PointSources, 'check' | 'use'>
   /** The local model; not disposed of by the agent, because several agents of one process may share it. */
   classifier: LocalModel
   /** Engines tried before the one in use, for the state message. */
@@ -54,7 +57,7 @@ export interface InferenceEvent {
 export function settingsOf(options: DeviceAgentOptions): RuntimeSettings {
   const { policy, price, prices, budget, auditRate, episodes, deadlineMs } = options
   const { reporting, summaryIntervalS, healthIntervalS, pace = {} } = options
-  const rates = { reporting, summaryIntervalS, healthIntervalS, pace }
+  const rates = { reporting, summaryIntervalS, healthIntervalS, pace, sources: {} }
   return { policy, price, prices, budget, auditRate, episodes, deadlineMs, ...rates }
 }
 

@@ -49,7 +49,7 @@ export class PointMonitor implements Service {
     this.logger = logger.child({ point: point.point })
     this.watch = new SensorWatch({
       point: point.point,
-      intervalMs: point.source.intervalMs,
+      intervalMs: () => point.source.intervalMs,
       changed: state => this.sensorChanged(state),
     })
   }

@@ -238,7 +238,7 @@ function commandResultPoint({ site, device }: Place, payload: CommandResult): Te
 }
 
 function configReportedPoint({ site, device }: Place, payload: ConfigReported): TelemetryPoint {
-  const { policy, auditRate, episodes, prices, budget, pace: _, ...settings } = payload.config
+  const { policy, auditRate, episodes, prices, budget, pace: _, sources: _sources, ...settings } = payload.config
   return storablePoint({
     measurement: 'config_reported',
     tags: { site, device, status: payload.status },

@@ -8,7 +8,8 @@ const silence = { intervals: 5, leastMs: 10_000 }
 
 export interface SensorWatchOptions {
   point: string
-  intervalMs: number
+  /** From one window to the next, in ms; sources change. */
+  intervalMs: () => number
   /** A fault began, changed or ended. */
   changed: (state: SensorState | undefined) => void
   leastMs?: number
@@ -33,7 +34,7 @@ export class SensorWatch {
   begin(): void {
     const { intervalMs, leastMs = silence.leastMs } = this.options
     clearTimeout(this.timer)
-    const ms = Math.min(longestTimerMs, Math.max(leastMs, silence.intervals * intervalMs))
+    const ms = Math.min(longestTimerMs, Math.max(leastMs, silence.intervals * intervalMs()))
     this.timer = setTimeout(() => this.fault('silent', 0), ms)
   }
 

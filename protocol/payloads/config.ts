@@ -63,6 +63,10 @@ export const runtimeConfig = z.strictObject({
   summaryIntervalS: z.number().positive().max(86_400).optional().describe('Seconds from one summary to the next'),
   pace: pace.optional().describe('Which windows are judged; {}: every one'),
   healthIntervalS: z.number().positive().max(86_400).optional().describe('Seconds from one health to the next'),
+  sources: z
+    .record(identifier, z.looseObject({ kind: z.string().min(1).max(63).describe('As in the file of the device') }))
+    .optional()
+    .describe("Sources of points by name, in place of those of the device's file; {}: those of the file"),
 })
 
 /** What an operator wants a device to run with. */

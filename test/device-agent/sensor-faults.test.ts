@@ -45,7 +45,7 @@ test('one value, a NaN and missing samples are told apart', () => {
 
 test('a fault is told when it begins and ends, and counts the windows it took', () => {
   const told: (SensorState | undefined)[] = []
-  const watch = new SensorWatch({ point: 'motor-de', intervalMs: 1_000, changed: state => told.push(state) })
+  const watch = new SensorWatch({ point: 'motor-de', intervalMs: () => 1_000, changed: state => told.push(state) })
   for (const fault of [undefined, 'flat', 'flat', 'gap', undefined, undefined] as const) watch.window(fault)
   watch.end()
   assert.deepEqual(
@@ -61,7 +61,7 @@ test('a fault is told when it begins and ends, and counts the windows it took', 
 test('a sensor that gives no windows is silent until one comes, and one with an error says which', t => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   let changes = 0
-  const watch = new SensorWatch({ point: 'motor-de', intervalMs: 4_000, changed: () => changes++ })
+  const watch = new SensorWatch({ point: 'motor-de', intervalMs: () => 4_000, changed: () => changes++ })
   watch.begin()
   t.mock.timers.tick(19_999)
   assert.equal(watch.state, undefined)

@@ -27,6 +27,7 @@ const settings: RuntimeSettings = {
   summaryIntervalS: 60,
   healthIntervalS: 60,
   pace: {},
+  sources: {},
 }
 
 /** Escalates everything and remembers what it was taught. */
