@@ -396,10 +396,11 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
 
   private publishState(settings = this.running?.configuration.current): void {
     if (!this.running || !settings) return
-    const { broker, classifier, enginesRejected = [], points } = this.options
+    const { broker, classifier, enginesRejected = [], points, agentDigest } = this.options
     const { boot, commissioning } = this.running
     const { certificate } = broker
-    this.publish('state', onlineState(boot, classifier, enginesRejected, settings, points, commissioning, certificate))
+    const state = onlineState(boot, classifier, enginesRejected, settings, points, commissioning, certificate)
+    this.publish('state', { ...state, ...(agentDigest !== undefined && { agentDigest }) })
   }
 
   /** For what is true only now: lost when there is no connection, and made anew when there is one. */

@@ -14,18 +14,24 @@ import { deviceAgentConfig } from './config.ts'
 import { ShaftSource } from './sources/mqtt/shaft-source.ts'
 import { PointSources } from './sources/point-sources.ts'
 import { statusPageOf } from './status-page/status-page.ts'
-import { openUpdates } from './updates/open.ts'
+import { checkStart, openUpdates } from './updates/open.ts'
 
 const program = createProgram('npm run device-agent --', 'Runs the device agent until it is told to stop.')
   .version(version)
   .requiredOption('--config <file>', 'configuration, as enrolment wrote it')
+  .option('--check', 'only try whether it could: read the configuration, run the model on its golden inputs')
   .allowExcessArguments(false)
   .action(run)
 
-async function run({ config: file }: { config: string }): Promise<void> {
+async function run({ config: file, check }: { config: string; check?: boolean }): Promise<void> {
   const config = await loadConfig(deviceAgentConfig, file)
+  if (check) return checkStart(config)
   const logger = createLogger('device-agent')
-  const { current, updaterFor } = await openUpdates(config, logger)
+  const replaced = new AbortController()
+  const { current, agentDigest, updaterFor } = await openUpdates(config, logger, {
+    configuration: file,
+    restart: () => replaced.abort(),
+  })
   const { input } = current
   const sources = new PointSources(input, current.model.classes)
   const points = await Promise.all(
@@ -46,6 +52,7 @@ async function run({ config: file }: { config: string }): Promise<void> {
     classifier: current.model,
     enginesRejected: current.enginesRejected,
     updates: updater,
+    agentDigest,
     logger,
   })
   const page =
@@ -54,7 +61,7 @@ async function run({ config: file }: { config: string }): Promise<void> {
   const manager = new ServiceManager({
     failed: ({ message }) => logger.warn({ error: message }, 'systemd cannot be told'),
   })
-  await runService(new ServiceGroup([agent, updater, ...(page ? [page] : []), manager]))
+  await runService(new ServiceGroup([agent, updater, ...(page ? [page] : []), manager]), replaced.signal)
   await current.dispose()
 }
 

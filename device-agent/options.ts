@@ -32,6 +32,8 @@ export interface DeviceAgentOptions extends Omit<RuntimeSettings, 'pace' | 'sour
   spool?: { maximumBytes: number; maximumDays: number }
   /** Of the audits; random when absent. */
   seed?: number
+  /** Of the package that the software came in. */
+  agentDigest?: string | undefined
   /** What is told of updates, and decides about them; none are taken when absent. */
   updates?: UpdateParty
   /** How often what policies have learned is told to others; ten minutes when absent. */

@@ -128,6 +128,7 @@ async function addOwnFiles(directory: string): Promise<void> {
     ...shown,
     ...models.map(name => [`models/${name}`, `models/${name}`]),
     ['provisioning/installer/install.sh', 'install.sh'],
+    ['provisioning/installer/launch.sh', 'launch.sh'],
     ['provisioning/installer/faultline-device-agent.service', 'faultline-device-agent.service'],
     ['LICENSE', 'LICENSE'],
   ] as [from: string, to: string][]

@@ -63,9 +63,9 @@ export function terminationSignal(signal?: AbortSignal): Promise<NodeJS.Signals 
   })
 }
 
-/** Runs one service as a process: until a signal, then stops it. */
-export async function runService(service: Service): Promise<void> {
+/** Runs one service as a process: until a signal, of the system or the one given, then stops it. */
+export async function runService(service: Service, signal?: AbortSignal): Promise<void> {
   await service.start()
-  await terminationSignal()
+  await terminationSignal(signal)
   await service.stop()
 }

@@ -1,5 +1,7 @@
+import { existsSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { type DatabaseSync, openDatabase, type StatementSync } from '@faultline/runtime'
+import { FaultlineError } from '@faultline/protocol'
+import { type DatabaseSync, openDatabase, openReadOnly, type StatementSync } from '@faultline/runtime'
 
 const migrations = [
   `CREATE TABLE messages (
@@ -33,8 +35,47 @@ const migrations = [
    CREATE INDEX messages_tried ON messages (tries, seq) WHERE tries > 0`,
 ]
 
-/** The agent's own database: what must survive a restart. Throws `DATABASE_FAILED`. */
-export const openStorage = (directory: string): DatabaseSync => openDatabase(join(directory, 'agent.db'), migrations)
+/**
+ * The agent's own database: what must survive a restart. One that a newer agent has changed, which was taken back, gives way
+ * to the copy from before the update. Throws `DATABASE_FAILED`.
+ */
+export function openStorage(directory: string): DatabaseSync {
+  const path = join(directory, 'agent.db')
+  try {
+    return openDatabase(path, migrations)
+  } catch (thrown) {
+    const copy = copyOf(path)
+    if (!existsSync(copy) || schemaOf(path) <= migrations.length) throw thrown
+    for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
+    renameSync(copy, path)
+    return openDatabase(path, migrations)
+  }
+}
+
+/** Copies the database as it is now, for a return from a newer agent. Throws `DATABASE_FAILED`. */
+export function backUpStorage(directory: string): void {
+  const path = join(directory, 'agent.db')
+  rmSync(copyOf(path), { force: true })
+  const database = openReadOnly(path)
+  try {
+    database.prepare('VACUUM INTO ?').run(copyOf(path))
+  } catch (cause) {
+    throw new FaultlineError('DATABASE_FAILED', `${copyOf(path)}: ${(cause as Error).message}`, { cause })
+  } finally {
+    database.close()
+  }
+}
+
+const copyOf = (path: string): string => `${path}.before-update`
+
+function schemaOf(path: string): number {
+  const database = openReadOnly(path)
+  try {
+    return (database.prepare('PRAGMA user_version').get() as { user_version: number }).user_version
+  } finally {
+    database.close()
+  }
+}
 
 /** Small values by name, as JSON. */
 export class Settings {

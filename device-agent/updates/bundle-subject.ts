@@ -10,7 +10,7 @@ import {
 } from '@faultline/inference'
 import { FaultlineError, type UpdateOffer } from '@faultline/protocol'
 import type { Disk } from './disk.ts'
-import type { UpdateSubject } from './subject.ts'
+import type { Standing, UpdateSubject } from './subject.ts'
 import { unpack } from './unpack.ts'
 
 /** What a model has to fit: the device's sensors, the server's models, the alarms behind both. */
@@ -95,6 +95,11 @@ export class BundleSubject implements UpdateSubject {
     await commit()
     await this.options.exchange()
     return true
+  }
+
+  /** Whoever loaded the model has looked already. */
+  found(): Standing {
+    return 'new'
   }
 
   async confirm(): Promise<void> {}

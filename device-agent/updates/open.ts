@@ -1,11 +1,13 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { loadClassifier } from '@faultline/inference'
+import { chooseEngine, loadBundle, loadClassifier } from '@faultline/inference'
 import type { Health } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import type { DeviceAgentConfig } from '../config.ts'
 import type { LocalModel } from '../decisions/assessment.ts'
-import { BundleSubject } from './bundle-subject.ts'
+import { backUpStorage } from '../spool/storage.ts'
+import { AgentSubject, packageDigest } from './agent-subject.ts'
+import { BundleSubject, bundlePath } from './bundle-subject.ts'
 import { CurrentModel } from './current-model.ts'
 import { Disk } from './disk.ts'
 import { Journal } from './journal.ts'
@@ -22,10 +24,15 @@ export interface UpdatedAgent {
 export async function openUpdates(
   { dataDirectory, model: configured, engine, trustedKeys: trusted, task, window }: DeviceAgentConfig,
   logger: Logger,
-): Promise<{ current: CurrentModel; updaterFor: (agent: () => UpdatedAgent) => Updater }> {
-  const directory = join(dataDirectory, 'updates')
-  const models = join(directory, 'models')
+  { configuration, restart }: { configuration: string; restart: () => void },
+): Promise<{ current: CurrentModel; agentDigest?: string; updaterFor: (agent: () => UpdatedAgent) => Updater }> {
+  const { updates: directory, models } = directoriesOf(dataDirectory)
   mkdirSync(models, { recursive: true })
+  // Set by the launcher of the agent package; without it nobody would start another version.
+  const { FAULTLINE_SOFTWARE: software, FAULTLINE_RUNNING } = process.env
+  if (software !== undefined) mkdirSync(software, { recursive: true })
+  const running = packageDigest(FAULTLINE_RUNNING)
+  const backUp = () => backUpStorage(dataDirectory)
   const disk = new Disk()
   const journal = new Journal(directory, disk, configured)
   const load = async (path: string) => {
@@ -38,17 +45,39 @@ export async function openUpdates(
   const updaterFor = (agent: () => UpdatedAgent) => {
     const exchange = () => current.exchange((model, rejected) => agent().exchange(model, rejected))
     const bundle = new BundleSubject({ directory: models, trusted, engine, disk, fit: () => current.fit, exchange })
+    const agentSubject =
+      software === undefined ? undefined : new AgentSubject({ software, running, disk, configuration, restart, backUp })
     return new Updater({
       directory,
       journal,
       disk,
-      subjects: { bundle },
+      subjects: { bundle, ...(agentSubject && { agent: agentSubject }) },
       trusted,
       observe: () => observe(agent()),
       logger,
     })
   }
-  return { current, updaterFor }
+  return { current, updaterFor, ...(running !== undefined && { agentDigest: running }) }
+}
+
+/** What a new version is tried by: that it reads its configuration, and has an engine that runs the model in force. */
+export async function checkStart({
+  dataDirectory,
+  model: configured,
+  engine,
+  trustedKeys,
+}: DeviceAgentConfig): Promise<void> {
+  const { updates, models } = directoriesOf(dataDirectory)
+  const { model } = new Journal(updates, new Disk(), configured)
+  const path = model === null ? configured : bundlePath(models, model)
+  if (path === undefined) return
+  const bundle = await loadBundle(path, { trusted: trustedKeys })
+  await chooseEngine(bundle, engine === 'auto' ? {} : { order: [engine] })
+}
+
+const directoriesOf = (dataDirectory: string) => {
+  const updates = join(dataDirectory, 'updates')
+  return { updates, models: join(updates, 'models') }
 }
 
 function observe({ health, online }: UpdatedAgent): ReturnType<ConstructorParameters<typeof Updater>[0]['observe']> {

@@ -1,4 +1,7 @@
-import type { UpdateOffer } from '@faultline/protocol'
+import type { UpdateOffer, UpdateState } from '@faultline/protocol'
+
+/** What a start finds: the new version is on its way, or has been confirmed, or the one before was started again. */
+export type Standing = 'new' | 'kept' | 'before'
 
 /** What is updated: the model, or the agent itself. The steps of an update, each of which may be repeated after a power cut. */
 export interface UpdateSubject {
@@ -19,7 +22,9 @@ export interface UpdateSubject {
   switch(offer: UpdateOffer, commit: () => Promise<void>): Promise<boolean>
   /** The version before is the one that starts, as above. */
   goBack(commit: () => Promise<void>): Promise<boolean>
-  /** The new version stays. */
+  /** Of an update that the last process left in `switching` or `probation`. */
+  found(offer: UpdateOffer, state: UpdateState): Standing
+  /** The new version stays: with this and not before. */
   confirm(): Promise<void>
   /** Clears away what is neither `digests` nor in use. */
   keepOnly(digests: readonly string[]): Promise<void>

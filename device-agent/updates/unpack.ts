@@ -47,7 +47,7 @@ export async function unpack(archive: string, directory: string, disk: Disk, { s
 /** The path without its leading names; empty for a directory that is one of these. */
 function inside(name: string, strip: number): string {
   const levels = name.replace(/\/$/, '').split('/')
-  if (!levels.every(level => /^[A-Za-z0-9@_][A-Za-z0-9@._+-]*$/.test(level)))
+  if (!levels.every(level => /^(?!\.\.?$)[A-Za-z0-9@._+-]+$/.test(level)))
     throw damaged(`holds the name "${name.slice(0, 100)}"`)
   return levels.slice(strip).join('/')
 }

@@ -42,6 +42,8 @@ export interface UpdaterOptions {
 
 /** Archives that may arrive damaged before an offer is given up. */
 const mostDamaged = 2
+/** How long a new agent may take to find the broker. */
+const mostSecondsAlone = 900
 /** Between two messages about something that goes on. */
 const progressMs = 5_000
 
@@ -58,8 +60,10 @@ export class Updater implements Service {
   private probation: Probation | undefined
   private errorsBefore = 0
   private timer: NodeJS.Timeout | undefined
+  private lonely: NodeJS.Timeout | undefined
   private toldAt = Number.NEGATIVE_INFINITY
   private next: UpdateOffer | undefined
+  private wasConnected = false
   private stopped = false
   private begun: () => void = () => {}
   /** One step after the other, from the start on, whatever comes meanwhile. */
@@ -75,7 +79,10 @@ export class Updater implements Service {
   /** Goes on where it was left. */
   async start(): Promise<void> {
     mkdirSync(this.downloads, { recursive: true })
-    this.go(() => this.proceed())
+    this.go(async () => {
+      await this.resume()
+      await this.proceed()
+    })
     this.begun()
   }
 
@@ -84,6 +91,7 @@ export class Updater implements Service {
     this.stopped = true
     this.download?.stop()
     clearTimeout(this.timer)
+    clearTimeout(this.lonely)
     this.begun()
     await this.work
   }
@@ -104,6 +112,7 @@ export class Updater implements Service {
 
   connected(voice: UpdateVoice): void {
     this.voice = voice
+    this.wasConnected = true
     this.tell()
     this.download?.start()
     this.go(() => this.watch())
@@ -199,6 +208,19 @@ export class Updater implements Service {
     return this.options.subjects[this.options.journal.update!.offer.kind]!
   }
 
+  /** What has become of an update meanwhile. */
+  private async resume(): Promise<void> {
+    const { update } = this.options.journal
+    if (update?.state !== 'switching' && update?.state !== 'probation') return
+    const { offer, state } = update
+    const found = this.subject.found(offer, state)
+    if (found === 'kept') await this.end('done')
+    if (found !== 'before') return
+    await this.subject.confirm()
+    const crashed = new FaultlineError('UPDATE_CRASHED', 'it did not start, or ended again and again on probation')
+    await this.end('rolled-back', crashed)
+  }
+
   /** From the state of the journal as far as it goes. */
   private async proceed(): Promise<void> {
     const { journal } = this.options
@@ -289,6 +311,8 @@ export class Updater implements Service {
     this.errorsBefore = observe().errors
     logger.info({ id: offer.id, ...offer.probation }, 'the new version is on probation')
     this.timer = setTimeout(() => this.go(() => this.watch()), Math.ceil(this.probation.leftMs) + 1)
+    if (offer.kind === 'agent')
+      this.lonely = setTimeout(() => this.go(() => this.watch()), mostSecondsAlone * 1_000 + 1_000)
     this.tell()
   }
 
@@ -297,7 +321,7 @@ export class Updater implements Service {
     const { probation } = this
     if (!probation) return
     const { errors, online } = this.options.observe()
-    const fault = probation.fault(errors - this.errorsBefore)
+    const fault = probation.fault(errors - this.errorsBefore) ?? this.unreachable(probation)
     if (fault) {
       await this.takeBack(new FaultlineError('UPDATE_PROBATION_FAILED', fault))
       await this.proceed()
@@ -308,6 +332,13 @@ export class Updater implements Service {
     } else this.tellNowAndThen()
   }
 
+  /** A model has no part in the connection; an agent that finds none could not even be given another. */
+  private unreachable({ figures }: Probation): string | undefined {
+    const { kind, probation } = this.options.journal.update!.offer
+    const longEnough = figures.seconds > Math.max(mostSecondsAlone, probation.seconds)
+    return kind === 'agent' && !this.wasConnected && longEnough ? 'it found no connection to the broker' : undefined
+  }
+
   private async takeBack(error: FaultlineError): Promise<void> {
     const { journal, logger } = this.options
     const { code, message } = error
@@ -316,6 +347,7 @@ export class Updater implements Service {
     const figures = this.probation?.figures
     this.probation = undefined
     clearTimeout(this.timer)
+    clearTimeout(this.lonely)
     await this.subject.goBack(() =>
       journal.change(
         { state: 'rolled-back', error: { code, message } },
@@ -325,7 +357,7 @@ export class Updater implements Service {
     this.tell(figures)
   }
 
-  private async end(state: 'done' | 'failed', error?: FaultlineError): Promise<void> {
+  private async end(state: 'done' | 'failed' | 'rolled-back', error?: FaultlineError): Promise<void> {
     const { journal, logger } = this.options
     const { id } = journal.update!.offer
     if (error) logger.error({ id, code: error.code, error: error.message }, 'the update is given up')
@@ -333,6 +365,7 @@ export class Updater implements Service {
     const figures = this.probation?.figures
     this.probation = undefined
     clearTimeout(this.timer)
+    clearTimeout(this.lonely)
     this.download?.stop()
     this.download = undefined
     await journal.change({ state, ...(error && { error: { code: error.code, message: error.message } }) })

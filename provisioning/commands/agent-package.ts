@@ -1,15 +1,17 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
-import type { Command } from '@faultline/runtime'
-import { InvalidArgumentError } from '@faultline/runtime'
+import { toFaultlineError } from '@faultline/protocol'
+import { type Command, InvalidArgumentError, version } from '@faultline/runtime'
 import { type AgentArchitecture, agentArchitectures, agentPackageName, writeAgentPackage } from '../agent-package.ts'
+import { signPackage } from '../rollouts/artifact.ts'
 import { say } from './output.ts'
 
 interface Flags {
   architecture: AgentArchitecture
   out?: string
+  key?: string
 }
 
 export function addAgentPackage(program: Command): void {
@@ -18,16 +20,28 @@ export function addAgentPackage(program: Command): void {
     .description('write a tar.gz with the device agent, its Node.js and its installer, for any device')
     .option('--architecture <name>', `${agentArchitectures.join(' or ')}: of the devices`, parseArchitecture, 'arm64')
     .option('--out <file>', 'must not be there yet (default: faultline-agent-VERSION-linux-ARCHITECTURE.tar.gz)')
+    .option('--key <file>', 'sign it for rollouts, with a key that `models -- key` made; writes FILE.sig')
     .action(packAgent)
 }
 
-async function packAgent({ architecture, out = `${agentPackageName(architecture)}.tar.gz` }: Flags): Promise<void> {
+async function packAgent({
+  architecture,
+  out = `${agentPackageName(architecture)}.tar.gz`,
+  key,
+}: Flags): Promise<void> {
+  const privateKey = key === undefined ? undefined : await readKey(key)
   await writeAgentPackage(out, architecture)
   const { size } = await stat(out)
   const digest = createHash('sha256')
   await pipeline(createReadStream(out), digest)
   say(`packed ${out} (${(size / 1e6).toFixed(1)} MB)\nsha256 ${digest.digest('hex')}`)
+  if (privateKey !== undefined) say(`signed ${await signPackage(out, { version, architecture }, privateKey)}`)
 }
+
+const readKey = (file: string): Promise<string> =>
+  readFile(file, 'utf8').catch(cause => {
+    throw toFaultlineError(cause, 'CONFIG_UNREADABLE')
+  })
 
 function parseArchitecture(text: string): AgentArchitecture {
   const known = agentArchitectures.find(name => name === text)

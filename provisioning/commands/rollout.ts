@@ -10,7 +10,7 @@ import {
   parsePositive,
 } from '@faultline/runtime'
 import type { Registry } from '../registry.ts'
-import { type Artifact, packBundle } from '../rollouts/artifact.ts'
+import { type Artifact, packBundle, takePackage } from '../rollouts/artifact.ts'
 import { carryOn } from '../rollouts/carry-on.ts'
 import { type Amount, amountOf, groupsOf } from '../rollouts/plan.ts'
 import { detailOf, listOf } from '../rollouts/report.ts'
@@ -22,7 +22,8 @@ import { withOpen, withRegistry } from './registry-option.ts'
 
 interface StartFlags extends BrokerFlags {
   registry: string
-  bundle: string
+  bundle?: string
+  agent?: string
   site?: string
   device?: string[]
   canary?: string[]
@@ -38,10 +39,11 @@ interface StartFlags extends BrokerFlags {
 export function addRollout(program: Command): void {
   const rollout = program
     .command('rollout')
-    .description('roll a signed model out to devices, group by group, and watch it')
+    .description('roll a signed model or agent out to devices, group by group, and watch it')
   withBroker(withRegistry(rollout.command('start')))
     .description('offer it to the first group, and go on for as long as this runs; Ctrl-C leaves it to `resume`')
-    .requiredOption('--bundle <directory>', 'the model, signed')
+    .option('--bundle <directory>', 'a model, signed')
+    .option('--agent <file>', 'or an agent package, with its signature beside it')
     .option('--site <site>', 'only the devices of one site')
     .option('--device <names...>', 'only these, such as devices/plant-a/press-3')
     .option('--canary <names...>', 'the devices of the first group')
@@ -87,7 +89,7 @@ async function start(flags: StartFlags): Promise<void> {
   const access = await brokerAccessOf(flags)
   const artifacts = artifactsOf(flags.registry)
   await mkdir(artifacts, { recursive: true, mode: 0o700 })
-  const artifact = await packBundle(flags.bundle, artifacts)
+  const artifact = await artifactOf(flags, artifacts)
   await withOpen(flags.registry, async registry => {
     const groups = groupsOf(namesOf(registry, flags), flags.groups, flags.canary ?? [])
     const id = idOf(artifact)
@@ -100,6 +102,12 @@ async function start(flags: StartFlags): Promise<void> {
       await carryOn({ id, store, artifacts, ...access, logger: logger() }, say)
     })
   })
+}
+
+async function artifactOf({ bundle, agent }: StartFlags, artifacts: string): Promise<Artifact> {
+  if (bundle !== undefined && agent === undefined) return packBundle(bundle, artifacts)
+  if (agent !== undefined && bundle === undefined) return takePackage(agent, artifacts)
+  throw new FaultlineError('ROLLOUT_INVALID', 'give --bundle DIRECTORY or --agent FILE')
 }
 
 async function resume(id: string, flags: BrokerFlags & { registry: string }): Promise<void> {

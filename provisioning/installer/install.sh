@@ -50,9 +50,12 @@ put_software() {
   tar -xzf "$1" -C "$software.new" --strip-components=1 --no-same-owner || fail "$1 is no agent package, or is damaged"
   [ -f "$software.new/agent.js" ] || fail "$1 is no agent package"
   "$software.new/bin/node" --version >/dev/null 2>&1 || fail "the Node.js of $1 does not run here: is the package for another architecture than $kernel?"
+  sha256sum "$1" | cut -c1-64 >"$software.new/package.sha256"
   rm -rf "$software.old"
   [ ! -d "$software" ] || mv "$software" "$software.old"
   mv "$software.new" "$software"
+  # What is installed by hand counts more than what came over the broker.
+  rm -rf "$state/software"
   rm -rf "$software.old"
 }
 

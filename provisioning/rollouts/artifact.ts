@@ -1,9 +1,18 @@
 import { createHash } from 'node:crypto'
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
+import { copyFile, readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
+import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
-import { FaultlineError, publicKeyText, signatureText, type UpdateOffer, verifyDigest } from '@faultline/protocol'
+import {
+  FaultlineError,
+  publicKeyText,
+  signatureText,
+  signDigest,
+  type UpdateOffer,
+  verifyDigest,
+} from '@faultline/protocol'
 import { pack } from 'tar-stream'
 import { z } from 'zod'
 
@@ -63,6 +72,53 @@ export async function packBundle(bundle: string, directory: string): Promise<Art
   await put(archivePath(directory, archive.sha256), bytes)
   const { publicKey, signature } = signed
   return { kind: 'bundle', name, version, digest, archive, signature: { publicKey, signature }, task }
+}
+
+/** What lies beside an agent package that is to be rolled out, in `FILE.sig`. */
+const packageSignature = signatureFile.extend({ version: z.string(), architecture: z.enum(['arm64', 'x64']) })
+
+/** Signs a package: writes `FILE.sig` and returns its path. Throws `CONFIG_INVALID` for a key that is none. */
+export async function signPackage(
+  file: string,
+  about: { version: string; architecture: 'arm64' | 'x64' },
+  privateKey: string,
+): Promise<string> {
+  const { publicKey, signature } = signDigest('agent', await digestOfFile(file), privateKey)
+  const path = `${file}.sig`
+  await writeFile(path, `${JSON.stringify({ ...about, publicKey, signature }, null, 1)}\n`, { mode: 0o644 })
+  return path
+}
+
+/** Takes a signed agent package into a directory, under its digest. Throws `ROLLOUT_INVALID`. */
+export async function takePackage(file: string, directory: string): Promise<Artifact> {
+  const text = await readFile(`${file}.sig`).catch(() => {
+    throw invalid(`there is no ${file}.sig: npm run provision -- agent-package --key FILE writes package and signature`)
+  })
+  const { version, architecture, publicKey, signature } = parse(packageSignature, text, `${file}.sig`)
+  const digest = await digestOfFile(file)
+  if (!verifyDigest('agent', digest, { publicKey, signature }))
+    throw invalid(`${file}.sig is not the signature of this package`)
+  const path = archivePath(directory, digest)
+  await copyFile(file, `${path}.${process.pid}.part`)
+  await rename(`${path}.${process.pid}.part`, path)
+  const archive = { bytes: (await stat(path)).size, sha256: digest }
+  return {
+    kind: 'agent',
+    name: 'faultline-agent',
+    version,
+    digest,
+    archive,
+    signature: { publicKey, signature },
+    architecture,
+  }
+}
+
+async function digestOfFile(file: string): Promise<string> {
+  const hash = createHash('sha256')
+  await pipeline(createReadStream(file), hash).catch(cause => {
+    throw invalid(`${file} cannot be read: ${(cause as Error).message}`)
+  })
+  return `sha256:${hash.digest('hex')}`
 }
 
 /** Where the archive of an artifact lies. */
