@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
@@ -8,7 +9,7 @@ import type { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { createGzip } from 'node:zlib'
-import { FaultlineError, toFaultlineError } from '@faultline/protocol'
+import { FaultlineError, signDigest, toFaultlineError } from '@faultline/protocol'
 import { version } from '@faultline/runtime'
 import { type Pack, pack } from 'tar-stream'
 
@@ -42,8 +43,13 @@ const commonJs = [
  * their dependencies, the native ones of that processor, Node.js, the local models, unit file and installer. The target needs
  * neither npm nor a network. Fetches what this machine's own installation lacks from the npm registry.
  * Throws `OUTPUT_UNWRITABLE` and `PACKAGE_FAILED`.
+ * @param privateKey Signs the local models in it: an agent with trusted keys starts with no other.
  */
-export async function writeAgentPackage(file: string, architecture: AgentArchitecture): Promise<void> {
+export async function writeAgentPackage(
+  file: string,
+  architecture: AgentArchitecture,
+  privateKey?: string,
+): Promise<void> {
   const output = createWriteStream(file, { flags: 'wx' })
   await once(output, 'open').catch(cause => {
     throw toFaultlineError(cause, 'OUTPUT_UNWRITABLE')
@@ -52,6 +58,7 @@ export async function writeAgentPackage(file: string, architecture: AgentArchite
   try {
     const directory = join(work, agentPackageName(architecture))
     await writeAgentPrograms(directory)
+    if (privateKey !== undefined) await signModels(join(directory, 'models'), privateKey)
     await addNativePackages(directory, architecture, join(work, 'npm'))
     await archive(work, agentPackageName(architecture), output)
   } catch (thrown) {
@@ -133,6 +140,15 @@ async function addOwnFiles(directory: string): Promise<void> {
     ['LICENSE', 'LICENSE'],
   ] as [from: string, to: string][]
   for (const [from, to] of files) await copy(join(repository, from), join(directory, to))
+}
+
+async function signModels(models: string, privateKey: string): Promise<void> {
+  for (const name of await readdir(models)) {
+    const digest = createHash('sha256').update(await readFile(join(models, name, 'bundle.json')))
+    const signed = signDigest('bundle', `sha256:${digest.digest('hex')}`, privateKey)
+    const signature = `${JSON.stringify({ algorithm: 'ed25519', ...signed }, null, 1)}\n`
+    await writeFile(join(models, name, 'bundle.sig'), signature)
+  }
 }
 
 async function copy(from: string, to: string): Promise<void> {

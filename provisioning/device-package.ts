@@ -15,12 +15,25 @@ export const deviceDirectories = { software: '/opt/faultline', state: '/var/lib/
  */
 export async function devicePackage(
   identity: Identity,
-  { broker, ca, certified, agent }: { broker: BrokerAccess; ca: string; certified?: CertifiedKey; agent?: Buffer },
+  {
+    broker,
+    ca,
+    certified,
+    agent,
+    trustedKeys,
+  }: {
+    broker: BrokerAccess
+    ca: string
+    certified?: CertifiedKey
+    agent?: Buffer | undefined
+    trustedKeys?: readonly string[] | undefined
+  },
 ): Promise<Buffer> {
   const changes = {
     dataDirectory: deviceDirectories.state,
     model: `${deviceDirectories.software}/models/bearing-local`,
     statusPage: {},
+    ...(trustedKeys && { trustedKeys }),
   }
   const config = agentConfig(identity, broker, changes, 'After a change: sudo systemctl restart faultline-device-agent')
   const files: [name: string, content: string | Buffer, mode: number][] = [

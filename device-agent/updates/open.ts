@@ -29,9 +29,9 @@ export async function openUpdates(
   const { updates: directory, models } = directoriesOf(dataDirectory)
   mkdirSync(models, { recursive: true })
   // Set by the launcher of the agent package; without it nobody would start another version.
-  const { FAULTLINE_SOFTWARE: software, FAULTLINE_RUNNING } = process.env
+  const { AGENT_SOFTWARE: software, AGENT_DIRECTORY } = process.env
   if (software !== undefined) mkdirSync(software, { recursive: true })
-  const running = packageDigest(FAULTLINE_RUNNING)
+  const running = packageDigest(AGENT_DIRECTORY)
   const backUp = () => backUpStorage(dataDirectory)
   const disk = new Disk()
   const journal = new Journal(directory, disk, configured)

@@ -20,7 +20,10 @@ export function addAgentPackage(program: Command): void {
     .description('write a tar.gz with the device agent, its Node.js and its installer, for any device')
     .option('--architecture <name>', `${agentArchitectures.join(' or ')}: of the devices`, parseArchitecture, 'arm64')
     .option('--out <file>', 'must not be there yet (default: faultline-agent-VERSION-linux-ARCHITECTURE.tar.gz)')
-    .option('--key <file>', 'sign it for rollouts, with a key that `models -- key` made; writes FILE.sig')
+    .option(
+      '--key <file>',
+      'a key that `models -- key` made: signs the models in it, and the package itself (FILE.sig)',
+    )
     .action(packAgent)
 }
 
@@ -30,7 +33,7 @@ async function packAgent({
   key,
 }: Flags): Promise<void> {
   const privateKey = key === undefined ? undefined : await readKey(key)
-  await writeAgentPackage(out, architecture)
+  await writeAgentPackage(out, architecture, privateKey)
   const { size } = await stat(out)
   const digest = createHash('sha256')
   await pipeline(createReadStream(out), digest)

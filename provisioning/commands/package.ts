@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { FaultlineError, parseIdentity, toFaultlineError } from '@faultline/protocol'
+import { FaultlineError, parseIdentity, publicKeyText, toFaultlineError } from '@faultline/protocol'
 import {
   type Command,
   createRequest,
@@ -24,6 +24,7 @@ interface Flags extends ClaimFlags {
   days: number
   agent?: string
   out?: string
+  trust?: string[]
 }
 
 export function addPackage(program: Command): void {
@@ -34,6 +35,7 @@ export function addPackage(program: Command): void {
     .option('--certificate', 'a certificate and a key made here, for a device that cannot reach `serve` at first')
     .option('--days <days>', 'how long that certificate is good', parseInteger(1, 3_650), 90)
     .option('--agent <file>', 'the agent package to put in: what `agent-package` wrote; else the installer is given it')
+    .option('--trust <key...>', 'public keys of those whose models and updates it takes, or files that hold one')
     .option('--out <file>', 'must not be there yet (default: faultline-SITE-DEVICE.tar.gz)')
     .action(packageDevice)
 }
@@ -47,15 +49,16 @@ async function packageDevice(name: string, flags: Flags): Promise<void> {
     claimingAccess(deviceDirectories.state, { url, enrolmentUrl, fingerprint, claim: { token, expiresAt: '' } })
   const certifiedAccess = { ...access('x'), enrolment: { url: enrolmentUrl } }
   const agent = flags.agent === undefined ? undefined : await readAgent(flags.agent)
+  const trustedKeys = flags.trust && (await Promise.all(flags.trust.map(readTrusted)))
   const out = flags.out ?? `${packageName(identity)}.tar.gz`
   await withOpen(flags.registry, async registry => {
     await writeNewFile(out, async () => {
       if (!flags.certificate) {
         const { token } = registry.openClaim(name, flags.claimHours, 'packaged')
-        return devicePackage(identity, { broker: access(token), ca, agent })
+        return devicePackage(identity, { broker: access(token), ca, agent, trustedKeys })
       }
       const certified = await certify(registry, name, flags)
-      return devicePackage(identity, { broker: certifiedAccess, ca, certified, agent })
+      return devicePackage(identity, { broker: certifiedAccess, ca, certified, agent, trustedKeys })
     })
     const what = flags.certificate ? 'a private key' : 'a one-time token'
     say(`packaged ${name}\n${out} (holds ${what}; only you can read it)`)
@@ -66,6 +69,13 @@ const readAgent = (file: string): Promise<Buffer> =>
   readFile(file).catch(cause => {
     throw toFaultlineError(cause, 'CONFIG_UNREADABLE')
   })
+
+/** A public key, given as itself or as a file that holds it. */
+async function readTrusted(text: string): Promise<string> {
+  const key = (await readFile(text, 'utf8').catch(() => text)).trim()
+  if (publicKeyText.safeParse(key).success) return key
+  throw new FaultlineError('CONFIG_UNREADABLE', `"${text}" is neither a public key nor a file that holds one`)
+}
 
 async function certify(registry: Registry, name: string, { registry: path, days }: Flags) {
   const authority = await loadAuthority(path)

@@ -34,5 +34,5 @@ fi
 directory=$base
 if [ -f "$software/current/agent.js" ]; then directory=$(cd -P "$software/current" && pwd); fi
 
-FAULTLINE_RUNNING=$directory FAULTLINE_SOFTWARE=$software exec "$directory/bin/node" \
+AGENT_DIRECTORY=$directory AGENT_SOFTWARE=$software exec "$directory/bin/node" \
   --max-semi-space-size=2 --optimize-for-size --disable-warning=ExperimentalWarning "$directory/agent.js" "$@"

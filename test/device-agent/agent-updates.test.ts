@@ -9,6 +9,7 @@ import { gzipSync } from 'node:zlib'
 import { type Inference, signDigest, type UpdateOffer } from '@faultline/protocol'
 import { silentLogger } from '@faultline/runtime'
 import { pack } from 'tar-stream'
+import { backUpStorage, openStorage, Settings } from '../../device-agent/spool/storage.ts'
 import { AgentSubject, digestFile, packageDigest } from '../../device-agent/updates/agent-subject.ts'
 import { Disk } from '../../device-agent/updates/disk.ts'
 import { Journal } from '../../device-agent/updates/journal.ts'
@@ -21,7 +22,7 @@ const launcher = join(import.meta.dirname, '../../provisioning/installer/launch.
 
 /** In place of Node.js: says which version it would start; `--check` and `--version` succeed unless it is a broken one. */
 const node = (broken: boolean): string =>
-  `#!/bin/sh\n${broken ? 'exit 1\n' : ''}case "$*" in --version | *--check*) exit 0 ;; esac\necho "$FAULTLINE_RUNNING"\n`
+  `#!/bin/sh\n${broken ? 'exit 1\n' : ''}case "$*" in --version | *--check*) exit 0 ;; esac\necho "$AGENT_DIRECTORY"\n`
 
 interface Package {
   offer: UpdateOffer
@@ -218,3 +219,20 @@ for (const [what, valid, end] of [
     }
   })
 }
+
+test('an agent that was taken back finds its database as it was before the update, where the newer one changed its form', async t => {
+  const directory = await temporaryDirectory(t)
+  const before = openStorage(directory)
+  new Settings(before).write('kept', 'of the old agent')
+  backUpStorage(directory)
+  before.exec('PRAGMA user_version = 99; DROP TABLE settings')
+  before.close()
+  const after = openStorage(directory)
+  t.after(() => after.close())
+  assert.equal(new Settings(after).read('kept'), 'of the old agent')
+  const elsewhere = await temporaryDirectory(t)
+  const newer = openStorage(elsewhere)
+  newer.exec('PRAGMA user_version = 99')
+  newer.close()
+  assert.throws(() => openStorage(elsewhere), { code: 'DATABASE_FAILED' })
+})

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
-import { identityOf } from '@faultline/protocol'
+import { createSigningKey, identityOf } from '@faultline/protocol'
 import { Registry } from '@faultline/provisioning'
 import { checkConfig, readCertificate } from '@faultline/runtime'
 import { extract } from 'tar-stream'
@@ -51,9 +51,10 @@ test('a package holds all that one device is set up from: with a claim, or with 
   }
   const agent = join(directory, 'agent.tar.gz')
   await writeFile(agent, 'what was packed')
+  const { publicKey } = createSigningKey()
   const [claiming, certified] = await Promise.all([
     make('claim.tar.gz', '--enrolment-url', 'https://provision.local:8443'),
-    make('certificate.tar.gz', '--certificate', '--agent', agent),
+    make('certificate.tar.gz', '--certificate', '--agent', agent, '--trust', publicKey),
   ])
   const { enrolment } = claiming.config.broker
   assert.equal(enrolment?.url, 'https://provision.local:8443')
@@ -62,6 +63,7 @@ test('a package holds all that one device is set up from: with a claim, or with 
   assert.equal(claiming.inside('agent.key'), undefined)
   assert.equal(claiming.inside('agent.tar.gz'), undefined)
 
+  assert.deepEqual([claiming.config.trustedKeys, certified.config.trustedKeys], [undefined, [publicKey]])
   assert.equal(certified.inside('agent.tar.gz')?.content, 'what was packed')
   assert.equal(certified.config.broker.enrolment?.token, undefined)
   assert.deepEqual([certified.inside('device.yaml')?.mode, certified.inside('agent.key')?.mode], [0o600, 0o600])

@@ -14,14 +14,14 @@ import {
 import { Registry } from '@faultline/provisioning'
 import { MqttSession, silentLogger } from '@faultline/runtime'
 import { provisioningProgram } from '../../provisioning/program.ts'
-import { archivePath, packBundle } from '../../provisioning/rollouts/artifact.ts'
+import { archivePath, packBundle, signPackage, takePackage } from '../../provisioning/rollouts/artifact.ts'
 import { amountOf, groupsOf } from '../../provisioning/rollouts/plan.ts'
 import { RolloutRunner } from '../../provisioning/rollouts/runner.ts'
 import { type Rollout, RolloutStore, type Terms } from '../../provisioning/rollouts/store.ts'
 import { type AgentBroker, startAgentBroker } from '../support/agent-broker.ts'
 import { observe } from '../support/observer.ts'
 import { temporaryDirectory } from '../support/temp.ts'
-import { terms as probation, tinyBundle } from '../support/updates.ts'
+import { maker, terms as probation, tinyBundle } from '../support/updates.ts'
 
 const names = ['a', 'b', 'c', 'd'].map(id => `devices/plant-a/${id}`)
 const terms: Terms = { probation, maxFailures: { count: 0 }, advanceAt: 100, lostAfterMs: 3_600_000 }
@@ -272,6 +272,22 @@ test('what no device would take is not packed: unsigned, changed, or for servers
   assert.match(await refused(server), /server model/)
   const bundle = await tinyBundle(t)
   assert.deepEqual(await packBundle(bundle, directory), await packBundle(bundle, directory))
+})
+
+test('an agent package is rolled out with the signature that packing it left beside it', async t => {
+  const directory = await temporaryDirectory(t)
+  const file = join(directory, 'agent.tar.gz')
+  await writeFile(file, 'as if it were a package')
+  await assert.rejects(takePackage(file, directory), { code: 'ROLLOUT_INVALID' })
+  await signPackage(file, { version: '2.0.0', architecture: 'arm64' }, maker.privateKey)
+  const artifact = await takePackage(file, directory)
+  assert.deepEqual(
+    [artifact.kind, artifact.version, artifact.digest, artifact.signature.publicKey],
+    ['agent', '2.0.0', artifact.archive.sha256, maker.publicKey],
+  )
+  assert.equal(await readFile(archivePath(directory, artifact.digest), 'utf8'), 'as if it were a package')
+  await writeFile(file, 'another package')
+  await assert.rejects(takePackage(file, directory), /not the signature of this package/)
 })
 
 test('a rollout on the command line: begun, listed, shown, stopped', async t => {
