@@ -36,7 +36,7 @@ test('mosquitto_sub of an operator sees every topic of the contract', { skip }, 
   const all = ['-t', 'faultline/v1/#', '-F', 'got %t', ...count]
   const subscriber = startProgram(t, 'mosquitto_sub', [...flags(broker, anna), ...all])
   await subscriber.said(/got .*config\/desired/)
-  const publishers = [press, server, flows, plantA]
+  const publishers = [press, server, flows, plantA, anna]
   const expected = topicKinds.map(kind => {
     const pool = { machineType: 'fan', model: '4f1a2b3c4d5e', evidence: 'logistic' }
     const alarm = { machine: 'press', fault: 'ball' }
