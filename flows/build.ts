@@ -84,12 +84,15 @@ export async function shippedFlow(): Promise<string> {
   return `${JSON.stringify(nodes, null, 2)}\n`
 }
 
+const place = / *<shared-(\w+) \/>/
+
 /** A page with what it shares with others put in its places: each is a template that can import nothing. */
 async function pageOf(path: string): Promise<string> {
   let page = await read(path)
-  for (const [place, name] of page.matchAll(/ *<shared-(\w+) \/>/g)) {
-    const part = await read(`dashboard/shared-${name}.vue`)
-    page = page.replace(place, () => /^<template>\n([\s\S]*)<\/template>/.exec(part)![1]!.trimEnd())
+  // What is shared may have parts that are shared, too.
+  for (let found = place.exec(page); found; found = place.exec(page)) {
+    const part = await read(`dashboard/shared-${found[1]}.vue`)
+    page = page.replace(found[0], () => /^<template>\n([\s\S]*)<\/template>/.exec(part)![1]!.trimEnd())
   }
   if (!page.includes('...shared,')) return page
   const methods = await sharedMethods()
