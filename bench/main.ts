@@ -2,6 +2,7 @@ import { FaultlineError } from '@faultline/protocol'
 import { checkOutput, createProgram, runProgram, writeJson } from '@faultline/runtime'
 import type { Benchmark } from './benchmark.ts'
 import { brokerBenchmark } from './broker.ts'
+import { dashboardBenchmark } from './dashboard.ts'
 import { deviceBenchmark } from './device.ts'
 import { inferenceBenchmark } from './inference.ts'
 import { policiesBenchmark } from './policies.ts'
@@ -11,6 +12,7 @@ import { telemetryBenchmark } from './telemetry.ts'
 
 const benchmarks: Record<string, Benchmark> = {
   broker: brokerBenchmark,
+  dashboard: dashboardBenchmark,
   device: deviceBenchmark,
   inference: inferenceBenchmark,
   policies: policiesBenchmark,
@@ -38,6 +40,7 @@ const program = createProgram('npm run bench --', 'Measure Faultline beside refe
     const { rows, notes } = await benchmark.run({ quick })
     process.stdout.write(`${[tableOf(rows), ...notes].join('\n')}\n`)
     await writeJson(json, { rows })
+    process.exit() // See FlowRunner.stop.
   })
 
 await runProgram(program)

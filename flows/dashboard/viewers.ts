@@ -68,12 +68,14 @@ export class Viewers {
   look(client: string, look: Look): void {
     const known = this.viewers.get(client)
     const isKnown = known !== undefined && look.version === known.version
+    const isSame = isKnown && JSON.stringify(look) === JSON.stringify({ ...known.look, version: look.version })
     const version = known?.version ?? 0
     const viewer = isKnown ? known : { look, seenAt: 0, version, order: '', rows: new Map(), parts: new Map() }
     viewer.look = look
     viewer.seenAt = Date.now()
     this.viewers.set(client, viewer)
-    this.update(client, viewer, isKnown)
+    // Who only says that they are there is served with everybody else.
+    if (!isSame) this.update(client, viewer, isKnown)
   }
 
   /** Something may look different now. */
