@@ -42,8 +42,14 @@ export class Download {
     return this.got >= this.options.offer.archive.bytes
   }
 
-  /** Asks, and asks again later where nothing comes. A connection and the offer that comes with it ask once. */
+  /** Asks, and asks again later where nothing comes. */
   start(): void {
+    this.patience = patienceMs.first
+    this.ask()
+  }
+
+  /** Whoever serves may have begun just now. What a new connection has asked for already is not asked for twice. */
+  remind(): void {
     this.patience = patienceMs.first
     if (performance.now() - this.askedAt > 1_000) this.ask()
   }

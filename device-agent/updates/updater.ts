@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   FaultlineError,
   type Inference,
@@ -42,6 +43,8 @@ export interface UpdaterOptions {
 
 /** Archives that may arrive damaged before an offer is given up. */
 const mostDamaged = 2
+/** How long a stop waits for the step under way. */
+const farewellMs = 2_000
 /** How long a new agent may take to find the broker. */
 const mostSecondsAlone = 900
 /** Between two messages about something that goes on. */
@@ -93,7 +96,8 @@ export class Updater implements Service {
     clearTimeout(this.timer)
     clearTimeout(this.lonely)
     this.begun()
-    await this.work
+    // A trial takes minutes at worst, and its step is done again at the next start.
+    await Promise.race([this.work, delay(farewellMs, undefined, { ref: false })])
   }
 
   /** Done with everything that was given to it so far. */
@@ -120,6 +124,7 @@ export class Updater implements Service {
 
   disconnected(): void {
     this.voice = undefined
+    this.download?.stop()
   }
 
   /** An offer, new or heard before: a retained message comes with every connection. */
@@ -128,7 +133,7 @@ export class Updater implements Service {
       const { update } = this.options.journal
       if (update?.offer.id === offer.id) {
         this.tell()
-        this.download?.start()
+        this.download?.remind()
       } else if (update && !isOver(update.state) && !canBeGivenUp(update.state)) this.next = offer
       else await this.begin(offer)
     })
@@ -267,7 +272,7 @@ export class Updater implements Service {
     })
     await this.clearDownloads(this.download.path)
     if (!this.download.complete) {
-      this.download.start()
+      if (this.voice) this.download.start()
       return false
     }
     logger.info({ id: offer.id, bytes: offer.archive.bytes }, 'the update is fetched')

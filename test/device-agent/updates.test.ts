@@ -121,6 +121,25 @@ test('a download goes on where it was left', async t => {
   assert.equal(second.state, 'probation')
 })
 
+test('a connection that comes back has the download go on at once', async t => {
+  const { device: make, next } = await scene(t)
+  const device = await make().start(t)
+  device.carry = ({ id }) => {
+    device.carry = () => {}
+    device.updater.chunk({ id, offset: 0, bytes: Uint8Array.from(next.archive.subarray(0, 100)) })
+  }
+  await device.offer(next.offer)
+  device.updater.disconnected()
+  device.carry = request => device.deliver(request)
+  device.connect()
+  await device.updater.settled()
+  assert.deepEqual(
+    device.requests.map(({ offset }) => offset),
+    [0, 100],
+  )
+  assert.equal(device.state, 'probation')
+})
+
 test('chunks that come twice or out of order are passed over', async t => {
   const { device: make, next } = await scene(t)
   const device = await make().start(t)

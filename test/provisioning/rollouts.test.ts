@@ -94,7 +94,12 @@ class Voice {
   }
 }
 
-async function scene(t: TestContext, changes: Partial<Terms> = {}, groups = [[names[0]!], names.slice(1)]) {
+/** A rollout that begins, and the first so many of its devices. */
+async function scene(
+  t: TestContext,
+  present: number,
+  { changes = {}, groups = [[names[0]!], names.slice(1)] }: { changes?: Partial<Terms>; groups?: string[][] } = {},
+) {
   const broker = await startAgentBroker(t)
   const artifacts = await temporaryDirectory(t)
   const artifact = await packBundle(await tinyBundle(t), artifacts)
@@ -112,18 +117,20 @@ async function scene(t: TestContext, changes: Partial<Terms> = {}, groups = [[na
     await runner.whenOnline(soon())
     return runner
   }
-  const voices = new Map(names.map(name => [name, new Voice(broker, name)]))
+  const voices = names.slice(0, present).map(name => new Voice(broker, name))
   t.after(async () => {
     for (const runner of runners) await runner.stop()
-    for (const { session } of voices.values()) await session.stop()
+    for (const { session } of voices) await session.stop()
     await store.stop()
   })
-  for (const { session } of voices.values()) {
-    await session.start()
-    await session.whenOnline(soon())
-  }
+  await Promise.all(
+    voices.map(async ({ session }) => {
+      await session.start()
+      await session.whenOnline(soon())
+    }),
+  )
   const stateOf = (name: string) => store.devices(id).find(device => device.name === name)!
-  return { broker, artifacts, artifact, store, id, run, voices: [...voices.values()], stateOf }
+  return { broker, artifacts, artifact, store, id, run, voices, stateOf }
 }
 
 /** The first change after which a device is in this state. */
@@ -135,7 +142,7 @@ async function until(runner: RolloutRunner, name: string, state: string): Promis
 const ended = async (runner: RolloutRunner): Promise<Rollout> => (await once(runner, 'ended', { signal: soon() }))[0]
 
 test('the canary goes first, and counts once it says that it is done and that it runs the digest', async t => {
-  const { run, voices, artifact, id, store } = await scene(t)
+  const { run, voices, artifact, id, store } = await scene(t, 4)
   const runner = await run()
   const [canary, ...others] = voices
   await canary!.hears('update-offer')
@@ -156,9 +163,9 @@ test('the canary goes first, and counts once it says that it is done and that it
 })
 
 test('a rollout stops when more devices fail than may, and withdraws what is not on a device yet', async t => {
-  const { run, voices, id, stateOf } = await scene(t, {}, [names])
+  const { run, voices, id, stateOf } = await scene(t, 3, { groups: [names] })
   const runner = await run()
-  for (const voice of voices) await voice.hears('update-offer')
+  await voices[2]!.hears('update-offer')
   await voices[1]!.status(id, 'downloading')
   await voices[2]!.status(id, 'probation')
   await until(runner, names[2]!, 'probation')
@@ -177,7 +184,7 @@ test('a rollout stops when more devices fail than may, and withdraws what is not
 
 test('a share of failures counts within a group, and the next group begins when enough have succeeded', async t => {
   const changes = { maxFailures: { percent: 50 }, advanceAt: 50 }
-  const { run, voices, artifact, id } = await scene(t, changes, [names.slice(0, 2), names.slice(2)])
+  const { run, voices, artifact, id } = await scene(t, 4, { changes, groups: [names.slice(0, 2), names.slice(2)] })
   const runner = await run()
   await voices[0]!.hears('update-offer')
   await voices[0]!.status(id, 'failed', { code: 'UPDATE_INCOMPATIBLE', message: 'no' })
@@ -194,7 +201,7 @@ test('a share of failures counts within a group, and the next group begins when 
 })
 
 test('a device that says nothing is lost after a while, and counts as failed', async t => {
-  const { run, stateOf } = await scene(t, { lostAfterMs: 1 })
+  const { run, stateOf } = await scene(t, 0, { changes: { lostAfterMs: 1 } })
   const { state } = await ended(await run())
   assert.equal(state, 'aborted')
   assert.deepEqual([stateOf(names[0]!).state, stateOf(names[0]!).detail], ['lost', 'was offered'])
@@ -202,7 +209,7 @@ test('a device that says nothing is lost after a while, and counts as failed', a
 })
 
 test('a rollout whose process ended is taken up by another, which knows what was reported meanwhile', async t => {
-  const { run, voices, artifact, id, stateOf } = await scene(t)
+  const { run, voices, artifact, id, stateOf } = await scene(t, 2)
   const first = await run()
   await voices[0]!.hears('update-offer')
   await first.stop()
@@ -215,7 +222,7 @@ test('a rollout whose process ended is taken up by another, which knows what was
 })
 
 test('chunks are served as they are asked for, to the end of the archive', async t => {
-  const { run, voices, artifact, artifacts, id } = await scene(t)
+  const { run, voices, artifact, artifacts, id } = await scene(t, 1)
   await run()
   await voices[0]!.hears('update-offer')
   const archive = await readFile(archivePath(artifacts, artifact.archive.sha256))
@@ -227,7 +234,7 @@ test('chunks are served as they are asked for, to the end of the archive', async
 })
 
 test('another rollout for the same devices has to wait for the end of the first', async t => {
-  const { store, artifact } = await scene(t)
+  const { store, artifact } = await scene(t, 0)
   assert.throws(
     () => store.create('r-2', artifact, terms, [[names[3]!]]),
     (error: FaultlineError) => error.code === 'ROLLOUT_INVALID' && /r-1/.test(error.message),

@@ -167,6 +167,11 @@ export class UpdatedDevice {
     t.after(() => this.updater.stop())
     await this.current.open()
     await this.updater.start()
+    this.connect()
+    return this
+  }
+
+  connect(): void {
     this.updater.connected({
       status: status => this.statuses.push(status),
       request: request => {
@@ -174,7 +179,6 @@ export class UpdatedDevice {
         this.carry(request)
       },
     })
-    return this
   }
 
   async offer(offer: UpdateOffer): Promise<void> {
