@@ -12,39 +12,16 @@ import {
   topicFilter,
 } from '@faultline/protocol'
 import type { Service } from '@faultline/runtime'
-import { Commands } from './control/commands.ts'
-import { Configuration, type RuntimeSettings } from './control/configuration.ts'
-import { commandHandlers } from './control/handlers.ts'
+import { compose } from './compose.ts'
+import type { RuntimeSettings } from './control/configuration.ts'
 import type { LocalModel } from './decisions/assessment.ts'
-import { AuditKeeper } from './decisions/audit-keeper.ts'
-import { CommissioningKeeper } from './decisions/commissioning-keeper.ts'
-import { EvidenceExchange } from './decisions/evidence-exchange.ts'
-import { Policies } from './decisions/policies.ts'
-import { PolicyStates } from './decisions/policy-states.ts'
-import { WindowFlow } from './decisions/window-flow.ts'
-import { agentSession, updateFilters } from './link/agent-session.ts'
-import { Battery } from './link/battery.ts'
-import { ByteBudget } from './link/byte-budget.ts'
-import { EnergyEstimate } from './link/energy.ts'
-import { MeteredPublisher } from './link/metered-publisher.ts'
-import { Pricing } from './link/pricing.ts'
-import { ServerLoads } from './link/server-loads.ts'
-import {
-  boundsOf,
-  type DeviceAgentEvents,
-  type DeviceAgentOptions,
-  type InferenceEvent,
-  settingsOf,
-} from './options.ts'
-import { type MonitorHandlers, PointMonitor } from './point-monitor.ts'
+import type { Policies } from './decisions/policies.ts'
+import type { DeviceAgentEvents, DeviceAgentOptions, InferenceEvent } from './options.ts'
 import { healthOf } from './reports/health.ts'
 import { offlineState, onlineState } from './reports/state.ts'
 import type { Running } from './running.ts'
-import { WindowPace } from './sensors/window-pace.ts'
 import { fixedSources } from './sources/point-sources.ts'
-import { Outbox } from './spool/outbox.ts'
-import { Spool } from './spool/spool.ts'
-import { openStorage, Settings } from './spool/storage.ts'
+import { openStorage } from './spool/storage.ts'
 import { Timers } from './timers.ts'
 
 /** How long a stop waits for verdicts, and then for the broker to take what was spooled. */
@@ -113,114 +90,27 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
 
   /** Begins at once, with or without a connection. Throws `DATABASE_FAILED`, and the errors of policies. */
   async start(): Promise<void> {
-    const { site, device, points, classifier, dataDirectory, logger } = this.options
-    const { seed = Math.floor(Math.random() * 2 ** 32) } = this.options
+    const { dataDirectory, updates } = this.options
     const database = openStorage(dataDirectory)
     this.errors = 0
     this.overrunsBefore = this.overruns
     try {
-      const settings = new Settings(database)
-      const boot = settings.nextBoot()
-      const { updates } = this.options
-      const audits = new AuditKeeper({
-        settings,
-        model: classifier,
-        points,
-        ...(updates && { floor: () => updates.auditRate }),
-        logger,
-      })
-      const states = new PolicyStates(database)
-      const policies = new Policies(points, { states, model: classifier, audits, seed, logger })
-      const changed = () => this.publishState()
-      const commissioning = new CommissioningKeeper({ settings, points, model: classifier, changed, logger })
-      const configuration = new Configuration({
-        initial: settingsOf(this.options),
-        settings,
-        points: points.map(({ point }) => point),
-        apply: changed => this.apply(changed, policies),
-        logger,
-      })
-      configuration.restore()
-      const stem = { site, device }
-      const pace = new WindowPace(classifier.bundle?.description.normal, configuration.current.pace)
-      const servers = new ServerLoads(classifier.task)
-      const pricing = new Pricing(configuration.current, new Battery(this.options.batteryFile), servers)
-      const evidence = new EvidenceExchange({ ...stem, model: classifier.model, policies, logger })
-      const session = agentSession(this.options, boot, [...evidence.filters, ...updateFilters(this.options)], message =>
-        this.receive(message),
-      )
-      const spool = new Spool(database, boundsOf(this.options))
-      const budget = new ByteBudget({ settings, metered: () => pricing.metered, logger })
-      budget.use(configuration.current.budget)
-      const publisher = new MeteredPublisher(session, budget)
-      const outbox = new Outbox({ spool, publisher, logger })
-      const flow = new WindowFlow(
-        {
-          ...stem,
-          model: classifier,
-          points,
-          publisher: session,
-          audits,
-          budget,
-          quote: bytes => pricing.quote(bytes),
-          answered: inferMs => pricing.answered(inferMs),
-          commissioning,
-          send: (address, payload, worth) => outbox.send(address, payload, worth),
-          announce: (inference, { point, truth }) => {
-            pace.heard(point, inference)
-            updates?.inferred(inference)
-            this.announce('inference', { address: { kind: 'inference', ...stem, point }, inference, truth })
-          },
-          trace: (fields, what) => logger.debug(fields, what),
-          failed: thrown => this.failed(thrown, 'not published'),
+      const running = compose(this.options, database, {
+        receive: message => this.receive(message),
+        apply: (settings, policies) => this.apply(settings, policies),
+        stateChanged: () => this.publishState(),
+        sensorChanged: () => this.publishHealth(),
+        window: (point, window) => this.announce('window', point, window),
+        inference: event => this.announce('inference', event),
+        windowFailed: () => void this.errors++,
+        failed: (thrown, what) => this.failed(thrown, what),
+        report: () => ({ health: this.health, configuration: this.configuration, failures: this.failures }),
+        restart: () => {
+          this.restartWanted = true
         },
-        { settings: configuration.current, policies },
-      )
-      const commands = new Commands(
-        database,
-        commandHandlers({
-          boot,
-          monitors: () => this.running?.monitors ?? [],
-          recalibrate: args => commissioning.recalibrate(args),
-          report: () => ({ health: this.health, configuration: this.configuration, failures: this.failures }),
-          restart: () => {
-            this.restartWanted = true
-          },
-        }),
-      )
-      const handlers: MonitorHandlers = {
-        window: (point, window) => {
-          this.announce('window', point.point, window)
-          return flow.handle(point, window)
-        },
-        failed: () => void this.errors++,
-        takes: ({ point }, { at }) => pace.takes(point, at.getTime()),
-        sensor: () => this.publishHealth(),
-      }
-      const monitors = points.map(point => new PointMonitor(point, handlers, logger))
-      const startedAt = performance.now()
-      this.running = {
-        database,
-        boot,
-        startedAt,
-        spool,
-        outbox,
-        session,
-        flow,
-        servers,
-        pricing,
-        budget,
-        publisher,
-        policies,
-        evidence,
-        audits,
-        commissioning,
-        configuration,
-        commands,
-        energy: this.options.energy && new EnergyEstimate(this.options.energy),
-        pace,
-        monitors,
-      }
+      })
+      this.running = running
+      const { session, outbox, servers, configuration, monitors } = running
       session.on('online', () => this.connected())
       session.on('offline', () => {
         outbox.disconnected()
