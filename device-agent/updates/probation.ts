@@ -31,14 +31,15 @@ export class Probation {
   private wrong = 0
 
   /**
-   * @param before What audits said of the version before: the new one may be as bad.
+   * @param before What audits said of the version before: the new one may be as bad as that one certainly was. A single
+   *   audit that happened to be wrong must not let everything pass.
    * @param digest The model on probation. What others answer, a commissioned point among them, says nothing of it. Absent
    *   where it is the agent that is on probation.
    */
   constructor(terms: Terms, before: { audits: number; wrong: number }, digest?: string) {
     this.terms = terms
     this.digest = digest
-    this.allowed = Math.max(terms.disagreement, before.audits === 0 ? 0 : before.wrong / before.audits)
+    this.allowed = Math.max(terms.disagreement, wrongAtLeast(before))
   }
 
   get figures(): ProbationFigures {
@@ -70,8 +71,7 @@ export class Probation {
     const troubles = this.invalid + errors
     if (troubles >= mostTroubles.count && troubles > mostTroubles.share * (windows + errors))
       return `${this.invalid} of ${windows} windows without a valid answer, ${errors} errors`
-    // Clopper & Pearson's lower bound on the share that is wrong.
-    const atLeast = wrong === 0 ? 0 : betaQuantile(1 - confidence, wrong, audits - wrong + 1)
+    const atLeast = wrongAtLeast({ audits, wrong })
     if (atLeast <= this.allowed) return undefined
     const bounds = `at least ${percent(atLeast)} at 99 %, ${percent(this.allowed)} are allowed`
     return `servers contradict ${wrong} of ${audits} audited windows: ${bounds}`
@@ -82,3 +82,7 @@ export class Probation {
     return this.leftMs === 0 && this.windows >= this.terms.windows
   }
 }
+
+/** Clopper & Pearson's lower bound on the share that is wrong. */
+const wrongAtLeast = ({ audits, wrong }: { audits: number; wrong: number }): number =>
+  wrong === 0 ? 0 : betaQuantile(1 - confidence, wrong, audits - wrong + 1)

@@ -34,7 +34,7 @@ const common = {
       seconds: z.number().positive().max(604_800).describe('How long it is watched at least'),
       windows: z.int().positive().max(1_000_000).describe('Windows that it has to judge at least'),
       disagreement: probability.describe(
-        'Share of accepted windows that servers may contradict; that of the model before where it was higher',
+        'Share of accepted windows that servers may contradict; that of the model before where it was certainly higher',
       ),
     })
     .describe('What it has to stand before the device keeps it'),

@@ -257,6 +257,15 @@ test('a model that servers contradict more often than it may is taken back', asy
   assert.equal(device.running, before)
 })
 
+test('one audit of the model before that happened to be wrong lets nothing pass', async t => {
+  const { device: make, next } = await scene(t)
+  const device = await make().start(t)
+  device.observed = { audits: 1, wrong: 1, errors: 0, online: true }
+  await device.offer({ ...next.offer, probation: { ...terms, windows: 40 } })
+  await device.infer(20, { agrees: false })
+  assert.equal(device.state, 'rolled-back')
+})
+
 test('a model may be contradicted as often as the one before was', async t => {
   const { device: make, next } = await scene(t)
   const device = await make().start(t)
