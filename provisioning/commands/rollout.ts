@@ -6,6 +6,7 @@ import {
   createLogger,
   InvalidArgumentError,
   MqttSession,
+  Option,
   parseInteger,
   parsePositive,
 } from '@faultline/runtime'
@@ -47,13 +48,16 @@ export function addRollout(program: Command): void {
     .option('--site <site>', 'only the devices of one site')
     .option('--device <names...>', 'only these, such as devices/plant-a/press-3')
     .option('--canary <names...>', 'the devices of the first group')
-    .option('--groups <sizes>', 'of the first groups, as counts or shares; the rest is the last', parseSizes, [
-      { count: 1 },
-      { percent: 10 },
-    ])
-    .option('--max-failures <amount>', 'more stop it: of all, such as 2, or of a group, such as 10%', parseAmount, {
-      percent: 10,
-    })
+    .addOption(
+      new Option('--groups <sizes>', 'of the first groups, as counts or shares; the rest is the last')
+        .argParser(parseSizes)
+        .default([{ count: 1 }, { percent: 10 }], '1,10%'),
+    )
+    .addOption(
+      new Option('--max-failures <amount>', 'more stop it: of all, such as 2, or of a group, such as 10%')
+        .argParser(parseAmount)
+        .default({ percent: 10 }, '10%'),
+    )
     .option('--advance-at <percent>', 'of a group that have to succeed before the next begins', parsePercent, 100)
     .option('--probation-minutes <minutes>', 'how long a device watches it at least', parsePositive, 10)
     .option('--probation-windows <count>', 'windows it has to judge there at least', parseInteger(1, 1_000_000), 100)
