@@ -29,7 +29,9 @@ export async function picture(page: Page, name: string, size: { width: number; h
   if (screenshots === undefined) return
   await mkdir(screenshots, { recursive: true })
   await page.setViewportSize(size)
-  await page.evaluate('scrollTo(0, 0)')
+  await page.evaluate(
+    `for (const place of [document.documentElement, ...document.querySelectorAll('textarea')]) place.scrollTop = 0`,
+  )
   await page.mouse.move(0, 0) // Nothing looks as if it were being pressed.
   for (const [colorScheme, suffix] of [
     ['dark', '-dark'],
