@@ -128,8 +128,8 @@ test('a fault develops, and a person sees to it in the dashboard', {
       .getByText(/refused the configuration 2: .*threshold/)
       .waitFor()
     await page.getByRole('button', { name: 'Close' }).click()
-    // The cost of bytes over LTE, in the currency of the list, as the device says it with its health.
-    await read(page, 'Price', /0\.0\d+ EUR[\s\S]*bytes over lte\s*0\.0\d+ EUR/)
+    // The cost of bytes in the currency of the list. The name of the link follows, with the device's health.
+    await read(page, 'Price', /0\.0\d+ EUR[\s\S]*bytes over (lte|the link)\s*0\.0\d+ EUR/)
     await picture(page, 'decisions', { width: 1280, height: 980 })
     await pages.getByRole('link', { name: 'Fleet' }).click()
   })
