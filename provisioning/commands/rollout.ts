@@ -103,7 +103,13 @@ async function start(flags: StartFlags): Promise<void> {
       say(
         `rollout ${id}: ${artifact.name} ${artifact.version} to ${groups.map(({ length }) => length).join(' + ')} devices`,
       )
-      await carryOn({ id, store, artifacts, ...access, logger: logger() }, say)
+      try {
+        await carryOn({ id, store, artifacts, ...access, logger: logger() }, say)
+      } catch (error) {
+        // A wrong secret, say. What nobody was offered must not stand in the way of the next attempt.
+        if (store.devices(id).every(({ state }) => state === 'waiting')) store.end(id, 'stopped', 'it never began')
+        throw error
+      }
     })
   })
 }
@@ -178,10 +184,10 @@ const termsOf = (flags: StartFlags): Terms => ({
   lostAfterMs: flags.lostAfterHours * 3_600_000,
 })
 
-/** "bearing-local-1-2-0-20260302-0815": readable, and another one a minute later. */
+/** "bearing-local-1-2-0-20260302-081530-3f2a": readable, and another one every time. */
 const idOf = ({ name, version }: Artifact): string => {
   const time = new Date().toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15)
-  return `${`${name}-${version.replaceAll('.', '-')}`.slice(0, 46)}-${time}`
+  return `${`${name}-${version.replaceAll('.', '-')}`.slice(0, 40)}-${time}-${newId().slice(0, 4)}`
 }
 
 const artifactsOf = (registry: string): string => join(dirname(registry), 'rollouts')

@@ -239,8 +239,6 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
     if (state === 'offered') device.offeredAt ??= device.changedAt
     if (detail === undefined) delete device.detail
     else device.detail = detail
-    // The offer has done what it was for. One that is lost may still come back.
-    if (isOver(state) && state !== 'lost') this.clear(offerAddress(device.name))
     this.emit('device', device)
   }
 

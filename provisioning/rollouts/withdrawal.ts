@@ -10,10 +10,13 @@ export function offerAddress(name: string): OfferAddress {
   return { kind: 'update-offer', site: site!, device: id }
 }
 
-/** Takes back what a rollout that has ended still offers. Who is past the download goes on: it is on the device. */
+/**
+ * Takes back what a rollout offered, once it has ended; until then whoever listens sees whom it is for. Who is past the
+ * download goes on: it is on the device.
+ */
 export function withdrawOffers(id: string, store: RolloutStore, clear: (address: OfferAddress) => void): void {
   for (const { name, state, offeredAt } of store.devices(id)) {
-    if (offeredAt !== undefined && state !== 'succeeded') clear(offerAddress(name))
+    if (offeredAt !== undefined) clear(offerAddress(name))
     if (canBeWithdrawn(state)) store.note(id, name, 'withdrawn')
   }
 }

@@ -142,7 +142,7 @@ async function until(runner: RolloutRunner, name: string, state: string): Promis
 const ended = async (runner: RolloutRunner): Promise<Rollout> => (await once(runner, 'ended', { signal: soon() }))[0]
 
 test('the canary goes first, and counts once it says that it is done and that it runs the digest', async t => {
-  const { run, voices, artifact, id, store } = await scene(t, 4)
+  const { broker, run, voices, artifact, id, store } = await scene(t, 4)
   const runner = await run()
   const [canary, ...others] = voices
   await canary!.hears('update-offer')
@@ -159,6 +159,11 @@ test('the canary goes first, and counts once it says that it is done and that it
     await voice.status(id, 'done')
   }
   assert.equal((await end).state, 'done')
+  // What was offered stands until the end, so that whoever listens sees whom the rollout is for; then nothing is left.
+  await runner.stop()
+  const late = await observe(t, broker)
+  for (const kind of ['state', 'update-status'] as const) await late.see(kind, () => true, 4)
+  assert.deepEqual(late.of('update-offer'), [])
   assert.ok(store.devices(id).every(({ state }) => state === 'succeeded'))
 })
 
@@ -327,6 +332,9 @@ test('a rollout on the command line: begun, listed, shown, stopped', async t => 
     return said
   }
   const bundle = await tinyBundle(t)
+  await writeFile(join(directory, 'wrong'), 'not the secret')
+  const wrong = access.with(-1, join(directory, 'wrong'))
+  await assert.rejects(provision('start', '--bundle', bundle, ...wrong), { code: 'CREDENTIALS_REFUSED' })
   const running = provision('start', '--bundle', bundle, ...access, '--canary', names[2]!)
   const { id, name } = await watcher.seeOne('update-offer')
   assert.equal(name, 'tiny-features')
