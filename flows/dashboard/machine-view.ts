@@ -1,20 +1,25 @@
 import { type Portrait, portraitOf } from '@faultline/inference'
-import { type Alarm, decodeWindow, type Escalation, type Inference, type Message } from '@faultline/protocol'
+import {
+  type Alarm,
+  decodeWindow,
+  type Escalation,
+  type Inference,
+  type Message,
+  type TopicAddress,
+} from '@faultline/protocol'
 import { RecentMap } from '../recent-map.ts'
+import { type AlarmLine, alarmKey, byUrgency, isStanding, lineOf } from './alarm-line.ts'
+import type { Look } from './look.ts'
+import { Trend, type TrendPart } from './trend.ts'
 
-/** Windows in the trends and the list of decisions; a page that stays open sees the newest of them. */
-const TREND_WINDOWS = 600
-const KEPT_DECISIONS = 40
+/** Decisions in the list, the newest. */
+const keptDecisions = 40
 /** Machines and points that are kept; those heard of last stay. */
-const MOST_MACHINES = 2_000
-const MOST_POINTS = 64
+const mostMachines = 2_000
+const mostPoints = 64
 
-/** Features that the page draws over time. */
-export const trendFeatures = ['velocityRms', 'rms', 'kurtosis', 'crestFactor'] as const
-export type TrendFeature = (typeof trendFeatures)[number]
-
-/** Mean, or a value, of every feature at a time. */
-export type TrendSample = { at: string } & Partial<Record<TrendFeature, number>>
+/** Between A and B, B and C, C and D, in mm/s RMS. */
+export type Zones = readonly [number, number, number]
 
 /** A window that the device sent up, with what it and the server made of it. */
 export interface SeenWindow extends Portrait {
@@ -25,29 +30,36 @@ export interface SeenWindow extends Portrait {
   server?: { label: string; confidence: number }
 }
 
-export interface PointDetail {
-  device: string
-  point: string
-  trend: TrendSample[]
-  /** The newest that a device escalated; absent before the first. */
-  window?: SeenWindow
-  /** Newest first. */
-  decisions: Inference[]
+/** A decision as the page lists it. */
+export type DecisionLine = Pick<
+  Inference,
+  'id' | 'at' | 'label' | 'confidence' | 'outcome' | 'reason' | 'numbers' | 'latencyMs'
+> & {
+  key: string
+  local: { label: string; confidence: number | null }
+  server?: { label: string; confidence: number }
 }
 
-export interface MachineDetail {
+export interface MachineParts extends Record<string, unknown> {
   site: string
   machine: string
-  points: PointDetail[]
-  alarms: Alarm[]
+  /** `device / point` of each, in order, and which of them the rest is about; null before the first was heard. */
+  points: string[]
+  point: string | null
+  /** The newest that a device escalated; null before the first. */
+  window: SeenWindow | null
+  alarms: AlarmLine[]
+  zones: Zones
 }
 
 interface PointStore {
-  device: string
-  point: string
-  trend: TrendSample[]
+  name: string
+  trend: Trend
+  /** Newest first. */
   decisions: Inference[]
   escalation?: Escalation
+  /** Made when somebody looks, once for each escalation. */
+  portrait?: Portrait
   /** What a server said of it. */
   answer?: Inference['server']
 }
@@ -59,40 +71,53 @@ interface MachineStore {
 
 /** What is kept of each machine for whoever looks at it alone. Pure: no clock, no timers, no MQTT. */
 export class MachineView {
-  private readonly machines = new RecentMap<MachineStore>({ limit: MOST_MACHINES, isHeld: () => false })
+  private readonly zonesOf: (site: string, machine: string) => Zones
+  private readonly machines = new RecentMap<MachineStore>({ limit: mostMachines, isHeld: () => false })
+
+  constructor(zonesOf: (site: string, machine: string) => Zones) {
+    this.zonesOf = zonesOf
+  }
 
   apply(message: Message): void {
     if (message.kind === 'inference') {
-      const { site, device, point } = message.address
-      this.infer(this.point(site, message.payload.machine, device, point), message.payload)
+      this.infer(this.point(message.address, message.payload.machine), message.payload)
     } else if (message.kind === 'summary') {
-      const { site, device, point } = message.address
-      const { to, features } = message.payload
-      const means = Object.entries(features).map(([name, { mean }]) => [name, mean] as const)
-      keep(this.point(site, message.payload.machine, device, point).trend, sampleOf(to, Object.fromEntries(means)))
+      const { to, features, machine } = message.payload
+      const means = Object.fromEntries(Object.entries(features).map(([name, { mean }]) => [name, mean]))
+      this.point(message.address, machine).trend.add(to, means)
     } else if (message.kind === 'escalation') {
-      const { site, device, point } = message.address
-      const store = this.point(site, message.payload.machine, device, point)
+      const store = this.point(message.address, message.payload.machine)
       store.escalation = message.payload
+      store.portrait = undefined
       store.answer = undefined
     } else if (message.kind === 'alarm') {
-      const { site, machine, fault } = message.address
-      this.machine(site, machine).alarms.set(fault, message.payload)
+      const { site, machine } = message.address
+      this.machine(site, machine).alarms.set(alarmKey(message.address), message.payload)
     }
   }
 
-  /** Undefined for a machine nobody has spoken of. */
-  detail(site: string, machine: string): MachineDetail | undefined {
-    const store = this.machines.get(`${site}/${machine}`)
-    if (!store) return undefined
-    const points = [...store.points.values()].sort(
-      (a, b) => a.device.localeCompare(b.device) || a.point.localeCompare(b.point),
-    )
+  clear(address: TopicAddress): void {
+    if (address.kind !== 'alarm') return
+    this.machines.get(`${address.site}/${address.machine}`)?.alarms.delete(alarmKey(address))
+  }
+
+  /** `open` names the machine as `site/machine`, `show` one of its points; the first when empty. */
+  show({ open, show }: Look): { rows: (TrendPart | DecisionLine)[]; parts: MachineParts } {
+    const [site = '', machine = ''] = open.split('/')
+    const store = this.machines.get(open)
+    const points = [...(store?.points.values() ?? [])].sort((a, b) => a.name.localeCompare(b.name))
+    const point = points.find(({ name }) => name === show) ?? points[0]
     return {
-      site,
-      machine,
-      points: points.map(({ escalation, answer, ...point }) => ({ ...point, ...windowOf(escalation, answer) })),
-      alarms: [...store.alarms.values()].filter(({ state }) => state !== 'normal'),
+      rows: point ? [...point.trend.parts, ...point.decisions.map(decisionLine)] : [],
+      parts: {
+        site,
+        machine,
+        points: points.map(({ name }) => name),
+        point: point?.name ?? null,
+        window: point ? windowOf(point) : null,
+        alarms: [...(store?.alarms.values() ?? [])].filter(isStanding).sort(byUrgency).map(lineOf),
+        zones: this.zonesOf(site, machine),
+      },
     }
   }
 
@@ -107,49 +132,58 @@ export class MachineView {
     }
     if (decisions.some(({ id }) => id === inference.id)) return
     decisions.unshift(inference)
-    if (decisions.length > KEPT_DECISIONS) decisions.pop()
-    keep(trend, sampleOf(inference.at, inference.features))
+    if (decisions.length > keptDecisions) decisions.pop()
+    trend.add(inference.at, inference.features)
   }
 
-  private point(site: string, machine: string, device: string, point: string): PointStore {
+  private point({ site, device, point }: { site: string; device: string; point: string }, machine: string): PointStore {
     return this.machine(site, machine).points.reach(`${device}/${point}`, () => ({
-      device,
-      point,
-      trend: [],
+      name: `${device} / ${point}`,
+      trend: new Trend(`${device} / ${point}`),
       decisions: [],
     }))
   }
 
   private machine(site: string, machine: string): MachineStore {
     return this.machines.reach(`${site}/${machine}`, () => ({
-      points: new RecentMap<PointStore>({ limit: MOST_POINTS, isHeld: () => false }),
+      points: new RecentMap<PointStore>({ limit: mostPoints, isHeld: () => false }),
       alarms: new Map(),
     }))
   }
 }
 
-function sampleOf(at: string, features: Readonly<Record<string, number>>): TrendSample {
-  const known = trendFeatures.flatMap(name => (features[name] === undefined ? [] : [[name, features[name]] as const]))
-  return { at, ...Object.fromEntries(known) }
-}
-
-function keep(trend: TrendSample[], sample: TrendSample): void {
-  trend.push(sample)
-  if (trend.length > TREND_WINDOWS) trend.shift()
-}
-
-/** Computed when somebody looks. Images have no spectrum. */
-function windowOf(escalation: Escalation | undefined, answer: Inference['server']): Pick<PointDetail, 'window'> {
-  if (escalation?.window.shape.length !== 1) return {}
-  const { id, at, reason, local, shaftHz, bearing } = escalation
+function decisionLine(inference: Inference): DecisionLine {
+  const { id, at, label, confidence, outcome, reason, numbers, latencyMs, local, server } = inference
   return {
-    window: {
-      id,
-      at,
-      reason,
-      local: { label: local.label, confidence: local.confidence },
-      ...(answer && { server: { label: answer.label, confidence: answer.confidence } }),
-      ...portraitOf({ ...decodeWindow(escalation.window), ...(shaftHz !== undefined && { shaftHz }) }, bearing),
-    },
+    key: id,
+    id,
+    at,
+    label,
+    confidence,
+    outcome,
+    reason,
+    numbers,
+    latencyMs,
+    local: { label: local.label, confidence: local.confidence },
+    ...(server && { server: { label: server.label, confidence: server.confidence } }),
+  }
+}
+
+/** Images have no spectrum. */
+function windowOf(store: PointStore): SeenWindow | null {
+  const { escalation, answer } = store
+  if (escalation?.window.shape.length !== 1) return null
+  const { id, at, reason, local, shaftHz, bearing } = escalation
+  store.portrait ??= portraitOf(
+    { ...decodeWindow(escalation.window), ...(shaftHz !== undefined && { shaftHz }) },
+    bearing,
+  )
+  return {
+    id,
+    at,
+    reason,
+    local: { label: local.label, confidence: local.confidence },
+    ...(answer && { server: { label: answer.label, confidence: answer.confidence } }),
+    ...store.portrait,
   }
 }

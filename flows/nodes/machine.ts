@@ -1,58 +1,42 @@
-import { FaultlineError, type TopicKind, toFaultlineError } from '@faultline/protocol'
-import { MachineView } from '../dashboard/machine-view.ts'
-import { linkOf, showConnection } from './broker.ts'
-import type { NodeConfig, NodeRed, RuntimeNode } from './node-red.ts'
-import { refuseViewers } from './person.ts'
+import { FaultlineError, type TopicKind } from '@faultline/protocol'
+import { MachineView, type Zones } from '../dashboard/machine-view.ts'
+import { giveUp } from './attempt.ts'
+import { linkOf } from './broker.ts'
+import type { NodeConfig, NodeMessage, NodeRed, RuntimeNode } from './node-red.ts'
+import { servePage } from './page-node.ts'
 
 interface MachineConfig {
   broker?: string
   /** Bounds of the zones A to D in mm/s RMS, with commas between, where a machine has none of its own. */
   zones?: string
+  intervalMs?: string | number
 }
-
-/** Between A and B, B and C, C and D. */
-type Zones = [number, number, number]
 
 const kinds: readonly TopicKind[] = ['inference', 'summary', 'escalation', 'alarm']
 /** ISO 20816-3: machines of 15 to 300 kW on rigid supports. */
 const usualZones = '1.4, 2.8, 4.5'
 
-/** `faultline-machine`: one machine in detail, for whoever asks. */
+/** `faultline-machine`: one machine in detail, for whoever looks at it. */
 export default function register(red: NodeRed): void {
   function FaultlineMachine(this: RuntimeNode<never>, config: NodeConfig<MachineConfig>): void {
     red.nodes.createNode(this, config)
     try {
-      const link = linkOf(red, config.broker)
-      const view = new MachineView()
       const zones = zonesOf((config.zones || usualZones).split(',').map(Number))
       const kept = this.context()
-      const hide = showConnection(this, link, () => ({ fill: 'green', shape: 'dot', text: 'connected' }))
-      const unsubscribe = link.subscribe(kinds, message => view.apply(message))
-      this.on('input', (message, send, done) => {
-        try {
-          const { site, machine, limits } = questionOf(message.payload)
-          const name = `zones-${site}-${machine}`.replaceAll('.', '_')
-          if (limits !== undefined) {
-            refuseViewers(message)
-            kept.set(name, zonesOf(limits))
-          }
-          const detail = view.detail(site, machine) ?? { site, machine, points: [], alarms: [] }
-          const payload = { ...detail, zones: kept.get(name) ?? zones, at: new Date().toISOString() }
-          send({ ...message, topic: 'machine', payload, connected: link.online })
-          done()
-        } catch (thrown) {
-          done(toFaultlineError(thrown))
-        }
-      })
-      this.on('close', (_removed, done) => {
-        unsubscribe()
-        hide()
-        done()
+      servePage(this, {
+        link: linkOf(red, config.broker),
+        kinds,
+        view: new MachineView((site, machine) => (kept.get(nameOf(site, machine)) as Zones | undefined) ?? zones),
+        intervalMs: Math.max(100, Number(config.intervalMs) || 500),
+        onRequest: message => {
+          if (message.topic !== 'zones') return false
+          const { site, machine, limits } = requestOf(message)
+          kept.set(nameOf(site, machine), zonesOf(limits))
+          return true
+        },
       })
     } catch (thrown) {
-      const error = toFaultlineError(thrown)
-      this.status({ fill: 'red', shape: 'ring', text: error.code })
-      this.error(error)
+      giveUp(this, thrown)
     }
   }
   red.nodes.registerType(
@@ -61,11 +45,14 @@ export default function register(red: NodeRed): void {
   )
 }
 
-function questionOf(payload: unknown): { site: string; machine: string; limits?: unknown } {
+/** Of what the node's context keeps; a dot would be a level of it. */
+const nameOf = (site: string, machine: string): string => `zones-${site}-${machine}`.replaceAll('.', '_')
+
+function requestOf({ payload }: NodeMessage): { site: string; machine: string; limits: unknown } {
   const { site, machine, limits } = (payload ?? {}) as Record<string, unknown>
   if (typeof site !== 'string' || typeof machine !== 'string')
     throw new FaultlineError('CONFIG_INVALID', 'the payload names no site and machine')
-  return { site, machine, ...(limits !== undefined && { limits }) }
+  return { site, machine, limits }
 }
 
 function zonesOf(limits: unknown): Zones {

@@ -30,6 +30,8 @@ export interface PageOptions {
   intervalMs: number
   /** A page has asked; resolves with true when the view has learned something for it meanwhile. */
   onLook?: (look: Look) => Promise<boolean>
+  /** Something else is asked for, by somebody who may; true when that was for the node itself. Throws what is said on the page. */
+  onRequest?: (message: NodeMessage) => boolean
 }
 
 /**
@@ -37,7 +39,7 @@ export interface PageOptions {
  * again whenever what that browser sees has changed. Everything else leaves by the second output.
  */
 export function servePage(node: RuntimeNode<never>, options: PageOptions): void {
-  const { link, kinds, view, intervalMs, onLook } = options
+  const { link, kinds, view, intervalMs, onLook, onRequest } = options
   const showTo = (look: Look): View => {
     const { rows, parts } = view.show(look)
     return { rows, parts: { ...parts, connected: link.online } }
@@ -67,7 +69,8 @@ export function servePage(node: RuntimeNode<never>, options: PageOptions): void 
       if (message.topic !== 'look') {
         // Nobody knows what stands behind the second output.
         refuseViewers(message)
-        send([null, message])
+        if (onRequest?.(message)) touch()
+        else send([null, message])
         return done()
       }
       const asked = lookOf(message)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import type { MachineParts } from '../../flows/dashboard/machine-view.ts'
 import { flowUser, hashPassword, userRoles } from '../../flows/users.ts'
 import { cookieOf, PageConnection, sendLogin } from '../support/dashboard.ts'
 import { startScript } from '../support/processes.ts'
@@ -185,18 +186,20 @@ test('a viewer sees, and does nothing', async () => {
   const alarm = await raise('looked-at')
   const viewer = await pageOf('viewer')
   viewer.send('fl-view', { topic: 'acknowledge', payload: alarm, user: { name: 'admin', role: 'admin' } })
-  viewer.send('fl-machine-view', { topic: 'machine', payload: { ...alarm, limits: [1, 2, 3] } })
-  viewer.send('fl-machine-view', { topic: 'machine', payload: alarm })
-  const [, answer] = await viewer.heard(([name]) => name === 'msg-input:fl-machine-view')
-  const { zones, alarms } = (answer as { payload: { zones: number[]; alarms: { state: string }[] } }).payload
+  viewer.send('fl-machine-view', { topic: 'zones', payload: { ...alarm, limits: [1, 2, 3] } })
+  viewer.send('fl-machine-view', { topic: 'look', payload: { open: `${alarm.site}/${alarm.machine}` } })
+  const [, answer] = await viewer.heard(
+    ([name, message]) => name === 'msg-input:fl-machine-view' && (message as { topic?: string }).topic === 'view',
+  )
+  const { zones, alarms } = (answer as { payload: { parts: MachineParts } }).payload.parts
   assert.deepEqual(zones, [1.4, 2.8, 4.5], 'the limits of the zones are as they were')
   assert.equal(alarms[0]?.state, 'unacknowledged')
 })
 
 test('no browser changes what others are shown', async () => {
   const page = await pageOf('operator')
-  const payload = { site: 'plant-a', machine: 'looked-at' }
-  const message = { topic: 'machine', payload, ui_update: { format: '<script>alert(1)</script>' } }
+  const payload = { open: 'plant-a/looked-at' }
+  const message = { topic: 'look', payload, ui_update: { format: '<script>alert(1)</script>' } }
   page.send('fl-machine-view', message)
   const [, answer] = await page.heard(([name]) => name === 'msg-input:fl-machine-view')
   assert.ok(!JSON.stringify(answer).includes('alert'))
