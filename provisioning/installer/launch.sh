@@ -34,5 +34,6 @@ fi
 directory=$base
 if [ -f "$software/current/agent.js" ]; then directory=$(cd -P "$software/current" && pwd); fi
 
+# Less memory for the same work: young objects get 2 MB instead of 16, and the compiler prefers small code.
 AGENT_DIRECTORY=$directory AGENT_SOFTWARE=$software exec "$directory/bin/node" \
   --max-semi-space-size=2 --optimize-for-size --disable-warning=ExperimentalWarning "$directory/agent.js" "$@"
