@@ -130,6 +130,7 @@ test('a fault develops, and a person sees to it in the dashboard', {
     await page.getByRole('button', { name: 'Close' }).click()
     // The cost of bytes in the currency of the list. The name of the link follows, with the device's health.
     await read(page, 'Price', /0\.0\d+ EUR[\s\S]*bytes over (lte|the link)\s*0\.0\d+ EUR/)
+    if (screenshots !== undefined) await read(page, 'Price', /bytes over lte/)
     await picture(page, 'decisions', { width: 1280, height: 980 })
     await pages.getByRole('link', { name: 'Fleet' }).click()
   })
