@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { promisify } from 'node:util'
 import { createSource, type Source, type SourceWindow, sourceConfig } from '@faultline/device-agent'
 import { silentLogger } from '@faultline/runtime'
+import { connectAsync } from 'mqtt'
 import { ShaftSource, shaftHzIn } from '../../device-agent/sources/mqtt/shaft-source.ts'
 import { TestBroker } from '../runtime/test-broker.ts'
+import { startMosquitto } from '../support/mosquitto.ts'
+import { findProgram, missing } from '../support/programs.ts'
+import { temporaryDirectory } from '../support/temp.ts'
 import { testSource } from './source-suite.ts'
 
 const topic = 'workshop/press-3/vibration'
@@ -131,6 +138,33 @@ test('a retained window is passed over: nobody knows when it was taken', async t
   broker.publish(topic, json(1), true)
   const [first] = await given(await sourceAt(broker.url), broker, [json(2)], 1)
   assert.equal(first!.window.samples[0], valuesOf(2)[0])
+})
+
+test('windows come over Mosquitto, from a client with a name and a password', {
+  skip: missing('mosquitto', 'mosquitto_passwd'),
+}, async t => {
+  const passwords = join(await temporaryDirectory(t), 'passwords')
+  await promisify(execFile)(findProgram('mosquitto_passwd')!, ['-b', '-c', passwords, 'esp32', 'secret'])
+  // As root it would give up its rights, and with them the password file; of lines that say the same the last counts.
+  const { url } = await startMosquitto(t, ['user root', 'allow_anonymous false', `password_file ${passwords}`])
+  const account = { username: 'esp32', password: 'secret' }
+  await assert.rejects(given(await sourceAt(url), new TestBroker(), [], 1), {
+    code: 'SENSOR_FAILED',
+    message: /refused|authori/i,
+  })
+  const esp32 = await connectAsync(url, { ...account, protocolVersion: 4 })
+  t.after(() => esp32.endAsync(true))
+  const stopping = new AbortController()
+  let n = 0
+  const timer = setInterval(() => esp32.publish(topic, binary(n, n++)), 20)
+  t.after(() => clearInterval(timer))
+  for await (const { window } of (await sourceAt(url, { ...account, format: 's16le', numbered: true })).windows(
+    stopping.signal,
+  )) {
+    assert.equal(window.samples[1]! - window.samples[0]!, 2 ** -15)
+    stopping.abort()
+  }
+  assert.ok(n > 0)
 })
 
 const wrong: [what: string, message: string | Buffer, options: Record<string, unknown>, says: RegExp][] = [
