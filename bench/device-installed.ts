@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -13,6 +14,7 @@ const seconds = 40
 /** Windows a second of every point. */
 const rate = 10
 const device = 'installed'
+const patienceMs = 60_000
 
 /** Memory of an agent as it is installed, and what eight points at ten windows a second take of a core. */
 export async function measureInstalled(agent: InstalledAgent, url: string): Promise<Row[]> {
@@ -60,26 +62,19 @@ export async function measureInstalled(agent: InstalledAgent, url: string): Prom
 
 /** Over some time once it runs: memory at its end. */
 async function measure(agent: InstalledAgent, url: string) {
-  let health: Health | undefined
-  let heard = () => {}
+  const heard = new EventEmitter()
   const listener = new MqttSession({
     url,
     secret: benchSecret,
     identity: identityOf('operator', 'bench'),
     subscriptions: [`faultline/v1/devices/bench/${device}/health`],
     onMessage: message => {
-      if (message.kind !== 'health') return
-      health = message.payload
-      heard()
+      if (message.kind === 'health') heard.emit('health', message.payload)
     },
     logger: silentLogger,
   })
-  const next = async (): Promise<Health> => {
-    await new Promise<void>(resolve => {
-      heard = resolve
-    })
-    return health!
-  }
+  const next = async (): Promise<Health> =>
+    ((await once(heard, 'health', { signal: AbortSignal.timeout(patienceMs) })) as [Health])[0]
   await listener.start()
   try {
     await next()

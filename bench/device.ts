@@ -42,8 +42,8 @@ export const deviceBenchmark: Benchmark = {
         ],
         notes: [
           'reference: the bare model (onnx) in a process of its own, and for bytes every window sent',
-          'processor time: medians of seven rounds of 300 windows that take turns with the bare model, with the flags of the unit file',
-          'installed: bundled and started as the unit file says, with the status page, by exception',
+          'processor time: medians of seven rounds of 300 windows that take turns with the bare model, with the flags of an installed agent',
+          'installed: bundled and started as launcher and unit file do it, with the status page, by exception',
           'a day: the first one of a sound machine, and four hours times six; one window a second, a server that is always right, summaries and health by size',
           'on the link: what TLS, TCP and IP add, estimated, and pings every 240 s',
           ...Object.entries(days).map(([what, figures]) => `${what}, kB on the link: ${partsOf(figures)}`),

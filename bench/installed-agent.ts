@@ -11,12 +11,12 @@ const repository = join(import.meta.dirname, '..')
 const ticksPerS = 100
 
 /**
- * The device agent as its package installs it: bundled programs, started with the flags and the environment of the unit
- * file, on the Node.js of this process. Linux alone.
+ * The device agent as its package installs it: bundled programs, started with the flags of the launcher and the environment of
+ * the unit file, on the Node.js of this process. Linux alone.
  */
 export class InstalledAgent {
   readonly directory: string
-  /** Of Node.js, as the unit file has them. */
+  /** Of Node.js, as the launcher has them. */
   flags: readonly string[] = []
   private environment: Record<string, string> = {}
   private child: ChildProcess | undefined
@@ -33,10 +33,11 @@ export class InstalledAgent {
   async install(): Promise<void> {
     await writeAgentPrograms(this.directory, { bare: 'bench/bare-model.ts' })
     await symlink(join(repository, 'node_modules'), join(this.directory, 'node_modules'))
-    const unit = await readFile(join(this.directory, 'faultline-device-agent.service'), 'utf8')
-    const command = /^ExecStart=\S+ (.*) \S+agent\.js /m.exec(unit)
-    if (!command) throw new FaultlineError('INTERNAL', 'the unit file starts no agent.js')
+    const launcher = await readFile(join(this.directory, 'launch.sh'), 'utf8')
+    const command = /bin\/node"\s+\\?\s*(--.*) "\S+agent\.js"/.exec(launcher)
+    if (!command) throw new FaultlineError('INTERNAL', 'the launcher starts no agent.js')
     this.flags = command[1]!.split(' ')
+    const unit = await readFile(join(this.directory, 'faultline-device-agent.service'), 'utf8')
     for (const [, name, value] of unit.matchAll(/^Environment=(\w+)=(.*)$/gm)) this.environment[name!] = value!
   }
 
