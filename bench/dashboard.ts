@@ -14,7 +14,7 @@ const machinesEach = 100
 /** Of every machine together. */
 const windowsPerSecond = 500
 const site = 'plant-a'
-const pages = ['fleet', 'alarms', 'decisions', 'devices'] as const
+const pages = ['fleet', 'alarms', 'decisions', 'devices', 'machine'] as const
 const model = { name: 'bearings', version: '1.0.0', digest: 'sha256:0123456789ab' }
 const password = newSecret()
 
@@ -84,7 +84,8 @@ async function measure(directory: string, services: Service[], measureMs: number
   const rows: Row[] = []
   for (const name of pages) {
     received.splice(0)
-    await page.goto(new URL(name, runner.dashboardUrl).href)
+    const one = new URLSearchParams({ site, machine: machineOf(1) })
+    await page.goto(new URL(name === 'machine' ? `machine?${one}` : name, runner.dashboardUrl).href)
     await page.locator('[data-ready="true"]').waitFor()
     const first = received.reduce((sum, bytes) => sum + bytes, 0)
     await page.waitForTimeout(1_000)

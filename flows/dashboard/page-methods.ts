@@ -26,6 +26,7 @@ interface Methods {
   hear(message: unknown): void
   ask(): void
   lookAnew(): void
+  lose(): void
   show(change: Partial<Look>): void
   apply(update: Update): void
   act(topic: string, alarm: unknown, more?: object): void
@@ -49,6 +50,7 @@ export default {
   begin() {
     this.$socket.on(`msg-input:${this.id}`, this.hear)
     this.$socket.on('connect', this.lookAnew)
+    this.$socket.on('disconnect', this.lose)
     document.addEventListener('visibilitychange', this.ask)
     this.clock = setInterval(() => {
       this.now = Date.now()
@@ -59,7 +61,12 @@ export default {
   end() {
     clearInterval(this.clock)
     this.$socket.off('connect', this.lookAnew)
+    this.$socket.off('disconnect', this.lose)
     document.removeEventListener('visibilitychange', this.ask)
+  },
+  /** What the page shows is old until it is connected again, and gets all of it. */
+  lose() {
+    if (this.view) this.view = { ...this.view, isLost: true }
   },
   lookAnew() {
     this.version = 0
