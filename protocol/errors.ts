@@ -207,6 +207,10 @@ export const errorCodes = {
     title: "The fleet's certificate authority is not there",
     remedy: 'Make it with `npm run provision -- init`, or give the directory it is in.',
   },
+  ROLLOVER_REFUSED: {
+    title: 'A step from one authority to the next cannot be taken now',
+    remedy: 'See how far it is with `npm run provision -- authority`; wait for those that are named, or use --force.',
+  },
   CLAIM_REFUSED: {
     title: 'A claim was refused: wrong, expired or used already',
     remedy: 'Check name and token; have a new token made with `npm run provision -- re-enroll NAME --claim`.',

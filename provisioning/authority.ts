@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -5,10 +6,28 @@ import { FaultlineError } from '@faultline/protocol'
 import { type CertifiedKey, createAuthority, readCertificate } from '@faultline/runtime'
 import { writeNewFile } from './own-file.ts'
 
-/** Where a fleet's authority lies: beside its registry. */
-export const authorityPaths = (registry: string): { certificate: string; key: string } => ({
+/**
+ * A fleet's authority: what signs the certificates of clients and brokers. While one takes the place of another there are two to be
+ * believed (see `rollover.ts`).
+ */
+export interface Authority extends CertifiedKey {
+  /** SHA-256 of its certificate. */
+  fingerprint: string
+  /** The certificates to be believed, the oldest first; one but for a rollover. */
+  trust: readonly string[]
+  /** Vouches for the provisioning service: the oldest, so that who has missed a rollover so far still believes the service. */
+  anchor: CertifiedKey
+}
+
+/**
+ * Where a fleet's authority lies: beside its registry. The certificates to be believed in one file; the key that signs; and,
+ * during a rollover, the one that will and the one that did.
+ */
+export const authorityPaths = (registry: string) => ({
   certificate: join(dirname(registry), 'ca.pem'),
   key: join(dirname(registry), 'ca.key'),
+  nextKey: join(dirname(registry), 'ca.next.key'),
+  formerKey: join(dirname(registry), 'ca.former.key'),
 })
 
 /** Makes the authority of a fleet; its key is for its owner alone. Throws `AUTHORITY_EXISTS`, `CONFIG_UNREADABLE`. */
@@ -28,24 +47,53 @@ export async function initAuthority(registry: string, name: string, days: number
   return readCertificate(certificate)
 }
 
-/** Throws `AUTHORITY_MISSING`. */
-export async function loadAuthority(registry: string): Promise<CertifiedKey> {
+/** Throws `AUTHORITY_MISSING`, `CERTIFICATE_INVALID`. */
+export async function loadAuthority(registry: string): Promise<Authority> {
   const paths = authorityPaths(registry)
-  try {
-    const [certificate, key] = await Promise.all([readFile(paths.certificate, 'utf8'), readFile(paths.key, 'utf8')])
-    return { certificate, key }
-  } catch (cause) {
-    throw missing(cause as Error)
-  }
+  const trust = await loadTrust(registry)
+  const key = await readFile(paths.key, 'utf8').catch(cause => {
+    throw missing(cause)
+  })
+  const certificate = certificateOf(trust, key)
+  if (certificate === undefined) throw mismatch(paths.key, paths.certificate)
+  const { fingerprint } = readCertificate(certificate)
+  const signing = { certificate, key, fingerprint, trust }
+  if (certificate === trust[0]) return { ...signing, anchor: signing }
+  const formerKey = await readFile(paths.formerKey, 'utf8').catch(cause => {
+    throw missing(cause)
+  })
+  if (certificateOf(trust, formerKey) !== trust[0]) throw mismatch(paths.formerKey, paths.certificate)
+  return { ...signing, anchor: { certificate: trust[0]!, key: formerKey } }
 }
 
-/** The certificate alone, for what signs nothing. Throws `AUTHORITY_MISSING`. */
+/**
+ * The certificates alone, for what signs nothing, and the fingerprint of the one that vouches for the provisioning service.
+ * Throws `AUTHORITY_MISSING`.
+ */
 export async function loadAuthorityCertificate(registry: string): Promise<{ pem: string; fingerprint: string }> {
+  const trust = await loadTrust(registry)
+  return { pem: trust.join(''), fingerprint: readCertificate(trust[0]!).fingerprint }
+}
+
+/** The certificates to be believed, PEM, the oldest first. */
+async function loadTrust(registry: string): Promise<string[]> {
+  const path = authorityPaths(registry).certificate
+  const text = await readFile(path, 'utf8').catch(cause => {
+    throw missing(cause)
+  })
+  const pems = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
+  if (pems.length === 0) throw new FaultlineError('CERTIFICATE_INVALID', `${path} holds no certificate`)
+  for (const pem of pems) readCertificate(pem)
+  return pems.map(pem => `${pem}\n`)
+}
+
+/** Which of the certificates a key is of. */
+function certificateOf(pems: readonly string[], key: string): string | undefined {
   try {
-    const pem = await readFile(authorityPaths(registry).certificate, 'utf8')
-    return { pem, fingerprint: readCertificate(pem).fingerprint }
-  } catch (cause) {
-    throw cause instanceof FaultlineError ? cause : missing(cause as Error)
+    const privateKey = createPrivateKey(key)
+    return pems.find(pem => new X509Certificate(pem).checkPrivateKey(privateKey))
+  } catch {
+    return undefined
   }
 }
 
@@ -54,3 +102,6 @@ const alreadyThere = (path: string): FaultlineError =>
 
 const missing = (cause: Error): FaultlineError =>
   new FaultlineError('AUTHORITY_MISSING', `no authority: ${cause.message}`, { cause })
+
+const mismatch = (key: string, certificate: string): FaultlineError =>
+  new FaultlineError('CERTIFICATE_INVALID', `${key} is the key of no certificate in ${certificate}`)

@@ -7,7 +7,6 @@ import { type ErrorCode, FaultlineError, parseIdentity, toFaultlineError } from 
 import {
   addressKey,
   bundleCertificates,
-  type CertifiedKey,
   createServerCertificate,
   estPaths,
   estTypes,
@@ -21,11 +20,13 @@ import {
   type Service,
   signRequest,
 } from '@faultline/runtime'
-import type { Registry } from './registry.ts'
+import type { Authority } from './authority.ts'
+import type { Issued, Registry } from './registry.ts'
 
 export interface EstServiceOptions {
   registry: Registry
-  authority: CertifiedKey
+  /** As it is now: asked at the start, every few seconds and for each certificate, since a rollover may be under way. */
+  authority: () => Promise<Authority>
   /** Address to listen on; every one of the machine when absent. */
   host?: string | undefined
   port: number
@@ -35,12 +36,15 @@ export interface EstServiceOptions {
   certificateDays: number
   /** Failed requests that one address may have in a minute. */
   failuresPerMinute?: number
+  /** How often the authority is looked at. */
+  lookMs?: number
   logger: Logger
 }
 
 /** Of the service's own certificate, which it makes anew when two thirds of it are over. */
 const ownDays = 30
-const lookMs = 60 * 60_000
+/** How often it looks whether that is due, or others are to be believed. */
+const defaultLookMs = 5_000
 const maximumBodyBytes = 16_384
 /** Connections at once: each may keep a handshake and a signature waiting. */
 const maximumConnections = 500
@@ -50,6 +54,17 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   CLAIM_REFUSED: 401,
   ENROLMENT_REFUSED: 403,
   DATABASE_FAILED: 503,
+}
+
+interface OwnCertificate {
+  tls: {
+    ca: string
+    cert: string
+    key: string
+    requestCert: true
+    rejectUnauthorized: false
+    minVersion: 'TLSv1.2'
+  }
 }
 
 /** What an answer says: certificates, or why there are none. */
@@ -78,17 +93,10 @@ export class EstService implements Service {
 
   /** Throws `ADDRESS_IN_USE`, `CERTIFICATE_INVALID`. */
   async start(): Promise<void> {
-    const { host, port, authority, logger } = this.options
+    const { host, port, logger, lookMs = defaultLookMs } = this.options
     let own = await this.certify()
-    // A claim comes without a certificate; one that is shown is looked at where it counts.
-    const tls = {
-      ca: authority.certificate,
-      requestCert: true,
-      rejectUnauthorized: false,
-      minVersion: 'TLSv1.2',
-    } as const
     const server = createServer(
-      { ...tls, ...own, requestTimeout: 10_000, handshakeTimeout: 10_000 },
+      { ...own.tls, requestTimeout: 10_000, handshakeTimeout: 10_000 },
       (request, response) => {
         void this.answer(request, response)
       },
@@ -105,11 +113,11 @@ export class EstService implements Service {
     server.on('error', error => logger.error({ error: error.message }, 'connection not taken'))
     this.server = server
     this.timer = setInterval(() => {
-      if (Date.now() < renewalTime(readCertificate(own.cert))) return
-      this.certify().then(
+      this.renewOwn(own).then(
         next => {
+          if (next === own) return
           own = next
-          server.setSecureContext({ ...tls, ...own })
+          server.setSecureContext(own.tls)
         },
         (error: Error) => logger.error({ error: error.message }, 'no new certificate for the service'),
       )
@@ -124,10 +132,20 @@ export class EstService implements Service {
     this.server = undefined
   }
 
-  private async certify(): Promise<{ cert: string; key: string }> {
+  /** Another certificate where it is time for one, or where others are to be believed. */
+  private async renewOwn(own: OwnCertificate): Promise<OwnCertificate> {
+    const { trust } = await this.options.authority()
+    const isDue = Date.now() >= renewalTime(readCertificate(own.tls.cert))
+    return isDue || trust.join('') !== own.tls.ca ? this.certify() : own
+  }
+
+  /** A claim comes without a certificate; one that is shown is looked at where it counts. */
+  private async certify(): Promise<OwnCertificate> {
     const { authority, names } = this.options
-    const { certificate, key } = await createServerCertificate(authority, names, ownDays)
-    return { cert: certificate, key }
+    const { anchor, trust } = await authority()
+    const { certificate, key } = await createServerCertificate(anchor, names, ownDays)
+    const asks = { requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.2' } as const
+    return { tls: { ca: trust.join(''), cert: certificate, key, ...asks } }
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -139,14 +157,14 @@ export class EstService implements Service {
         response.setHeader('retry-after', '60')
         return end(response, 429, 'too many failed requests from this address')
       }
-      const pem = await this.certificatesFor(request, socket)
-      if (pem === undefined) return end(response, 404, Object.values(estPaths).join(', '))
+      const pems = await this.certificatesFor(request, socket)
+      if (pems === undefined) return end(response, 404, Object.values(estPaths).join(', '))
       response.writeHead(200, {
         'content-type': estTypes.certificates,
         'content-transfer-encoding': 'base64',
         'cache-control': 'no-store',
       })
-      response.end(await bundleCertificates([pem]))
+      response.end(await bundleCertificates(pems))
     } catch (thrown) {
       const { code, message } = toFaultlineError(thrown)
       const status = statuses[code] ?? 500
@@ -160,13 +178,23 @@ export class EstService implements Service {
   }
 
   /** Undefined where there is nothing of that name. */
-  private async certificatesFor(request: IncomingMessage, socket: TLSSocket): Promise<string | undefined> {
+  private async certificatesFor(request: IncomingMessage, socket: TLSSocket): Promise<readonly string[] | undefined> {
     const { method, url = '' } = request
-    if (method === 'GET' && url === estPaths.authority) return this.options.authority.certificate
+    if (method === 'GET' && url === estPaths.authority) return this.trustFor(socket)
     if (method !== 'POST') return undefined
-    if (url === estPaths.enroll) return this.claim(request, socket)
-    if (url === estPaths.reenroll) return this.renew(request, socket)
+    if (url === estPaths.enroll) return [await this.claim(request, socket)]
+    if (url === estPaths.reenroll) return [await this.renew(request, socket)]
     return undefined
+  }
+
+  /** Who is to be believed (RFC 7030, 4.1.2). Of those who show a certificate it is written down that they were told. */
+  private async trustFor(socket: TLSSocket): Promise<readonly string[]> {
+    const { registry, authority } = this.options
+    const { trust } = await authority()
+    const fingerprint = fingerprintOf(socket)
+    const listed = socket.authorized && fingerprint !== undefined ? registry.certificate(fingerprint) : undefined
+    if (listed) registry.told(listed.identity.name, readCertificate(trust.at(-1)!).fingerprint)
+    return trust
   }
 
   private async claim(request: IncomingMessage, socket: TLSSocket): Promise<string> {
@@ -186,7 +214,7 @@ export class EstService implements Service {
 
   private async renew(request: IncomingMessage, socket: TLSSocket): Promise<string> {
     const { registry } = this.options
-    const fingerprint = socket.getPeerCertificate().fingerprint256?.replaceAll(':', '').toLowerCase()
+    const fingerprint = fingerprintOf(socket)
     if (fingerprint === undefined) throw refusal('renewing takes a certificate')
     if (!socket.authorized) throw refusal(`the certificate is not valid: ${socket.authorizationError}`)
     const csr = requestFromBody(await bodyOf(request))
@@ -200,10 +228,16 @@ export class EstService implements Service {
     return certificate
   }
 
-  private sign(csr: string, name: string): Promise<string> {
-    return signRequest(this.options.authority, csr, { name, days: this.options.certificateDays })
+  private async sign(csr: string, name: string): Promise<Issued> {
+    const authority = await this.options.authority()
+    const certificate = await signRequest(authority, csr, { name, days: this.options.certificateDays })
+    return { certificate, authority: authority.fingerprint }
   }
 }
+
+/** Of the certificate that was shown. */
+const fingerprintOf = (socket: TLSSocket): string | undefined =>
+  socket.getPeerCertificate().fingerprint256?.replaceAll(':', '').toLowerCase()
 
 /** RFC 7617. A name is no secret, but must be one: it ends up in a log. */
 function basicCredentials(header = ''): { name: string; token: string } {

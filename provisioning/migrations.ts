@@ -53,4 +53,8 @@ CREATE TABLE claims (
   certificate TEXT
 ) STRICT;
 ALTER TABLE audit_log ADD COLUMN detail TEXT;`,
+  // While one authority takes the place of another: who was told of which, and which signed what. Null: not known.
+  `
+ALTER TABLE identities ADD COLUMN believes TEXT;
+ALTER TABLE certificates ADD COLUMN authority TEXT;`,
 ]

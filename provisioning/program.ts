@@ -1,5 +1,6 @@
 import { type Command, createProgram, version } from '@faultline/runtime'
 import { addAgentPackage } from './commands/agent-package.ts'
+import { addAuthority } from './commands/authority.ts'
 import { addEnroll } from './commands/enroll.ts'
 import { addExport } from './commands/export.ts'
 import { addImport } from './commands/import.ts'
@@ -19,6 +20,7 @@ import { addShow } from './commands/show.ts'
 const commands = [
   addInit,
   addServerCertificate,
+  addAuthority,
   addServe,
   addEnroll,
   addPackage,

@@ -11,6 +11,10 @@ export interface RegistryEntry extends Identity {
   formerSecretUntil?: string
   /** When the last of its certificates ends. */
   certificateUntil?: string
+  /** The authority that signed the newest of them, by its fingerprint; absent where nobody wrote it down. */
+  certifiedBy?: string
+  /** The newest authority it was told to believe, by its fingerprint. */
+  believes?: string
   /** Until when it may fetch a certificate, while it has not. */
   claimUntil?: string
 }
@@ -23,6 +27,8 @@ export interface Row {
   has_secret: number
   former_until: string | null
   certificate_until: string | null
+  certified_by: string | null
+  believes: string | null
   claim_until: string | null
 }
 
@@ -33,6 +39,9 @@ export const entryQuery = `SELECT name, enrolled_at, rotated_at, revoked_at, sec
   (SELECT max(min(expires_at, ifnull(certificates.revoked_at, expires_at))) FROM certificates
    WHERE certificates.name = identities.name AND (certificates.revoked_at IS NULL OR certificates.revoked_at > ${now})
   ) AS certificate_until,
+  (SELECT authority FROM certificates WHERE certificates.name = identities.name AND expires_at > ${now}
+   AND (certificates.revoked_at IS NULL OR certificates.revoked_at > ${now}) ORDER BY issued_at DESC, rowid DESC LIMIT 1
+  ) AS certified_by, believes,
   (SELECT expires_at FROM claims WHERE claims.name = identities.name AND claimed_at IS NULL) AS claim_until
   FROM identities`
 
@@ -45,6 +54,8 @@ export function entryOf(row: Row): RegistryEntry {
     hasSecret: row.has_secret === 1,
     ...(row.former_until !== null && { formerSecretUntil: row.former_until }),
     ...(row.certificate_until !== null && { certificateUntil: row.certificate_until }),
+    ...(row.certified_by !== null && { certifiedBy: row.certified_by }),
+    ...(row.believes !== null && { believes: row.believes }),
     ...(row.claim_until !== null && { claimUntil: row.claim_until }),
   }
 }

@@ -6,6 +6,8 @@ import type { RegistryDatabase } from './registry-database.ts'
 
 const text = z.string()
 const textOrNull = text.nullable()
+/** Not in exports of before there was such a column. */
+const laterColumn = textOrNull.default(null)
 const name = text.refine(value => {
   try {
     return parseIdentity(value).name === value
@@ -24,8 +26,16 @@ const tables = {
     enrolled_at: text,
     rotated_at: textOrNull,
     revoked_at: textOrNull,
+    believes: laterColumn,
   }),
-  certificates: z.strictObject({ fingerprint: text, name, issued_at: text, expires_at: text, revoked_at: textOrNull }),
+  certificates: z.strictObject({
+    fingerprint: text,
+    name,
+    issued_at: text,
+    expires_at: text,
+    revoked_at: textOrNull,
+    authority: laterColumn,
+  }),
   former_secrets: z.strictObject({ name, secret_hash: text, ends_at: text }),
   claims: z.strictObject({
     name,

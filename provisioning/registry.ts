@@ -23,6 +23,14 @@ export interface RegistryFilter {
   includeRevoked?: boolean
 }
 
+/** A certificate (PEM), and the authority that signed it, by its fingerprint. */
+export interface Issued {
+  certificate: string
+  authority: string
+}
+
+type ListedFacts = Pick<CertificateFacts, 'fingerprint' | 'notAfter'> & { authority?: string | null }
+
 /** How an identity is to log in from now on: by a secret, or by a certificate that it claims within so long. */
 export type Grant = { kind: 'secret' } | { kind: 'claim'; validMs: number }
 
@@ -138,27 +146,28 @@ export class Registry implements RegistryReader, Service {
    * Spends a claim on a certificate, once: whoever comes with the same key again gets the same certificate again, as an
    * answer may be lost on the way. Throws `CLAIM_REFUSED`, and what `certify` throws.
    * @param keyDigest Of the key that asks; see `CertificateFacts`.
-   * @param certify Makes the certificate, PEM.
+   * @param certify Makes the certificate.
    */
   async claim(
     { name, token, keyDigest }: { name: string; token: string; keyDigest: string },
-    certify: () => Promise<string>,
+    certify: () => Promise<Issued>,
     actor: string,
   ): Promise<string> {
     const claimed = this.database.read(database => findClaim(database, name, token, new Date().toISOString()))
     if (claimed.certificate !== null) return sameKey(claimed.certificate, keyDigest)
-    const certificate = await certify()
+    const { certificate, authority } = await certify()
+    const facts = { ...readCertificate(certificate), authority }
     return this.database.change((database, now) => {
       const { certificate: earlier } = findClaim(database, name, token, now)
       if (earlier !== null) return sameKey(earlier, keyDigest) // Somebody was quicker.
       spendClaim(database, name, now, certificate)
-      this.insertCertificate(database, name, readCertificate(certificate), now)
+      this.insertCertificate(database, name, facts, now)
       recordChange(database, {
         at: now,
         action: 'claimed',
         name,
         actor,
-        detail: detailOf(readCertificate(certificate)),
+        detail: detailOf(facts),
       })
       return certificate
     })
@@ -170,7 +179,7 @@ export class Registry implements RegistryReader, Service {
    */
   addCertificate(
     name: string,
-    facts: Pick<CertificateFacts, 'fingerprint' | 'notAfter'>,
+    facts: ListedFacts,
     { action = 'certified', actor }: { action?: AuditAction; actor?: string } = {},
   ): void {
     this.database.change((database, now) => {
@@ -187,18 +196,29 @@ export class Registry implements RegistryReader, Service {
    */
   async renew(
     fingerprint: string,
-    certify: (name: string) => Promise<string>,
+    certify: (name: string) => Promise<Issued>,
     actor: (name: string) => string,
   ): Promise<{ name: string; certificate: string }> {
     const { name } = this.database.read(database => this.renewable(database, fingerprint))
-    const certificate = await certify(name)
-    const facts = readCertificate(certificate)
+    const { certificate, authority } = await certify(name)
+    const facts = { ...readCertificate(certificate), authority }
     this.database.change((database, now) => {
       this.renewable(database, fingerprint)
       this.insertCertificate(database, name, facts, now)
       recordChange(database, { at: now, action: 'renewed', name, actor: actor(name), detail: detailOf(facts) })
     })
     return { name, certificate }
+  }
+
+  /** Writes down which authority an identity was told to believe, by its fingerprint. */
+  told(name: string, authority: string): void {
+    const known = this.database.read(database =>
+      database.prepare('SELECT 1 FROM identities WHERE name = ? AND believes = ?').get(name, authority),
+    )
+    if (known) return // As every day: nothing is written.
+    this.database.change(database => {
+      database.prepare('UPDATE identities SET believes = ? WHERE name = ?').run(authority, name)
+    })
   }
 
   /** Ends an identity's access, by secret and by certificate: the broker ends its connections too. Throws `IDENTITY_UNKNOWN`, also for one that is revoked already. */
@@ -237,8 +257,10 @@ export class Registry implements RegistryReader, Service {
   }
 
   /** The certificates of an identity that can still be used or were not revoked, the newest first. */
-  certificates(name: string): { fingerprint: string; until: string; state: 'until' | 'rotated out' }[] {
-    const query = `SELECT fingerprint, min(expires_at, ifnull(revoked_at, expires_at)) AS until,
+  certificates(
+    name: string,
+  ): { fingerprint: string; until: string; state: 'until' | 'rotated out'; authority: string | null }[] {
+    const query = `SELECT fingerprint, authority, min(expires_at, ifnull(revoked_at, expires_at)) AS until,
       iif(revoked_at IS NULL, 'until', 'rotated out') AS state FROM certificates
       WHERE name = ? AND (revoked_at IS NULL OR revoked_at > ?) ORDER BY issued_at DESC, rowid DESC`
     return this.database.read(
@@ -323,12 +345,12 @@ export class Registry implements RegistryReader, Service {
   private insertCertificate(
     database: DatabaseSync,
     name: string,
-    { fingerprint, notAfter }: Pick<CertificateFacts, 'fingerprint' | 'notAfter'>,
+    { fingerprint, notAfter, authority = null }: ListedFacts,
     now: string,
   ): void {
     database
-      .prepare('INSERT INTO certificates (fingerprint, name, issued_at, expires_at) VALUES (?, ?, ?, ?)')
-      .run(fingerprint, name, now, notAfter.toISOString())
+      .prepare('INSERT INTO certificates (fingerprint, name, issued_at, expires_at, authority) VALUES (?, ?, ?, ?, ?)')
+      .run(fingerprint, name, now, notAfter.toISOString(), authority)
   }
 
   private renewable(database: DatabaseSync, fingerprint: string): { name: string } {

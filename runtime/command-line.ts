@@ -2,7 +2,7 @@ import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { longestTimerMs } from './timers.ts'
 
-export { Command, InvalidArgumentError, Option } from 'commander'
+export { Argument, Command, InvalidArgumentError, Option } from 'commander'
 
 /** Codes that are the caller's mistake exit with 2, everything else with 1. */
 const usageCodes = new Set([

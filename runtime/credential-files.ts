@@ -74,6 +74,13 @@ export class CredentialFiles {
     await this.install()
   }
 
+  /** Puts these authorities in the place of those that were believed; false where they are the same. */
+  async believe(ca: string): Promise<boolean> {
+    if ((await readOrNothing(this.paths.ca)) === ca) return false
+    await write(this.paths.ca, ca, 0o644)
+    return true
+  }
+
   private async install(): Promise<void> {
     const { certificate, key } = this.paths
     if ((await readOrNothing(`${certificate}.new`)) === undefined) return

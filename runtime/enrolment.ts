@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { FaultlineError, type Identity, toFaultlineError } from '@faultline/protocol'
+import { readCertificate } from './certificates.ts'
 import { CredentialFiles, type CredentialPaths, type StoredCertificate, tokenDigest } from './credential-files.ts'
 import { EstClient } from './est-client.ts'
 import type { Logger } from './logger.ts'
@@ -24,6 +25,8 @@ export interface EnrolmentOptions {
   logger: Logger
   /** First pause after a failure, in ms; it doubles up to `longestPauseMs`. */
   firstPauseMs?: number
+  /** How often it asks whom the fleet believes, in ms. */
+  trustIntervalMs?: number
 }
 
 interface EnrolmentEvents {
@@ -35,6 +38,8 @@ interface EnrolmentEvents {
 const longestPauseMs = { claim: 5 * 60_000, renew: 60 * 60_000 }
 /** A clock may be put right in the meantime: how long it waits is thought over so often. */
 const lookMs = 60 * 60_000
+/** An authority takes weeks to be replaced by the next. */
+const defaultTrustIntervalMs = 24 * 60 * 60_000
 
 /** When a certificate is replaced: after two thirds of its time, which leaves a third for a service that is down. */
 export const renewalTime = ({ notBefore, notAfter }: { notBefore: Date; notAfter: Date }): number =>
@@ -52,6 +57,8 @@ export class Enrolment extends EventEmitter<EnrolmentEvents> implements Service 
   private work: Promise<void> | undefined
   private current: StoredCertificate | undefined
   private tokenRefused = false
+  /** When to ask whom the fleet believes; monotonic, in ms. */
+  private trustDueAt = 0
 
   constructor(options: EnrolmentOptions) {
     super()
@@ -84,7 +91,8 @@ export class Enrolment extends EventEmitter<EnrolmentEvents> implements Service 
       const dueIn = step === 'claim' || !this.current ? 0 : renewalTime(this.current) - Date.now()
       try {
         if (dueIn > 0) {
-          await delay(Math.min(dueIn, lookMs), undefined, { signal })
+          if (performance.now() >= this.trustDueAt) await this.askWhomToBelieve(signal)
+          await delay(Math.min(dueIn, lookMs, this.trustDueAt - performance.now()), undefined, { signal })
           continue
         }
         await (step === 'claim' ? this.claim(signal) : this.renew(signal))
@@ -127,6 +135,7 @@ export class Enrolment extends EventEmitter<EnrolmentEvents> implements Service 
     const certificate = await this.client.enroll({ name: identity.name, token, ca, csr }, signal)
     await this.files.accept(certificate, { claim: tokenDigest(token), ca })
     await this.read()
+    await this.askWhomToBelieve(signal)
   }
 
   private async renew(signal: AbortSignal): Promise<void> {
@@ -134,6 +143,24 @@ export class Enrolment extends EventEmitter<EnrolmentEvents> implements Service 
     const certificate = await this.client.reenroll(await this.files.tls(), csr, signal)
     await this.files.accept(certificate, { claim: this.current?.claim })
     await this.read()
+    await this.askWhomToBelieve(signal)
+  }
+
+  /**
+   * Fetches the authorities that the fleet believes (RFC 7030, 4.1): its next one is here before anything rests on it. When this
+   * fails, what was believed is.
+   */
+  private async askWhomToBelieve(signal: AbortSignal): Promise<void> {
+    const { logger, trustIntervalMs = defaultTrustIntervalMs } = this.options
+    try {
+      const pems = await this.client.authorities(await this.files.tls(), signal)
+      this.trustDueAt = performance.now() + trustIntervalMs
+      if (await this.files.believe(pems.join('')))
+        logger.info({ authorities: pems.map(pem => readCertificate(pem).fingerprint) }, 'authorities received')
+    } catch (thrown) {
+      this.trustDueAt = performance.now() + Math.min(lookMs, trustIntervalMs)
+      logger.debug({ error: toFaultlineError(thrown).message }, 'not told whom to believe')
+    }
   }
 
   private async read(): Promise<void> {

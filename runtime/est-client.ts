@@ -35,6 +35,11 @@ export class EstClient {
     )
   }
 
+  /** All that the fleet believes, asked of whom it believes already, in the name of a certificate. */
+  async authorities(tls: { ca: string; cert: string; key: string }, signal: AbortSignal): Promise<string[]> {
+    return this.ask(estPaths.authority, tls, signal)
+  }
+
   /** A first certificate, for a name and its one-time token. */
   async enroll(
     { name, token, ca, csr }: { name: string; token: string; ca: string; csr: string },

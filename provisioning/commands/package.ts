@@ -82,6 +82,10 @@ async function certify(registry: Registry, name: string, { registry: path, days 
   registry.show(name)
   const { request, key } = await createRequest(name)
   const certificate = await signRequest(authority, request, { name, days })
-  registry.addCertificate(name, readCertificate(certificate), { action: 'packaged' })
+  registry.addCertificate(
+    name,
+    { ...readCertificate(certificate), authority: authority.fingerprint },
+    { action: 'packaged' },
+  )
   return { certificate, key }
 }

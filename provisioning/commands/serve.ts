@@ -38,7 +38,8 @@ export function addServe(program: Command): void {
 }
 
 async function serve({ registry: path, host, port, name, days, operationsPort }: Flags): Promise<void> {
-  const authority = await loadAuthority(path)
+  const authority = () => loadAuthority(path)
+  await authority() // Before anything else: without one there is nothing to serve.
   await withOpen(path, async registry => {
     const logger = createLogger('provisioning')
     const names = name ?? [hostname(), 'localhost', '127.0.0.1', '::1']

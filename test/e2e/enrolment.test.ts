@@ -33,11 +33,10 @@ test('a device claims its certificate, publishes with it, renews it while it run
   await registry.start()
   t.after(() => registry.stop())
   const certificateDays = daysForRenewalAfter(3_000)
-  const authority = await loadAuthority(path)
   const listen = { host: '127.0.0.1', port: 0 }
   const service = new EstService({
     registry,
-    authority,
+    authority: () => loadAuthority(path),
     ...listen,
     names: ['127.0.0.1'],
     certificateDays,

@@ -3,7 +3,14 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { connect } from 'node:tls'
 import { identityOf } from '@faultline/protocol'
-import { createAuthority, createRequest, EstClient, readCertificate, signRequest } from '@faultline/runtime'
+import {
+  type CertifiedKey,
+  createAuthority,
+  createRequest,
+  EstClient,
+  readCertificate,
+  signRequest,
+} from '@faultline/runtime'
 import { startEnrolment } from '../support/enrolment.ts'
 
 const press = identityOf('device', 'plant-a', 'press-1')
@@ -40,7 +47,7 @@ test('a certificate that is revoked, being rotated, of somebody else or renewed 
   const { registry, url, authority } = await startEnrolment(t)
   const client = new EstClient(url)
   const ca = authority.certificate
-  const certified = async (identity: typeof press, by = authority, listed = true) => {
+  const certified = async (identity: typeof press, by: CertifiedKey = authority, listed = true) => {
     const { request, key } = await createRequest(identity.name)
     const cert = await signRequest(by, request, { name: identity.name, days: 1 })
     if (listed) registry.addCertificate(identity.name, readCertificate(cert))

@@ -15,7 +15,7 @@ export async function startEnrolment(t: TestContext, options: Partial<EstService
   await registry.start()
   const service = new EstService({
     registry,
-    authority,
+    authority: () => loadAuthority(path),
     host: '127.0.0.1',
     port: 0,
     names: ['127.0.0.1'],
