@@ -82,6 +82,8 @@ interface Found {
   faults: string[]
 }
 
+type Summed = Pick<FleetParts, 'totals' | 'sites' | 'alarms' | 'standing'> & { found: Found[] }
+
 /** Sums the fleet's messages up into what a page shows. Pure: no clock, no timers, no MQTT. */
 export class FleetView {
   private readonly normal: string
@@ -93,12 +95,15 @@ export class FleetView {
   private readonly servers = new Map<string, boolean>()
   /** The machines by name; comparing names takes too long to do it for every update. */
   private ordered: MachineRecord[] | undefined
+  /** What is the same for everybody who looks, until the next message. */
+  private summed: Summed | undefined
 
   constructor(normal: string) {
     this.normal = normal
   }
 
   apply(message: Message): void {
+    this.summed = undefined
     // The page shows what is now.
     if ((message.kind === 'inference' || message.kind === 'summary') && message.payload.backlog) return
     if (message.kind === 'inference') {
@@ -130,6 +135,7 @@ export class FleetView {
 
   /** A retained message was cleared: what it said is gone. */
   clear(address: TopicAddress): void {
+    this.summed = undefined
     if (address.kind === 'state') {
       this.devices.delete(`${address.site}/${address.device}`)
     } else if (address.kind === 'server-state') {
@@ -145,20 +151,22 @@ export class FleetView {
   }
 
   show(look: Look): { rows: MachineRow[]; parts: FleetParts } {
+    this.summed ??= this.sum()
+    const { found, ...summed } = this.summed
+    const { items, from, matching } = pageOf(found, look, listing)
+    return { rows: items.map(item => this.row(item)), parts: { ...summed, matching, from } }
+  }
+
+  private sum(): Summed {
     const records = this.inOrder()
     const found = records.map(record => this.found(record))
     const alarms = records.flatMap(record => [...record.alarms.values()].filter(isStanding)).sort(byUrgency)
-    const { items, from, matching } = pageOf(found, look, listing)
     return {
-      rows: items.map(item => this.row(item)),
-      parts: {
-        totals: this.totals(found, alarms),
-        sites: this.sites(found),
-        alarms: alarms.slice(0, shownAlarms).map(lineOf),
-        standing: alarms.length,
-        matching,
-        from,
-      },
+      found,
+      totals: this.totals(found, alarms),
+      sites: this.sites(found),
+      alarms: alarms.slice(0, shownAlarms).map(lineOf),
+      standing: alarms.length,
     }
   }
 
