@@ -1,6 +1,6 @@
 import { globSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { isAbsolute, resolve } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import { run } from 'node:test'
 import { dot, junit, spec, tap } from 'node:test/reporters'
 import { parseArgs } from 'node:util'
@@ -24,8 +24,18 @@ const longestTestMs = 600_000
 
 const reporters = { spec: () => new spec(), dot: () => dot, tap: () => tap, junit: () => junit }
 
-/** Test files by path, those of the folders and files named, or all. Throws for a name that has none. */
+/** Folders whose files leave nothing behind, and so can share a process: starting one takes longer than most of them. */
+const sharing = ['inference', 'protocol', 'runtime']
+
+/** All test files by path, but the one that loads the others in place of those of a folder that share a process. */
+function everything(): string[] {
+  const apart = globSync('**/*.test.ts', { cwd: import.meta.dirname, exclude: sharing }).sort()
+  return [...sharing.map(folder => join(folder, 'all.ts')), ...apart].map(file => resolve(import.meta.dirname, file))
+}
+
+/** Test files by path, those of the folders and files named, or all there are. Throws for a name that has none. */
 function testFiles(names: readonly string[]): string[] {
+  if (names.length === 0) return everything()
   const all = globSync('**/*.test.ts', { cwd: import.meta.dirname }).sort()
   const chosen = names.flatMap(name => {
     if (isAbsolute(name)) return [name]
@@ -34,7 +44,7 @@ function testFiles(names: readonly string[]): string[] {
     if (found.length === 0) throw new Error(`there are no tests in test/${wanted}`)
     return found
   })
-  return [...new Set(names.length > 0 ? chosen : all)].map(file => resolve(import.meta.dirname, file))
+  return [...new Set(chosen)].map(file => resolve(import.meta.dirname, file))
 }
 
 function main(): void {
