@@ -7,6 +7,7 @@ type Deliver = (packet: Stamped, done: () => void) => void
 /** The parts of Aedes' client that its types leave out. */
 type DeliveringClient = Client & {
   duplicates: Record<string, number>
+  connackSent: boolean
   deliver0: Deliver
   deliverQoS: Deliver
 }
@@ -50,7 +51,9 @@ export function governDelivery(anyClient: Client, options: DeliveryOptions): voi
       if (packet.brokerId === null) return deliver.call(client, packet, done)
       if (packet.qos === 0 && maximumQos > 0) return client.deliver0(packet, done)
       soon(done)
-      if (client.closed) return
+      // Nothing comes before CONNACK (MQTT 3.1.1, 3.2.0-1): a client may not read on until it could acknowledge it. Aedes has
+      // renewed the subscriptions of a session by then; what it must not miss is in its queue, which it gets next.
+      if (client.closed || !client.connackSent) return
       forgetOthers(packet)
       const bytes = packet.topic.length + packet.payload.length
       // A message that is larger than the bound is sent to a client that is not behind.
