@@ -4,11 +4,14 @@ import { test } from 'node:test'
 import type { BrokerKind } from '../support/mosquitto.ts'
 import { missing } from '../support/programs.ts'
 import { Site } from '../support/site.ts'
+import { thorough } from '../support/thorough.ts'
 
-const brokers: { kind: BrokerKind; name: string; skip: false | string }[] = [
+/** Over ours `outage.test.ts` and others do nearly the same. */
+const all: { kind: BrokerKind; name: string; skip: false | string }[] = [
   { kind: 'faultline', name: "this project's broker", skip: false },
   { kind: 'mosquitto', name: 'Mosquitto', skip: missing('mosquitto', 'mosquitto_pub') },
 ]
+const brokers = all.filter(({ kind }) => thorough || kind !== 'faultline')
 const devices = ['press-1', 'press-2']
 
 for (const { kind, name, skip } of brokers) {
