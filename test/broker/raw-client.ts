@@ -23,13 +23,21 @@ export class RawClient {
     writeToStream(packet, this.socket)
   }
 
+  /** The next packet, whatever it is. */
+  async take(signal: AbortSignal = AbortSignal.timeout(10_000)): Promise<Packet> {
+    for (;;) {
+      const packet = this.packets.shift()
+      if (packet) return packet
+      await once(this.socket, 'packet', { signal })
+    }
+  }
+
   /** The next packet of a kind; those before it are dropped. */
   async next<C extends Packet['cmd']>(cmd: C): Promise<Extract<Packet, { cmd: C }>> {
     const signal = AbortSignal.timeout(10_000)
     for (;;) {
-      const packet = this.packets.shift()
-      if (packet?.cmd === cmd) return packet as Extract<Packet, { cmd: C }>
-      if (!packet) await once(this.socket, 'packet', { signal })
+      const packet = await this.take(signal)
+      if (packet.cmd === cmd) return packet as Extract<Packet, { cmd: C }>
     }
   }
 

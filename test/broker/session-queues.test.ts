@@ -76,6 +76,28 @@ test('commands and configuration stay when telemetry is dropped', async t => {
   assert.deepEqual(await waiting(broker, 4), ['command 2', 'command 3', 'command 4', 'command 5'])
 })
 
+test('nothing comes to a session that returns before its CONNACK, and then all of it does', async t => {
+  const broker = await startBroker(t)
+  await leaveSession(broker)
+  const device = await broker.connect(press)
+  const others = await broker.connect(flows)
+  const heard = collect(others)
+  await others.subscribeAsync('faultline/v1/#', { qos: 1 })
+  // Messages are sent while the store takes its time, with the subscriptions of the session renewed already.
+  const { persistence } = broker.broker.engine!
+  const delWill = persistence.delWill.bind(persistence)
+  const slowly: typeof delWill = async session => {
+    await device.publishAsync(inference, 'first', { qos: 1 })
+    await device.publishAsync(inference, 'second', { qos: 1 })
+    await heard.until(2)
+    return delWill(session)
+  }
+  t.mock.method(persistence, 'delWill', slowly, { times: 1 })
+  const session = await connectRaw(t, broker.broker.port, loginOf(broker))
+  assert.equal((await session.take()).cmd, 'connack') // MQTT 3.1.1, 3.2.0-1
+  for (const payload of ['first', 'second']) assert.equal((await session.next('publish')).payload.toString(), payload)
+})
+
 test('a connected session that acknowledges nothing is bounded too, and stays connected', async t => {
   const broker = await startBroker(t, { limits: { queuedMessages: 3 } })
   const login = loginOf(broker)
