@@ -21,7 +21,8 @@ import {
   signRequest,
 } from '@faultline/runtime'
 import type { Authority } from './authority.ts'
-import type { Issued, Registry } from './registry.ts'
+import type { Issued } from './certificates.ts'
+import type { Registry } from './registry.ts'
 
 export interface EstServiceOptions {
   registry: Registry

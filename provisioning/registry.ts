@@ -11,8 +11,18 @@ import {
   type RegistryReader,
   type Role,
 } from '@faultline/protocol'
-import { type CertificateFacts, type DatabaseSync, readCertificate, type Service } from '@faultline/runtime'
+import { type DatabaseSync, readCertificate, type Service } from '@faultline/runtime'
 import { type AuditAction, type AuditEntry, type AuditFilter, readChanges, recordChange } from './audit-log.ts'
+import {
+  type CertificateEntry,
+  certificatesOf,
+  detailOf,
+  endCertificates,
+  findRenewable,
+  type Issued,
+  insertCertificate,
+  type ListedCertificate,
+} from './certificates.ts'
 import { type Claim, claimRefused, findClaim, openClaim, spendClaim } from './claims.ts'
 import { RegistryDatabase } from './registry-database.ts'
 import { entryOf, entryQuery, type RegistryEntry, type Row } from './registry-entry.ts'
@@ -22,14 +32,6 @@ export interface RegistryFilter {
   site?: string | undefined
   includeRevoked?: boolean
 }
-
-/** A certificate (PEM), and the authority that signed it, by its fingerprint. */
-export interface Issued {
-  certificate: string
-  authority: string
-}
-
-type ListedFacts = Pick<CertificateFacts, 'fingerprint' | 'notAfter'> & { authority?: string | null }
 
 /** How an identity is to log in from now on: by a secret, or by a certificate that it claims within so long. */
 export type Grant = { kind: 'secret' } | { kind: 'claim'; validMs: number }
@@ -123,7 +125,7 @@ export class Registry implements RegistryReader, Service {
       this.findActive(name)
       const endsAt = new Date(Date.parse(now) + overlapMs).toISOString()
       this.retireSecret(database, name, endsAt, overlapMs)
-      if (grant.kind === 'claim') this.endCertificates(database, name, endsAt)
+      if (grant.kind === 'claim') endCertificates(database, name, endsAt)
       database
         .prepare('UPDATE identities SET secret_hash = ?, rotated_at = ? WHERE name = ?')
         .run(fresh.hash, now, name)
@@ -161,7 +163,7 @@ export class Registry implements RegistryReader, Service {
       const { certificate: earlier } = findClaim(database, name, token, now)
       if (earlier !== null) return sameKey(earlier, keyDigest) // Somebody was quicker.
       spendClaim(database, name, now, certificate)
-      this.insertCertificate(database, name, facts, now)
+      insertCertificate(database, name, facts, now)
       recordChange(database, {
         at: now,
         action: 'claimed',
@@ -179,32 +181,31 @@ export class Registry implements RegistryReader, Service {
    */
   addCertificate(
     name: string,
-    facts: ListedFacts,
+    facts: CertificateEntry,
     { action = 'certified', actor }: { action?: AuditAction; actor?: string } = {},
   ): void {
     this.database.change((database, now) => {
       this.findActive(name)
-      this.insertCertificate(database, name, facts, now)
+      insertCertificate(database, name, facts, now)
       recordChange(database, { at: now, action, name, actor, detail: detailOf(facts) })
     })
   }
 
   /**
    * Replaces a certificate by a newer one of the same identity; the old one stays good until its own end. Throws
-   * `ENROLMENT_REFUSED` for one that is not listed, was revoked, ends by rotation (or it would never end), or was renewed
-   * `renewalsPerDay` times today, and what `certify` throws.
+   * `ENROLMENT_REFUSED` (see `findRenewable`), and what `certify` throws.
    */
   async renew(
     fingerprint: string,
     certify: (name: string) => Promise<Issued>,
     actor: (name: string) => string,
   ): Promise<{ name: string; certificate: string }> {
-    const { name } = this.database.read(database => this.renewable(database, fingerprint))
+    const { name } = this.database.read(database => findRenewable(database, fingerprint))
     const { certificate, authority } = await certify(name)
     const facts = { ...readCertificate(certificate), authority }
     this.database.change((database, now) => {
-      this.renewable(database, fingerprint)
-      this.insertCertificate(database, name, facts, now)
+      findRenewable(database, fingerprint)
+      insertCertificate(database, name, facts, now)
       recordChange(database, { at: now, action: 'renewed', name, actor: actor(name), detail: detailOf(facts) })
     })
     return { name, certificate }
@@ -256,17 +257,9 @@ export class Registry implements RegistryReader, Service {
     throw new FaultlineError('IDENTITY_UNKNOWN', `${name} is not enrolled`)
   }
 
-  /** The certificates of an identity that can still be used or were not revoked, the newest first. */
-  certificates(
-    name: string,
-  ): { fingerprint: string; until: string; state: 'until' | 'rotated out'; authority: string | null }[] {
-    const query = `SELECT fingerprint, authority, min(expires_at, ifnull(revoked_at, expires_at)) AS until,
-      iif(revoked_at IS NULL, 'until', 'rotated out') AS state FROM certificates
-      WHERE name = ? AND (revoked_at IS NULL OR revoked_at > ?) ORDER BY issued_at DESC, rowid DESC`
-    return this.database.read(
-      database =>
-        database.prepare(query).all(name, new Date().toISOString()) as unknown as ReturnType<Registry['certificates']>,
-    )
+  /** The certificates of an identity that were not ended, the newest first. */
+  certificates(name: string): ListedCertificate[] {
+    return this.database.read(database => certificatesOf(database, name, new Date().toISOString()))
   }
 
   /** The state changes of an identity, or of all, oldest first. */
@@ -320,15 +313,9 @@ export class Registry implements RegistryReader, Service {
 
   /** Ends every means to log in but the secret. */
   private clear(database: DatabaseSync, name: string, now: string): void {
-    this.endCertificates(database, name, now)
+    endCertificates(database, name, now)
     database.prepare('DELETE FROM former_secrets WHERE name = ?').run(name)
     database.prepare('DELETE FROM claims WHERE name = ?').run(name)
-  }
-
-  private endCertificates(database: DatabaseSync, name: string, at: string): void {
-    database
-      .prepare('UPDATE certificates SET revoked_at = ?1 WHERE name = ?2 AND (revoked_at IS NULL OR revoked_at > ?1)')
-      .run(at, name)
   }
 
   private retireSecret(database: DatabaseSync, name: string, endsAt: string, overlapMs: number): void {
@@ -340,30 +327,6 @@ export class Registry implements RegistryReader, Service {
          SELECT name, secret_hash, ? FROM identities WHERE name = ? AND secret_hash <> ''`,
       )
       .run(endsAt, name)
-  }
-
-  private insertCertificate(
-    database: DatabaseSync,
-    name: string,
-    { fingerprint, notAfter, authority = null }: ListedFacts,
-    now: string,
-  ): void {
-    database
-      .prepare('INSERT INTO certificates (fingerprint, name, issued_at, expires_at, authority) VALUES (?, ?, ?, ?, ?)')
-      .run(fingerprint, name, now, notAfter.toISOString(), authority)
-  }
-
-  private renewable(database: DatabaseSync, fingerprint: string): { name: string } {
-    const refused = (why: string) => new FaultlineError('ENROLMENT_REFUSED', why)
-    const listed = database.prepare(certificateQuery).get(fingerprint) as { name: string } | undefined
-    if (!listed) throw refused('the certificate is unknown, over or revoked')
-    const ending = 'SELECT 1 FROM certificates WHERE fingerprint = ? AND revoked_at IS NOT NULL'
-    if (database.prepare(ending).get(fingerprint)) throw refused('the certificate is being rotated: claim a new one')
-    const { count } = database
-      .prepare('SELECT count(*) AS count FROM certificates WHERE name = ? AND issued_at > ?')
-      .get(listed.name, new Date(Date.now() - dayMs).toISOString()) as { count: number }
-    if (count > renewalsPerDay) throw refused('renewed too often today')
-    return listed
   }
 
   private find(name: string): Row | undefined {
@@ -381,10 +344,6 @@ export class Registry implements RegistryReader, Service {
     if (revokedAt) throw new FaultlineError('IDENTITY_UNKNOWN', `${name} was revoked on ${revokedAt}`)
   }
 }
-
-const dayMs = 86_400_000
-/** Far more than a device needs that renews in time; a hostile one cannot fill the registry. */
-const renewalsPerDay = 10
 
 type Fresh = { grant: Grant; secret: string; hash: string }
 
@@ -406,9 +365,6 @@ function sameKey(certificate: string, keyDigest: string): string {
   if (readCertificate(certificate).keyDigest === keyDigest) return certificate
   throw claimRefused()
 }
-
-const detailOf = ({ fingerprint, notAfter }: Pick<CertificateFacts, 'fingerprint' | 'notAfter'>): string =>
-  `certificate ${fingerprint.slice(0, 16)}…, until ${notAfter.toISOString()}`
 
 const alreadyEnrolled = (name: string): FaultlineError =>
   new FaultlineError('IDENTITY_EXISTS', `${name} is enrolled already`)
