@@ -16,6 +16,7 @@ import { compose } from './compose.ts'
 import type { RuntimeSettings } from './control/configuration.ts'
 import type { LocalModel } from './decisions/assessment.ts'
 import type { Policies } from './decisions/policies.ts'
+import { updateFilters } from './link/agent-session.ts'
 import type { DeviceAgentEvents, DeviceAgentOptions, InferenceEvent } from './options.ts'
 import { healthOf } from './reports/health.ts'
 import { offlineState, onlineState } from './reports/state.ts'
@@ -248,12 +249,12 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     this.publishState(settings)
   }
 
-  /** Listens to the servers where their load has a price. */
+  /** Listens to offers of updates, which an older broker refuses, and to the servers where their load has a price. */
   private follow({ prices }: RuntimeSettings): void {
     const { session, servers } = this.running!
     const followed = prices?.followServers ?? false
     if (!followed) servers.clear()
-    void session.follow(followed ? [topicFilter('server-state')] : [])
+    void session.follow([...updateFilters(this.options), ...(followed ? [topicFilter('server-state')] : [])])
   }
 
   private schedule({ summaryIntervalS, healthIntervalS }: RuntimeSettings): void {

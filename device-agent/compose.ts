@@ -9,7 +9,7 @@ import { EvidenceExchange } from './decisions/evidence-exchange.ts'
 import { Policies } from './decisions/policies.ts'
 import { PolicyStates } from './decisions/policy-states.ts'
 import { WindowFlow } from './decisions/window-flow.ts'
-import { agentSession, updateFilters } from './link/agent-session.ts'
+import { agentSession } from './link/agent-session.ts'
 import { Battery } from './link/battery.ts'
 import { ByteBudget } from './link/byte-budget.ts'
 import { EnergyEstimate } from './link/energy.ts'
@@ -77,9 +77,7 @@ export function compose(options: DeviceAgentOptions, database: DatabaseSync, hoo
   const servers = new ServerLoads(classifier.task)
   const pricing = new Pricing(configuration.current, new Battery(options.batteryFile), servers)
   const evidence = new EvidenceExchange({ ...stem, model: classifier.model, policies, logger })
-  const session = agentSession(options, boot, [...evidence.filters, ...updateFilters(options)], message =>
-    hooks.receive(message),
-  )
+  const session = agentSession(options, boot, evidence.filters, message => hooks.receive(message))
   const spool = new Spool(database, boundsOf(options))
   const budget = new ByteBudget({ settings, metered: () => pricing.metered, logger })
   budget.use(configuration.current.budget)

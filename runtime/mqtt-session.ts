@@ -88,17 +88,18 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
   }
 
   /**
-   * Subscribes to these filters besides those of the options, in place of those followed so far. A broker that refuses one
-   * is heard of in the log, and nothing else suffers.
+   * Subscribes to these filters besides those of the options, in place of those followed so far. They are what the session
+   * can do without: a broker that refuses one is heard of in the log, and nothing else suffers.
    */
   async follow(filters: readonly string[]): Promise<void> {
     const before = this.followed
     this.followed = filters
     const client = this.client
-    if (!client || !this.isOnline) return
+    if (!client?.connected) return
     const gone = before.filter(filter => !filters.includes(filter))
     if (gone.length > 0) await client.unsubscribeAsync(gone).catch(() => {}) // The break ends them as well.
-    await this.subscribeFollowed(client)
+    const added = filters.filter(filter => !before.includes(filter))
+    await this.subscribe(client, [], added).catch(() => {}) // The next connection begins with them.
   }
 
   /**
@@ -228,7 +229,7 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     // Nagle's algorithm would hold a small packet until the one before is acknowledged: 40 ms on every verdict.
     if (client.stream instanceof Socket) client.stream.setNoDelay(true)
     try {
-      if (this.options.subscriptions.length > 0) await this.subscribe(client)
+      await this.subscribe(client, this.options.subscriptions, this.followed)
     } catch (error) {
       if (client !== this.client || !client.connected) return // Stopped, or the break has its own report.
       this.report(error)
@@ -243,14 +244,6 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     this.isOnline = true
     this.options.logger.info({ broker: this.options.url }, 'connected to the broker')
     this.announce('online')
-    await this.subscribeFollowed(client)
-  }
-
-  private async subscribeFollowed(client: MqttClient): Promise<void> {
-    if (this.followed.length === 0) return
-    await client.subscribeAsync([...this.followed], { qos: 1 }).catch((error: Error) => {
-      if (client.connected) this.options.logger.warn({ filters: this.followed, error: error.message }, 'not followed')
-    })
   }
 
   /**
@@ -287,17 +280,23 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     setTimeout(() => stream.destroy(), goodbye.close).unref()
   }
 
-  private async subscribe(client: MqttClient): Promise<void> {
-    const filters = [...this.options.subscriptions]
+  /** Throws `CREDENTIALS_REFUSED` for a filter of `needed`, and what breaks the connection. One of `followed` is logged. */
+  private async subscribe(client: MqttClient, needed: readonly string[], followed: readonly string[]): Promise<void> {
+    const filters = [...needed, ...followed]
+    if (filters.length === 0) return
     try {
       await client.subscribeAsync(filters, { qos: 1 })
     } catch (cause) {
       if (!(cause instanceof ErrorWithSubackPacket && cause.packet)) throw cause // The connection broke.
       // MQTT 3.1.1, 3.9.3: return code 128 in the place of each filter that was refused.
       const refused = filters.filter((_, i) => Number(cause.packet.granted[i]) >= 128)
-      throw new FaultlineError('CREDENTIALS_REFUSED', `the broker refused the subscription to ${refused.join(', ')}`, {
-        cause,
-      })
+      const error = new FaultlineError(
+        'CREDENTIALS_REFUSED',
+        `the broker refused the subscription to ${refused.join(', ')}`,
+        { cause },
+      )
+      if (refused.some(filter => needed.includes(filter))) throw error
+      this.options.logger.warn({ code: error.code, error: error.message }, 'goes on without it')
     }
   }
 

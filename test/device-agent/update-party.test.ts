@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
-import { examples, type Inference, type UpdateOffer } from '@faultline/protocol'
+import { examples, type Inference, topicFilter, type UpdateOffer } from '@faultline/protocol'
 import type { UpdateParty } from '../../device-agent/options.ts'
+import { TestBroker } from '../runtime/test-broker.ts'
 import { startAgentBroker } from '../support/agent-broker.ts'
 import { device as name, site, startDevice, startServer } from '../support/edge.ts'
 import { observe } from '../support/observer.ts'
@@ -56,4 +57,26 @@ test('an agent carries offers and statuses, audits as often as an update asks, a
   await watcher.seeOne('state', state => state.online && state.models[0]?.digest === digest)
   const [another] = await device.infer(sample.normal)
   assert.ok(digest.startsWith(another!.local.model.digest))
+})
+
+test('an agent works with an older broker, which refuses it the topics of updates', async t => {
+  const broker = new TestBroker()
+  broker.refusedFilters = (['update-offer', 'update-chunk'] as const).map(kind =>
+    topicFilter(kind, { site, device: name }),
+  )
+  await broker.start()
+  t.after(() => broker.stop())
+  const updates: UpdateParty = {
+    auditRate: 0,
+    connected: () => {},
+    disconnected: () => {},
+    offered: () => {},
+    withdrawn: () => {},
+    chunk: () => {},
+    inferred: () => {},
+  }
+  const device = await startDevice(t, { url: broker.url, secret: '' }, { updates })
+  await device.online()
+  const [inference] = await device.infer(sample.normal)
+  assert.equal(inference?.decidedBy, 'local')
 })

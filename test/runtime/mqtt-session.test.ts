@@ -270,6 +270,32 @@ test('what waits to be published survives a refused subscription', async t => {
   await published
 })
 
+test('what a session can do without may be refused: it is online, hears the rest, and asks again with the next connection', async t => {
+  const broker = await startBroker(t)
+  broker.refusedFilters = [commands]
+  const { session, received, arrival } = newSession(t, broker, { subscriptions: [] })
+  await session.follow([commands, verdicts])
+  await session.start()
+  await session.whenOnline(soon())
+  const arrived = arrival()
+  broker.publish(topicOf(examples.command.address), encodePayload('command', examples.command.payload))
+  broker.publish(topicOf(verdict.address), encodePayload('verdict', verdict.payload))
+  await arrived
+  assert.deepEqual(
+    received.map(({ kind }) => kind),
+    ['verdict'],
+  )
+  broker.refusedFilters = []
+  const offline = once(session, 'offline', { signal: soon() })
+  broker.breakConnections()
+  await offline
+  await session.whenOnline(soon())
+  const heard = arrival()
+  broker.publish(topicOf(examples.command.address), encodePayload('command', examples.command.payload))
+  await heard
+  assert.equal(received.at(-1)?.kind, 'command')
+})
+
 const will = { address: state.address, payload: encodePayload('state', { online: false, boot: 12 }) }
 const wills = (broker: TestBroker): unknown[] => broker.published.filter(({ topic }) => topic === stateTopic)
 
