@@ -9,11 +9,9 @@ interface Page {
   now: number
   clock: ReturnType<typeof setInterval> | undefined
   look: Partial<Look>
-  view: (Record<string, unknown> & { rows: Row[] }) | null
+  view: (Record<string, unknown> & { rows: Row[]; from?: number }) | null
   version: number
   trouble: string
-  /** What was asked for last, and done. */
-  done: string
 }
 
 interface CommentForm {
@@ -81,6 +79,10 @@ export default {
     this.look = { ...this.look, from: 0, ...change }
     this.ask()
   },
+  /** Opens a row of the list, or closes it; the part of the list that is shown stays. */
+  toggle(key: string) {
+    this.show({ open: this.look.open === key ? '' : key, from: this.view!.from })
+  },
   sortBy(sort: string) {
     const descending = this.look.sort === sort && !this.look.descending
     this.show({ sort: this.look.sort === sort && this.look.descending ? '' : sort, descending })
@@ -94,7 +96,6 @@ export default {
     // A catch node puts the error's class before what it says.
     if (message.error) this.trouble = message.error.message.replace(/^\w*Error: /, '')
     else if (message.topic === 'view') this.apply(message.payload)
-    else this.done = message.topic ?? ''
   },
   apply({ version, follows, order, rows, parts }: Update) {
     if (follows !== 0 && follows !== this.version) return this.lookAnew()
@@ -104,6 +105,13 @@ export default {
     const kept = follows === 0 ? {} : this.view
     this.view = { ...kept, ...parts, rows: keys.flatMap(key => byKey.get(key) ?? []) }
     this.version = version
+  },
+  /** The page of a machine. */
+  pageOf({ site, machine }: Record<'site' | 'machine', string>) {
+    return `machine?${new URLSearchParams({ site, machine })}`
+  },
+  needsAttention({ state }: { state: string }) {
+    return state === 'unacknowledged' || state === 'returned-unacknowledged'
   },
   alarmTone({ state }: { state: string }) {
     if (state === 'unacknowledged') return 'is-alarm'
