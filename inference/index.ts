@@ -65,7 +65,7 @@ export type {
 } from './policies/policy.ts'
 export { checkEvidence } from './pooling/check.ts'
 export { capped, type Evidence, MOST_VERDICTS, type Poolable, pooled } from './pooling/evidence.ts'
-export { type Circumstances, checkPriceList, leastPrice, type Quote, quote } from './prices/price.ts'
+export { type Circumstances, checkPriceList, leastPrice, type Quote, quote, unitOf } from './prices/price.ts'
 export { Random, type RandomState } from './random.ts'
 export * from './recordings/index.ts'
 export { type Bearing, type BearingGeometry, bearingOf, frequenciesHz, skf6203, skf6205 } from './signal/bearing.ts'

@@ -75,9 +75,8 @@ export class DecisionTally {
   /** Sums of the price: over all windows, and over those escalated. */
   private priceOfAll = 0
   private priceOfEscalated = 0
-  /** Times of the first and the last window, ms since 1970. */
+  /** Time of the first window, ms since 1970. */
   since = Number.POSITIVE_INFINITY
-  until = Number.NEGATIVE_INFINITY
   private readonly ids: string[] = []
   private readonly bins: Bin[] = edges.slice(1).map(() => ({ count: 0, audits: 0, agreed: 0, confidence: 0 }))
   private price = 0
@@ -92,14 +91,14 @@ export class DecisionTally {
   }
 
   /** Windows that were not published one by one; their price is taken for that of the last one that was. */
-  countSummary({ from, to, windows, outcomes }: Summary): void {
+  countSummary({ from, windows, outcomes }: Summary): void {
     const escalated = escalatedOutcomes.reduce((sum, name) => sum + (outcomes[name as Outcome] ?? 0), 0)
     this.windows += windows
     this.escalated += escalated
     this.answered += outcomes.answered ?? 0
     this.priceOfAll += windows * this.price
     this.priceOfEscalated += escalated * this.price
-    this.reach(Date.parse(from), Date.parse(to))
+    this.since = Math.min(this.since, Date.parse(from))
   }
 
   /** Null before the first window, and before the first answered audit: nothing is known then of what was accepted. */
@@ -144,7 +143,7 @@ export class DecisionTally {
       this.priceOfEscalated += price
     }
     this.price = price
-    this.reach(at, at)
+    this.since = Math.min(this.since, at)
   }
 
   private countVerdict({ reason, local, episode }: DecidedWindow, said: string): void {
@@ -162,10 +161,5 @@ export class DecisionTally {
     bin.confidence += confidence
     if (agrees) bin.agreed++
     if (reason === 'audit') bin.audits++
-  }
-
-  private reach(from: number, to: number): void {
-    this.since = Math.min(this.since, from)
-    this.until = Math.max(this.until, to)
   }
 }

@@ -1,4 +1,4 @@
-import { policyNames } from '@faultline/inference'
+import { policyNames, unitOf } from '@faultline/inference'
 import type {
   ConfigReported,
   DeviceState,
@@ -42,27 +42,30 @@ export interface DecisionRow {
 /** What was decided at the point that is open; it changes with every window. */
 export interface OpenDecisions {
   row: DecisionRow
-  /** Times between which the windows were counted. */
+  /** The first window that is counted. */
   since: string | null
-  until: string | null
-  counts: { answered: number; contradicted: number; audits: number; auditsWrong: number }
+  counts: { answered: number; audits: number; auditsWrong: number }
   observed: ObservedBin[]
   /** The newest decision, with the numbers behind it. */
   last: Pick<Inference, 'at' | 'reason' | 'outcome' | 'label' | 'numbers'> | null
-  health: Pick<Health, 'price' | 'budget' | 'servers'> | null
+  /** What it sends over, as its price list names it. */
+  link: string | null
   /** Why the windows before the flows began are not counted; absent where the store gave them. */
   incomplete?: string
 }
 
 /** How the device of the point that is open is set. */
 export interface Setting {
-  /** The local model, and its calibration where its bundle is known here. */
-  model: { name: string; version: string } | null
+  /** Of the local model, where its bundle is known here. */
   calibration: Calibration | null
   policy: { name: string; parameters: Record<string, unknown> } | null
   prices: PriceList | null
   desired: { revision: number; config: RuntimeConfig } | null
   reported: ConfigReported | null
+  /** The last that it was sent, where it refused that. */
+  refused: Pick<ConfigReported, 'revision' | 'error'> | null
+  /** The last revision that it applied and did not refuse; null where the flows began after it. */
+  inForce: number | null
 }
 
 interface PointRecord {
@@ -80,6 +83,8 @@ interface DeviceRecord {
   health?: Health
   desired?: { revision: number; config: RuntimeConfig }
   reported?: ConfigReported
+  refused?: ConfigReported
+  inForce?: number
 }
 
 /** How devices decide, and what it has cost. Pure: no clock, no timers, no MQTT. */
@@ -110,7 +115,7 @@ export class DecisionsView {
     } else if (message.kind === 'config-desired') {
       this.device(message.address).desired = message.payload
     } else if (message.kind === 'config-reported') {
-      this.device(message.address).reported = message.payload
+      hear(this.device(message.address), message.payload)
     }
   }
 
@@ -164,13 +169,7 @@ export class DecisionsView {
     return {
       row: this.row(record),
       since: timeOf(tally.since),
-      until: timeOf(tally.until),
-      counts: {
-        answered: tally.answered,
-        contradicted: tally.contradicted,
-        audits: tally.audits,
-        auditsWrong: tally.auditsWrong,
-      },
+      counts: { answered: tally.answered, audits: tally.audits, auditsWrong: tally.auditsWrong },
       observed: tally.observed(),
       last: last && {
         at: last.at,
@@ -179,7 +178,7 @@ export class DecisionsView {
         label: last.label,
         numbers: last.numbers,
       },
-      health: health ? { price: health.price, budget: health.budget, servers: health.servers } : null,
+      link: health?.price?.link ?? null,
       ...(record.past?.problem !== undefined && { incomplete: record.past.problem }),
     }
   }
@@ -187,15 +186,16 @@ export class DecisionsView {
   private setting(key: string): Setting | null {
     const record = this.points.get(key)
     if (!record) return null
-    const { state, desired, reported } = this.device(record)
+    const { state, desired, reported, refused, inForce } = this.device(record)
     const local = state?.models.find(({ role }) => role === 'local')
     return {
-      model: local ? { name: local.name, version: local.version } : null,
       calibration: this.calibrationOf(local?.digest),
       policy: reported?.config.policy ?? state?.policy ?? null,
       prices: reported?.config.prices ?? null,
       desired: desired ?? null,
       reported: reported ?? null,
+      refused: refused ? { revision: refused.revision, error: refused.error } : null,
+      inForce: inForce ?? null,
     }
   }
 
@@ -251,12 +251,19 @@ export class DecisionsView {
   }
 }
 
-/** The unit of every price and cost, as `quote` of the inference package has it. */
-function moneyOf(prices: PriceList | null | undefined): Money | null {
-  if (!prices) return null
-  const { currency, missedFaultCost, falseAlarmCost, wrongFaultCost = falseAlarmCost } = prices
-  return { currency, unit: Math.max(missedFaultCost, falseAlarmCost, wrongFaultCost) }
+/** What a device says of a configuration. A refused one is taken back under its own revision, which is no news. */
+function hear(record: DeviceRecord, said: ConfigReported): void {
+  record.reported = said
+  if (said.status === 'refused') {
+    record.refused = said
+  } else if (said.revision !== record.refused?.revision) {
+    record.refused = undefined
+    record.inForce = said.revision
+  }
 }
+
+const moneyOf = (prices: PriceList | null | undefined): Money | null =>
+  prices ? { currency: prices.currency, unit: unitOf(prices) } : null
 
 const timeOf = (ms: number): string | null => (Number.isFinite(ms) ? new Date(ms).toISOString() : null)
 

@@ -36,6 +36,10 @@ export function checkPriceList(value: unknown): PriceList {
   throw new FaultlineError('CONFIG_INVALID', `prices: ${describeIssue(parsed.error, 'top level')}`)
 }
 
+/** Currency for one wrong accepted answer of the dearest kind: the unit of every price and cost. */
+export const unitOf = ({ missedFaultCost, falseAlarmCost, wrongFaultCost = falseAlarmCost }: PriceList): number =>
+  Math.max(missedFaultCost, falseAlarmCost, wrongFaultCost)
+
 /**
  * The price of an escalation and the costs of wrong answers.
  *
@@ -53,7 +57,7 @@ export function quote(list: PriceList, circumstances: Circumstances): Quote {
   const link = list.links[circumstances.link]
   if (!link) throw new FaultlineError('CONFIG_INVALID', `prices: link: "${circumstances.link}" is none of the links`)
   const { missedFaultCost, falseAlarmCost, wrongFaultCost = falseAlarmCost } = list
-  const unit = Math.max(missedFaultCost, falseAlarmCost, wrongFaultCost)
+  const unit = unitOf(list)
   const priceBytes = (bytes * link.tariffPerMB) / bytesPerMB / unit
   const priceEnergy = ((bytes * link.joulesPerByte) / joulesPerKWh) * (list.energyCostPerKWh / unit)
   const priceServer = (serverSeconds * list.serverSecondCost) / unit

@@ -128,6 +128,7 @@ test('a fault develops, and a person sees to it in the dashboard', {
       .getByText(/refused the configuration 2: .*threshold/)
       .waitFor()
     await page.getByRole('button', { name: 'Close' }).click()
+    await change.getByText(/^Revision 1 is in force. Revision 2 was refused: .*threshold/).waitFor()
     // The cost of bytes in the currency of the list. The name of the link follows, with the device's health.
     await read(page, 'Price', /0\.0\d+ EUR[\s\S]*bytes over (lte|the link)\s*0\.0\d+ EUR/)
     if (screenshots !== undefined) await read(page, 'Price', /bytes over lte/)

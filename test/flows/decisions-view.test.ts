@@ -154,6 +154,28 @@ test('with a price list amounts are in its currency, and what the device says of
   assert.deepEqual([setting.desired?.revision, setting.reported?.revision], [3, 2])
 })
 
+test('a refused configuration stays named, with the one in force, after it was taken back under its own revision', () => {
+  const view = viewOf(state, heard(window()))
+  const reports = (revision: number, error?: { code: string; message: string }) => {
+    const address = { kind: 'config-reported', ...device } as const
+    const at = '2026-01-01T12:00:00.000Z'
+    const status = error ? 'refused' : 'applied'
+    view.apply({
+      kind: 'config-reported',
+      address,
+      payload: { revision, at, status, config: {}, ...(error && { error }) },
+    })
+    const { refused, inForce } = opened(view).setting
+    return [refused?.revision, inForce]
+  }
+  const error = { code: 'CONFIG_INVALID', message: 'threshold: at most 1' }
+  assert.deepEqual(reports(1), [undefined, 1])
+  assert.deepEqual(reports(2, error), [2, 1])
+  assert.deepEqual(reports(2), [2, 1])
+  assert.deepEqual(reports(3, error), [3, 1])
+  assert.deepEqual(reports(4), [undefined, 4])
+})
+
 test('windows of the time before are asked for once, and counted with those heard', () => {
   const view = viewOf(state, heard(window()))
   assert.ok(view.lacksPast(key)! > 0)
