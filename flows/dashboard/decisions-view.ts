@@ -128,11 +128,16 @@ export class DecisionsView {
     this.ordered = undefined
   }
 
-  /** From when on windows of a point are counted, ms since 1970, where a store could give those before; undefined where not. */
-  lacksPast(key: string): number | undefined {
+  /** Whether a store could say more of the point than the view knows. */
+  lacksPast(key: string): boolean {
     const record = this.points.get(key)
-    if (!record || (record.past && record.past.problem === undefined)) return undefined
-    return Math.min(record.tally.since, Number.MAX_SAFE_INTEGER)
+    return record !== undefined && (record.past === undefined || record.past.problem !== undefined)
+  }
+
+  /** From when on windows of a point are counted, ms since 1970; undefined before the first. */
+  since(key: string): number | undefined {
+    const since = this.points.get(key)?.tally.since
+    return Number.isFinite(since) ? since : undefined
   }
 
   /** Windows of the time before, or why there are none. */

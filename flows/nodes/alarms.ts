@@ -1,16 +1,14 @@
-import { toFaultlineError } from '@faultline/protocol'
 import type { AlarmRow, TelemetryStore } from '@faultline/telemetry'
 import { AlarmsView } from '../dashboard/alarms-view.ts'
 import { giveUp } from './attempt.ts'
 import { linkOf } from './broker.ts'
 import type { NodeConfig, NodeRed, RuntimeNode } from './node-red.ts'
-import { servePage } from './page-node.ts'
+import { type PageConfig, servePage } from './page-node.ts'
+import { learnPast } from './past.ts'
 import { storeOf } from './store.ts'
 
-interface AlarmsConfig {
-  broker?: string
+interface AlarmsConfig extends PageConfig {
   store?: string
-  intervalMs?: string | number
 }
 
 /** Messages of an alarm that are read of the store at a time, and how often; an alarm that stands says its count every five seconds. */
@@ -25,24 +23,12 @@ export default function register(red: NodeRed): void {
     red.nodes.createNode(this, config)
     try {
       const view = new AlarmsView()
-      const asking = new Set<string>()
-      const learn = async (key: string): Promise<boolean> => {
-        if (asking.has(key) || !view.lacksPast(key)) return false
-        asking.add(key)
-        try {
-          view.remember(key, await pastOf(await storeOf(red, config.store)(), key))
-        } catch (thrown) {
-          view.remember(key, { problem: toFaultlineError(thrown).message })
-        }
-        asking.delete(key)
-        return true
-      }
       servePage(this, {
         link: linkOf(red, config.broker),
         kinds: ['alarm'],
         view,
-        intervalMs: Math.max(100, Number(config.intervalMs) || 500),
-        onLook: ({ open }) => learn(open),
+        intervalMs: config.intervalMs,
+        onLook: learnPast(view, async key => pastOf(await storeOf(red, config.store)(), key)),
       })
     } catch (thrown) {
       giveUp(this, thrown)

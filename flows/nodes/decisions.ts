@@ -6,13 +6,12 @@ import { DecisionsView } from '../dashboard/decisions-view.ts'
 import { giveUp } from './attempt.ts'
 import { linkOf, settingsKey } from './broker.ts'
 import type { NodeConfig, NodeRed, RuntimeNode } from './node-red.ts'
-import { servePage } from './page-node.ts'
+import { type PageConfig, servePage } from './page-node.ts'
+import { learnPast } from './past.ts'
 import { storeOf } from './store.ts'
 
-interface DecisionsConfig {
-  broker?: string
+interface DecisionsConfig extends PageConfig {
   store?: string
-  intervalMs?: string | number
 }
 
 const kinds: readonly TopicKind[] = ['state', 'health', 'inference', 'summary', 'config-desired', 'config-reported']
@@ -25,25 +24,12 @@ export default function register(red: NodeRed): void {
     red.nodes.createNode(this, config)
     try {
       const view = new DecisionsView()
-      const asking = new Set<string>()
-      const learn = async (key: string): Promise<boolean> => {
-        const until = view.lacksPast(key)
-        if (until === undefined || asking.has(key)) return false
-        asking.add(key)
-        try {
-          view.remember(key, await pastOf(await storeOf(red, config.store)(), key, until))
-        } catch (thrown) {
-          view.remember(key, { problem: toFaultlineError(thrown).message })
-        }
-        asking.delete(key)
-        return true
-      }
       servePage(this, {
         link: linkOf(red, config.broker),
         kinds,
         view,
-        intervalMs: Math.max(100, Number(config.intervalMs) || 500),
-        onLook: ({ open }) => learn(open),
+        intervalMs: config.intervalMs,
+        onLook: learnPast(view, async key => pastOf(await storeOf(red, config.store)(), key, view.since(key))),
       })
       readCalibrations(bundlesOf(red)).then(
         calibrations => {
@@ -65,8 +51,8 @@ const bundlesOf = (red: NodeRed): readonly string[] =>
   (red.settings[settingsKey] as { bundles?: readonly string[] } | undefined)?.bundles ?? []
 
 /** Oldest first. */
-async function pastOf(store: TelemetryStore, key: string, until: number): Promise<DecidedWindow[]> {
+async function pastOf(store: TelemetryStore, key: string, until: number | undefined): Promise<DecidedWindow[]> {
   const [site, device, point] = key.split('/')
-  const rows = await store.inferences({ site, device, point, until: Math.min(until, 8e12), limit: pastWindows })
+  const rows = await store.inferences({ site, device, point, until, limit: pastWindows })
   return rows.map(windowOfRow).reverse()
 }

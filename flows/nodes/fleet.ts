@@ -3,12 +3,10 @@ import { FleetView } from '../dashboard/fleet-view.ts'
 import { giveUp } from './attempt.ts'
 import { linkOf } from './broker.ts'
 import type { NodeConfig, NodeRed, RuntimeNode } from './node-red.ts'
-import { servePage } from './page-node.ts'
+import { type PageConfig, servePage } from './page-node.ts'
 
-interface FleetConfig {
-  broker?: string
+interface FleetConfig extends PageConfig {
   normal?: string
-  intervalMs?: string | number
 }
 
 const kinds: readonly TopicKind[] = [
@@ -30,7 +28,7 @@ export default function register(red: NodeRed): void {
         link: linkOf(red, config.broker),
         kinds,
         view: new FleetView(config.normal || 'normal'),
-        intervalMs: Math.max(100, Number(config.intervalMs) || 500),
+        intervalMs: config.intervalMs,
       })
     } catch (thrown) {
       giveUp(this, thrown)

@@ -3,13 +3,11 @@ import { MachineView, type Zones } from '../dashboard/machine-view.ts'
 import { giveUp } from './attempt.ts'
 import { linkOf } from './broker.ts'
 import type { NodeConfig, NodeMessage, NodeRed, RuntimeNode } from './node-red.ts'
-import { servePage } from './page-node.ts'
+import { type PageConfig, servePage } from './page-node.ts'
 
-interface MachineConfig {
-  broker?: string
+interface MachineConfig extends PageConfig {
   /** Bounds of the zones A to D in mm/s RMS, with commas between, where a machine has none of its own. */
   zones?: string
-  intervalMs?: string | number
 }
 
 const kinds: readonly TopicKind[] = ['inference', 'summary', 'escalation', 'alarm']
@@ -27,7 +25,7 @@ export default function register(red: NodeRed): void {
         link: linkOf(red, config.broker),
         kinds,
         view: new MachineView((site, machine) => (kept.get(nameOf(site, machine)) as Zones | undefined) ?? zones),
-        intervalMs: Math.max(100, Number(config.intervalMs) || 500),
+        intervalMs: config.intervalMs,
         onRequest: message => {
           if (message.topic !== 'zones') return false
           const { site, machine, limits } = requestOf(message)

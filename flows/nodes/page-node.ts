@@ -22,12 +22,18 @@ export interface PageView {
   show(look: Look): View
 }
 
+/** What the configuration of every page's node has. */
+export interface PageConfig {
+  broker?: string
+  /** Least time from one update of a page to the next, in ms: 100 or more; 500 when empty. */
+  intervalMs?: string | number
+}
+
 export interface PageOptions {
   link: BrokerLink
   kinds: readonly TopicKind[]
   view: PageView
-  /** Least time from one update of a page to the next, in ms. */
-  intervalMs: number
+  intervalMs: PageConfig['intervalMs']
   /** A page has asked; resolves with true when the view has learned something for it meanwhile. */
   onLook?: (look: Look) => Promise<boolean>
   /** Something else is asked for, by somebody who may; true when that was for the node itself. Throws what is said on the page. */
@@ -49,7 +55,7 @@ export function servePage(node: RuntimeNode<never>, options: PageOptions): void 
     viewOf: showTo,
     send: (socketId, payload) => node.send([{ topic: 'view', payload, _client: { socketId } }, null]),
     onError: fail,
-    intervalMs,
+    intervalMs: Math.max(100, Number(intervalMs) || 500),
   })
   const touch = () => viewers.touch()
   const clear = (address: TopicAddress) => {
