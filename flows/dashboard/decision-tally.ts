@@ -1,5 +1,6 @@
-import { type Inference, type Outcome, type Summary, upperBound } from '@faultline/protocol'
+import { type Inference, type Summary, upperBound } from '@faultline/protocol'
 import type { InferenceRow } from '@faultline/telemetry'
+import { escalatedIn, isEscalated } from './traffic.ts'
 
 /** What a tally needs of a window: as a device publishes it, or as a store gives it back. */
 export interface DecidedWindow {
@@ -51,7 +52,6 @@ export interface ObservedBin {
 }
 
 const edges = [0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1] as const
-const escalatedOutcomes: readonly string[] = ['answered', 'late', 'rejected'] satisfies Outcome[]
 /** A message that comes twice comes soon. */
 const rememberedIds = 64
 
@@ -91,8 +91,9 @@ export class DecisionTally {
   }
 
   /** Windows that were not published one by one; their price is taken for that of the last one that was. */
-  countSummary({ from, windows, outcomes }: Summary): void {
-    const escalated = escalatedOutcomes.reduce((sum, name) => sum + (outcomes[name as Outcome] ?? 0), 0)
+  countSummary(summary: Summary): void {
+    const { from, windows, outcomes } = summary
+    const escalated = escalatedIn(summary)
     this.windows += windows
     this.escalated += escalated
     this.answered += outcomes.answered ?? 0
@@ -135,10 +136,9 @@ export class DecisionTally {
   }
 
   private countOutcome({ at, outcome, price = this.price }: DecidedWindow): void {
-    const isEscalated = escalatedOutcomes.includes(outcome)
     this.windows++
     this.priceOfAll += price
-    if (isEscalated) {
+    if (isEscalated(outcome)) {
       this.escalated++
       this.priceOfEscalated += price
     }

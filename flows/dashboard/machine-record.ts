@@ -1,5 +1,6 @@
-import type { Alarm, Inference, Outcome, Summary } from '@faultline/protocol'
+import type { Alarm, Inference, Summary } from '@faultline/protocol'
 import { RecentMap } from '../recent-map.ts'
+import { escalatedIn, isEscalated } from './traffic.ts'
 
 /** The last word of one measurement point. */
 export interface PointRecord {
@@ -25,9 +26,6 @@ interface Heard {
 
 /** A machine has few sensors; names in payloads may be many. */
 const maxPoints = 256
-
-/** Outcomes of windows that went up to a server. */
-const escalatedOutcomes: readonly Outcome[] = ['answered', 'late', 'rejected']
 
 /** So many windows make the strip beside a machine's name. */
 const historyLength = 48
@@ -62,9 +60,8 @@ export class MachineRecord {
       return
     }
     if (this.recent.some(window => window.id === id)) return
-    const escalated = escalatedOutcomes.includes(outcome)
     this.windows++
-    if (escalated) this.escalated++
+    if (isEscalated(outcome)) this.escalated++
     this.recent.push({ id, sign: this.signOf(inference) })
     if (this.recent.length > historyLength) this.recent.shift()
     const before = this.points.get(key)?.record
@@ -73,7 +70,7 @@ export class MachineRecord {
 
   summarise(summary: Summary): void {
     this.windows += summary.windows
-    for (const outcome of escalatedOutcomes) this.escalated += summary.outcomes[outcome] ?? 0
+    this.escalated += escalatedIn(summary)
   }
 
   /** Share of its windows that went up to a server; null before the first. */
@@ -112,7 +109,7 @@ export class MachineRecord {
     const { confidence, outcome } = inference
     if (confidence === null) return '?'
     const sign = this.isFault(inference) ? 'f' : 'n'
-    return escalatedOutcomes.includes(outcome) ? sign.toUpperCase() : sign
+    return isEscalated(outcome) ? sign.toUpperCase() : sign
   }
 
   private isFault({ label, faults }: Inference): boolean {

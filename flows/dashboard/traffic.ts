@@ -1,4 +1,4 @@
-import { type Health, missedAtMost, type PriceList } from '@faultline/protocol'
+import { type Health, missedAtMost, type Outcome, type PriceList, type Summary } from '@faultline/protocol'
 
 /** What is known of a device's traffic. */
 export interface DeviceTraffic {
@@ -23,6 +23,15 @@ export interface AuditBound {
   /** Share of the windows accepted as normal that hides a fault, at most, at 95 %. */
   missedAtMost: number
 }
+
+const escalatedOutcomes: readonly Outcome[] = ['answered', 'late', 'rejected']
+
+/** Whether a window that ended so went up to a server. */
+export const isEscalated = (outcome: string): boolean => (escalatedOutcomes as readonly string[]).includes(outcome)
+
+/** Windows of a summary that went up to a server. */
+export const escalatedIn = ({ outcomes }: Summary): number =>
+  escalatedOutcomes.reduce((sum, outcome) => sum + (outcomes[outcome] ?? 0), 0)
 
 const escalatedOf = ({ counters: c }: Health): number => c.answered + c.late + c.rejected + c.pending
 
