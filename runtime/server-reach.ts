@@ -10,6 +10,8 @@ const remembered = { windows: 50, ms: 600_000, fewest: 10 }
 const enoughTrips = 20
 /** A deadline is never shortened below this, nor below so many times what verdicts take. */
 const shortest = { ms: 1_000, times: 4 }
+/** A server that errs must not silence anybody for long: the longest deadline there is. */
+const longestPauseMs = 600_000
 /** Of a price: an answer that hardly ever comes costs twenty times as much, not without end. */
 const leastShare = 0.05
 
@@ -26,6 +28,7 @@ export class ServerReach {
   private readonly clock: () => number
   private unanswered = 0
   private probeAt = 0
+  private pausedUntil = Number.NEGATIVE_INFINITY
   private pauseMs: number = probe.firstMs
   private ends: { at: number; answered: boolean }[] = []
 
@@ -43,6 +46,16 @@ export class ServerReach {
     const recent = this.ends.filter(({ at }) => at >= since)
     if (recent.length < remembered.fewest) return 1
     return recent.filter(({ answered }) => answered).length / recent.length
+  }
+
+  /** Whether a server has asked to be sent nothing for now. */
+  get paused(): boolean {
+    return this.clock() < this.pausedUntil
+  }
+
+  /** A server asks to be sent nothing for so long, in ms. */
+  pause(ms: number): void {
+    this.pausedUntil = Math.max(this.pausedUntil, this.clock() + Math.min(ms, longestPauseMs))
   }
 
   /** Whether a window may be sent now; while servers are gone, taking the leave is the probe. */

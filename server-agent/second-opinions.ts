@@ -58,7 +58,6 @@ export class SecondOpinions {
   private readonly policies = new Map<string, { digest: string; policy: Policy }>()
   private readonly pending = new Map<string, Pending>()
   private bytes = 0
-  private pausedUntil = 0
   private open = false
 
   constructor(options: SecondOpinionsOptions) {
@@ -90,7 +89,7 @@ export class SecondOpinions {
     if (!decided) return false
     const { id } = first
     const leftMs = item.expiresAt - performance.now() - (item.expiresAt - item.receivedAt) * waysShare
-    if (leftMs < 1 || !this.hasRoom(item) || !this.mayAsk()) return false
+    if (leftMs < 1 || !this.hasRoom(item) || this.reach.paused || !this.reach.mayAsk()) return false
     const timer = setTimeout(() => this.late(id), leftMs)
     this.pending.set(id, { item, first, askedAt: performance.now(), timer, learn: decided.learn })
     this.bytes += item.bytes
@@ -113,7 +112,7 @@ export class SecondOpinions {
     const tookMs = Math.round(performance.now() - pending.askedAt)
     if (isRejected(payload)) {
       this.counts.rejected++
-      this.pausedUntil = performance.now() + (payload.retryAfterMs ?? 0)
+      this.reach.pause(payload.retryAfterMs ?? 0)
       logger.debug({ id, agent, rejected: payload.rejected, tookMs }, 'second opinion rejected')
       this.settle(id)
       return
@@ -183,10 +182,6 @@ export class SecondOpinions {
   private hasRoom({ bytes }: QueuedEscalation): boolean {
     const { maxItems, maxBytes } = this.options
     return this.pending.size < maxItems && this.bytes + bytes <= maxBytes
-  }
-
-  private mayAsk(): boolean {
-    return performance.now() >= this.pausedUntil && this.reach.mayAsk()
   }
 
   private policyOrNone(model: ServedModel): Policy | undefined {

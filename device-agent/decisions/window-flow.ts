@@ -52,9 +52,6 @@ export interface WindowFlowOptions {
   failed: (thrown: unknown) => void
 }
 
-/** A server that errs must not silence a device for long: the longest deadline there is. */
-const longestPauseMs = 600_000
-
 /** What decides at this moment. */
 export interface Rules {
   settings: RuntimeSettings
@@ -78,8 +75,6 @@ export class WindowFlow {
   private readonly reporting = new Map<string, PointReporting>()
   private readonly sizes = new Map<string, EscalationSize>()
   private rules: Rules
-  /** Nothing is escalated before this moment of `performance.now()`. */
-  private pausedUntil = 0
 
   constructor(options: WindowFlowOptions, rules: Rules) {
     this.options = options
@@ -127,14 +122,14 @@ export class WindowFlow {
     } else if (!publisher.online) {
       this.conclude(record, 'offline')
       this.defer(record, window)
-    } else if (performance.now() < this.pausedUntil) this.conclude(record, 'rejected')
+    } else if (this.reach.paused) this.conclude(record, 'rejected')
     else if (!this.reach.mayAsk()) this.forgo(record)
     else this.escalate(record, window)
   }
 
   /** A server has spoken about a window of a point. */
   receive(point: string, verdict: Verdict): void {
-    if (isRejected(verdict) && this.escalations.awaits(point, verdict.id)) this.pause(verdict.retryAfterMs ?? 0)
+    if (isRejected(verdict) && this.escalations.awaits(point, verdict.id)) this.reach.pause(verdict.retryAfterMs ?? 0)
     this.escalations.receive(point, verdict)
   }
 
@@ -153,10 +148,6 @@ export class WindowFlow {
     await this.escalations.idle(timeoutMs)
     this.escalations.abandonAll()
     this.flushSummaries()
-  }
-
-  private pause(ms: number): void {
-    this.pausedUntil = Math.max(this.pausedUntil, performance.now() + Math.min(ms, longestPauseMs))
   }
 
   private conclude(record: WindowRecord, outcome: Unsent): void {

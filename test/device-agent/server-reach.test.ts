@@ -32,6 +32,23 @@ test('an answer in between begins the count anew', () => {
   assert.ok(reach.reachable)
 })
 
+test('a pause lasts as long as the longest that was asked for, and ten minutes at most', () => {
+  let now = 0
+  const reach = new ServerReach(() => now)
+  assert.equal(reach.paused, false)
+  reach.pause(500)
+  reach.pause(0)
+  now = 499
+  assert.equal(reach.paused, true)
+  now = 500
+  assert.equal(reach.paused, false)
+  reach.pause(1e300)
+  now += 599_999
+  assert.equal(reach.paused, true)
+  now += 1
+  assert.equal(reach.paused, false)
+})
+
 test('what is not always answered costs more, within bounds', () => {
   let now = 0
   const reach = new ServerReach(() => now)
