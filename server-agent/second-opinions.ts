@@ -83,8 +83,9 @@ export class SecondOpinions {
   /** Takes an answer over where it is worth asking further up, and answers later; false where it stands. */
   ask(item: QueuedEscalation, first: Verdict): boolean {
     if (!this.open || isRejected(first)) return false
-    // A copy of one that waits, which is answered with it.
-    if (this.pending.has(first.id)) return true
+    // A copy of one that waits is answered with it. Where another point gave the same id, the answer from here stands.
+    const waiting = this.pending.get(first.id)
+    if (waiting) return isSamePoint(waiting.item.replyTo, item.replyTo)
     const decided = this.decide(item, first)
     if (!decided) return false
     const { id } = first
