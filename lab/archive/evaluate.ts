@@ -2,13 +2,11 @@ import { Classifier } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import { type Command, Option } from '@faultline/runtime'
 import { probabilitiesOf } from '../evaluation/classifiers.ts'
-import type { Labelled } from '../import/labelled.ts'
-import { labelledImages } from '../import/labelled-images.ts'
-import { labelledSignals } from '../import/labelled-signals.ts'
+import { everyExample, labelledData } from '../import/labelled-data.ts'
 import { plainTable } from '../report/table.ts'
 import { argmaxRows, type ClassificationMetrics, calibrationError, classificationMetrics } from '../training/metrics.ts'
 import { type Side, sides } from './division.ts'
-import { describeDataset, directoryOf } from './exported.ts'
+import { describeDataset } from './exported.ts'
 
 export interface HardEvaluation extends ClassificationMetrics {
   /** As `name:version`. */
@@ -29,12 +27,11 @@ export async function evaluateOnHard(
 ): Promise<HardEvaluation[]> {
   if (!(await describeDataset(dataset)))
     throw new FaultlineError('RECORDING_INVALID', `${dataset} is no data set that was exported`)
-  const directory = await directoryOf(dataset, side)
   const evaluations: HardEvaluation[] = []
   for (const bundle of bundles) {
     const classifier = await Classifier.load(bundle)
     try {
-      evaluations.push(await evaluate(classifier, directory))
+      evaluations.push(await evaluate(classifier, dataset, side))
     } finally {
       await classifier.dispose()
     }
@@ -42,16 +39,15 @@ export async function evaluateOnHard(
   return evaluations
 }
 
-async function evaluate(classifier: Classifier, directory: string): Promise<HardEvaluation> {
+async function evaluate(classifier: Classifier, dataset: string, side: Side): Promise<HardEvaluation> {
   const { input, classes, bundle } = classifier
   const { name, version, normal } = bundle.description
-  const set = await (input.kind === 'image'
-    ? labelledImages(directory, input, classes)
-    : labelledSignals(directory, input, classes))
-  const windows: Labelled[] = []
-  for await (const labelled of set.examples) windows.push(labelled)
+  const windows = await everyExample(await labelledData(dataset, input, classes, side))
   if (windows.length === 0)
-    throw new FaultlineError('RECORDING_INVALID', `${directory} has no window as long as ${name} takes`)
+    throw new FaultlineError(
+      'RECORDING_INVALID',
+      `${dataset} has no window as long as ${name} takes on its ${side} side`,
+    )
   const probabilities = await probabilitiesOf(classifier, windows)
   const labels = Uint8Array.from(windows, ({ label }) => label)
   const answers = argmaxRows(probabilities, classes.length)

@@ -5,8 +5,7 @@ import { fitTemperature, reliabilityOf, temper } from '../training/calibration.t
 import { argmaxRows, calibrationError, classificationMetrics } from '../training/metrics.ts'
 import { fitPair } from '../training/pair-calibration.ts'
 import type { Labelled } from './labelled.ts'
-import { labelledImages } from './labelled-images.ts'
-import { labelledSignals } from './labelled-signals.ts'
+import { labelledData } from './labelled-data.ts'
 
 type Model = Pick<BundleDescription, 'classes' | 'input' | 'normal' | 'output' | 'role'>
 
@@ -78,9 +77,7 @@ async function answersOn(network: Network, model: Model, data: string, server: C
   const { input, classes } = model
   if (classes.length > MOST_CLASSES)
     throw new FaultlineError('CONFIG_INVALID', `more than ${MOST_CLASSES} classes cannot be calibrated`)
-  const { count, examples } = await (input.kind === 'image'
-    ? labelledImages(data, input, classes)
-    : labelledSignals(data, input, classes))
+  const { count, examples } = await labelledData(data, input, classes)
   if (count < FEWEST_SAMPLES)
     throw new FaultlineError(
       'RECORDING_INVALID',

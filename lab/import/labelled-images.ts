@@ -1,10 +1,9 @@
 import { type InputDescription, imageExtents, openImages } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
-import { directoryOf } from '../archive/exported.ts'
 import type { Labelled, LabelledSet } from './labelled.ts'
 
 /**
- * Labelled images as `openImages` finds them; of an exported archive, its validation side. Throws `RECORDING_UNREADABLE` or `RECORDING_INVALID`, also where an image is
+ * Labelled images as `openImages` finds them. Throws `RECORDING_UNREADABLE` or `RECORDING_INVALID`, also where an image is
  * of no class that was named.
  */
 export async function labelledImages(
@@ -12,7 +11,7 @@ export async function labelledImages(
   input: Extract<InputDescription, { kind: 'image' }>,
   classes: readonly string[],
 ): Promise<LabelledSet> {
-  const images = await openImages(await directoryOf(path, 'validation'), imageExtents(input), classes)
+  const images = await openImages(path, imageExtents(input), classes)
   return { count: images.count, examples: examples() }
 
   async function* examples(): AsyncGenerator<Labelled> {

@@ -1,6 +1,5 @@
 import type { InputDescription } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
-import { directoryOf } from '../archive/exported.ts'
 import { BearingData } from '../data/bearing-data.ts'
 import type { Labelled, LabelledSet } from './labelled.ts'
 
@@ -11,14 +10,14 @@ const MOST_WINDOWS = 10_000
 
 /**
  * Labelled windows, side by side, from the recordings of a data set whose class is one of the model's; of a large set,
- * windows at equal distances; of an exported archive, its validation side. Throws `RECORDING_UNREADABLE` or `RECORDING_INVALID`.
+ * windows at equal distances. Throws `RECORDING_UNREADABLE` or `RECORDING_INVALID`.
  */
 export async function labelledSignals(
   directory: string,
   { samples, rateHz }: SignalInput,
   classes: readonly string[],
 ): Promise<LabelledSet> {
-  const data = await BearingData.open(await directoryOf(directory, 'validation'), rateHz)
+  const data = await BearingData.open(directory, rateHz)
   const recordings = data.recordings.filter(recording => classes.includes(recording.class))
   if (recordings.length === 0)
     throw new FaultlineError('RECORDING_INVALID', `${directory} has no recording of the classes ${classes.join(', ')}`)

@@ -1,4 +1,4 @@
-import { type EngineName, prepare } from '@faultline/inference'
+import { type EngineName, policyModelOf, prepare } from '@faultline/inference'
 import { Progress } from '@faultline/runtime'
 import { argmaxRows, classificationMetrics } from '../../training/metrics.ts'
 import { probabilitiesOf } from '../classifiers.ts'
@@ -12,7 +12,7 @@ import type { Device } from './expense.ts'
 import type { Link } from './links.ts'
 import { measured, type Times } from './measurements.ts'
 import { choicesOf, type Deciding, figuresOf, type MethodFigures, methods } from './methods.ts'
-import { extentsOf, findTestBatch, type ImagePair, loadImagePair, policyModelOf, readImages } from './pair.ts'
+import { extentsOf, findTestBatch, type ImagePair, loadImagePair, readImages } from './pair.ts'
 import { traceOf } from './trace.ts'
 
 export interface ImageEvaluationOptions {
@@ -91,7 +91,7 @@ export async function evaluateImages(options: ImageEvaluationOptions): Promise<I
     const { times, cuts } = await measured(pair, prepared, notes, options.rounds)
 
     const trace = traceOf(answers, classes.length)
-    const model = policyModelOf(local)
+    const model = policyModelOf(local.bundle.digest, local.bundle.description)
     const deciding: Deciding = { trace, model, seed: options.seed }
     const chosen = choicesOf('default', SHIPPED_PRICE, deciding)
     const policyCosts = costsOf(deciding)

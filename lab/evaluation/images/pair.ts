@@ -1,7 +1,8 @@
 import { join } from 'node:path'
-import type { Classifier, ClassifierOptions, InputDescription, PolicyModel } from '@faultline/inference'
+import type { Classifier, ClassifierOptions, InputDescription } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import type { Labelled } from '../../import/labelled.ts'
+import { everyExample } from '../../import/labelled-data.ts'
 import { labelledImages } from '../../import/labelled-images.ts'
 import { batchesIn } from '../../training/images/cifar.ts'
 import { loadPair } from '../classifiers.ts'
@@ -38,13 +39,6 @@ export function extentsOf({ shape: [a, b, c], layout }: ImageInput): readonly [n
   return layout === 'hwc' ? [a, b, c] : [b, c, a]
 }
 
-/** What policies take from the local bundle. */
-export function policyModelOf({ bundle }: Classifier): PolicyModel {
-  const { calibration, normal } = bundle.description
-  const { threshold, correctness, server } = calibration
-  return { digest: bundle.digest, normal, threshold, calibration: correctness, server }
-}
-
 const TEST_BATCH = 'test_batch.bin'
 
 /** The file of CIFAR-10's test images, in its directory or in `cifar10` below. Throws `RECORDING_UNREADABLE`. */
@@ -56,8 +50,5 @@ export async function findTestBatch(data: string): Promise<string> {
 
 /** Throws `RECORDING_UNREADABLE` or `RECORDING_INVALID`. */
 export async function readImages(file: string, { input, local }: ImagePair): Promise<Labelled[]> {
-  const { examples } = await labelledImages(file, input, local.classes)
-  const images: Labelled[] = []
-  for await (const image of examples) images.push(image)
-  return images
+  return everyExample(await labelledImages(file, input, local.classes))
 }
