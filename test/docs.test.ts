@@ -5,8 +5,8 @@ import { test } from 'node:test'
 import { AuditedPolicy, classificationOf, createPolicy, featureNames, policyNames } from '@faultline/inference'
 import { counters, health, jsonSchemaOf, schemaFields } from '@faultline/protocol'
 import { publishedFeatures } from '../device-agent/decisions/assessment.ts'
-import { root } from './support/command.ts'
 import { anchorsOf, deadLinks, linksOf, pages } from './support/markdown.ts'
+import { root } from './support/processes.ts'
 
 const read = (path: string): Promise<string> => readFile(join(root, path), 'utf8')
 

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { root } from './support/command.ts'
 import { importsOf, layerFaults, layers } from './support/layers.ts'
+import { root } from './support/processes.ts'
 import { temporaryDirectory } from './support/temp.ts'
 
 test('no folder imports against the arrows', () => {

@@ -5,13 +5,13 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import type { Row } from '../../bench/benchmark.ts'
-import { root } from '../support/processes.ts'
+import { nodeFlags, root } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 test('the broker benchmark compares ours with bare Aedes, each in a process of its own', async t => {
   const file = join(await temporaryDirectory(t), 'rows.json')
-  const args = ['--import', 'tsx', '--disable-warning=ExperimentalWarning', 'bench/main.ts', 'broker', '--quick']
-  await promisify(execFile)(process.execPath, [...args, '--json', file], { cwd: root })
+  const args = [...nodeFlags, 'bench/main.ts', 'broker', '--quick', '--json', file]
+  await promisify(execFile)(process.execPath, args, { cwd: root })
   const { rows } = JSON.parse(await readFile(file, 'utf8')) as { rows: Row[] }
   for (const qos of [0, 1]) {
     const row = rows.find(

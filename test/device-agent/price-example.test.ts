@@ -6,7 +6,7 @@ import { type Circumstances, checkPriceList, loadBundle, quote } from '@faultlin
 import { budget } from '@faultline/protocol'
 import { parse } from 'yaml'
 import { expectedSize } from '../../device-agent/decisions/escalation-size.ts'
-import { root } from '../support/command.ts'
+import { root } from '../support/processes.ts'
 
 /** Bytes of the escalation of a window of 2,048 samples, judged by the shipped local model. */
 async function escalationBytes(): Promise<number> {

@@ -6,7 +6,8 @@ import { jsonSchemaOf, schemaFields } from '@faultline/protocol'
 import { loadConfig, variableOf } from '@faultline/runtime'
 import { components } from '../../fleet/reference/components.ts'
 import { configurationPage } from '../../fleet/reference/configuration-page.ts'
-import { root, runCommand } from '../support/command.ts'
+import { runCommand } from '../support/command.ts'
+import { root } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 const docs = (...args: string[]) => runCommand('fleet/docs.ts', args)

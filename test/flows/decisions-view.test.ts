@@ -6,8 +6,8 @@ import { readCalibrations } from '../../flows/dashboard/calibrations.ts'
 import { DecisionTally, windowOf } from '../../flows/dashboard/decision-tally.ts'
 import { DecisionsView, type OpenDecisions, type Setting } from '../../flows/dashboard/decisions-view.ts'
 import { type Look, look } from '../../flows/dashboard/look.ts'
-import { root } from '../support/command.ts'
 import { priceList } from '../support/price-lists.ts'
+import { root } from '../support/processes.ts'
 import { deviceState, inference } from './fixtures.ts'
 
 const model = { name: 'server', version: '1', digest: 'sha256:0123456789ab' }

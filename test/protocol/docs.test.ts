@@ -12,7 +12,7 @@ import {
   topicKinds,
   topicTemplates,
 } from '@faultline/protocol'
-import { root } from '../support/command.ts'
+import { root } from '../support/processes.ts'
 
 interface Document {
   asyncapi: string

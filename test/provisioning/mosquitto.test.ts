@@ -9,9 +9,8 @@ import { initAuthority } from '../../provisioning/authority.ts'
 import { mosquittoFiles, writeMosquitto } from '../../provisioning/mosquitto.ts'
 import { collect, connected } from '../broker/harness.ts'
 import { issueCertificate } from '../support/authority.ts'
-import { startProgram } from '../support/processes.ts'
+import { freePort, startProgram } from '../support/processes.ts'
 import { findProgram, missing } from '../support/programs.ts'
-import { freePort } from '../support/redis.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 const press = identityOf('device', 'plant-a', 'press-1')

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type CommandResult, root } from './command.ts'
+import type { CommandResult } from './command.ts'
+import { root } from './processes.ts'
 
 /** Asked of the process that runs commands: which program of the repository, and its arguments. */
 export interface CommandRequest {

@@ -2,8 +2,7 @@ import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import type { CommandRequest } from './command-host.ts'
-
-export const root: string = join(import.meta.dirname, '..', '..')
+import { nodeFlags, root } from './processes.ts'
 
 export interface CommandResult {
   code: number | null
@@ -18,7 +17,7 @@ export function runProgramFile(
   environment: NodeJS.ProcessEnv = {},
 ): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', 'tsx', '--disable-warning=ExperimentalWarning', file, ...args], {
+    const child = spawn(process.execPath, [...nodeFlags, file, ...args], {
       cwd: root,
       env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...environment },
       timeout: 60_000,
@@ -73,7 +72,7 @@ async function ask(request: CommandRequest): Promise<CommandResult> {
 function startHost(): ChildProcess {
   return fork(join(import.meta.dirname, 'command-host.ts'), {
     cwd: root,
-    execArgv: ['--import', 'tsx', '--disable-warning=ExperimentalWarning'],
+    execArgv: [...nodeFlags],
     env: { ...process.env, NODE_TEST_CONTEXT: undefined },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })

@@ -1,7 +1,7 @@
 import { globSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, join, relative, sep } from 'node:path'
-import { root } from './command.ts'
+import { root } from './processes.ts'
 
 const notOurs = new Set(['node_modules', '.git', '.faultline', 'coverage', 'reports'])
 

@@ -1,9 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
 
 /** The repository's root. */
-export const root = fileURLToPath(new URL('../../', import.meta.url))
+export const root: string = join(import.meta.dirname, '..', '..')
+
+/** What Node.js takes to run TypeScript, as the npm scripts have it. */
+export const nodeFlags: readonly string[] = ['--import', 'tsx', '--disable-warning=ExperimentalWarning']
 
 interface Test {
   after(callback: () => Promise<void>): void
@@ -81,10 +85,15 @@ export function startScript(
   args: readonly string[] = [],
   env: NodeJS.ProcessEnv = {},
 ): RunningProgram {
-  return startProgram(
-    t,
-    process.execPath,
-    ['--import', 'tsx', '--disable-warning=ExperimentalWarning', file, ...args],
-    env,
-  )
+  return startProgram(t, process.execPath, [...nodeFlags, file, ...args], env)
+}
+
+/** A port that is free now, for a server that cannot say which one it took, or must come back on the same one. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
 }

@@ -1,9 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import { startProgram } from './processes.ts'
+import { freePort, startProgram } from './processes.ts'
 import { findProgram } from './programs.ts'
 
 export interface TestRedis {
@@ -35,13 +34,4 @@ export async function startRedis(t: { after(clean: () => Promise<void>): unknown
     dropListeners: () => ask(redis => redis.client('KILL', 'TYPE', 'pubsub')),
     kill: async () => void (await program.stop('SIGKILL')),
   }
-}
-
-/** A port that is free now, for a server that cannot say which one it took. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise(resolve => server.once('listening', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise(resolve => server.close(resolve))
-  return port
 }

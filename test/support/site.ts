@@ -1,5 +1,4 @@
 import { readFile, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import type { Health, Inference, Message } from '@faultline/protocol'
@@ -9,7 +8,7 @@ import { parse, stringify } from 'yaml'
 import { issueCertificate } from './authority.ts'
 import { runCommand } from './command.ts'
 import { type BrokerKind, usualBroker } from './mosquitto.ts'
-import { type RunningProgram, startProgram, startScript } from './processes.ts'
+import { freePort, type RunningProgram, startProgram, startScript } from './processes.ts'
 import { findProgram } from './programs.ts'
 import { temporaryDirectory } from './temp.ts'
 
@@ -177,13 +176,4 @@ export class Site {
     if (done.code !== 0) throw new Error(`provision ${args.join(' ')}: ${done.stderr}`)
     return done.stdout
   }
-}
-
-/** A port that is free now, for a broker that must come back on the same one. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise(resolve => server.once('listening', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise(resolve => server.close(resolve))
-  return port
 }

@@ -15,7 +15,7 @@ import { trainBearings } from '../../../lab/index.ts'
 import { heldOut } from '../../../lab/training/held-out.ts'
 import { withCode } from '../../inference/bundles.ts'
 import { hardWindow } from '../../server-agent/archive/windows.ts'
-import { root } from '../../support/command.ts'
+import { root } from '../../support/processes.ts'
 import { temporaryDirectory } from '../../support/temp.ts'
 import { windowsOfMachine, writtenArchive } from './archives.ts'
 
