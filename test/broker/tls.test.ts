@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { copyFile, readFile, rename, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { after, before, type TestContext, test } from 'node:test'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { Broker, type BrokerOptions } from '@faultline/broker'
 import type { Registry } from '@faultline/provisioning'
-import { MqttSession, silentLogger, TlsMaterial } from '@faultline/runtime'
+import { MqttSession, silentLogger } from '@faultline/runtime'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import { type PairFiles, TestAuthority } from '../support/authority.ts'
 import { temporaryDirectory } from '../support/temp.ts'
@@ -163,43 +162,6 @@ test('what is older than TLS 1.2, or no TLS at all, is turned away, and so is wh
     await slow.closed()
   }
   if (!modern.closed) await once(modern, 'close')
-})
-
-test('an empty file is no certificate', async t => {
-  const pair = await authority.server()
-  const empty = join(directory, 'empty.pem')
-  await writeFile(empty, '')
-  for (const files of [
-    { ...pair, certificate: empty },
-    { ...pair, key: empty },
-  ]) {
-    const material = new TlsMaterial(files, silentLogger)
-    t.after(() => material.stop())
-    assert.throws(() => material.start(), { code: 'CERTIFICATE_INVALID', message: /empty/ })
-  }
-})
-
-test('half of a new pair is passed over until the other half is there', async t => {
-  const pair = await authority.server()
-  const alive = setInterval(() => {}, 1_000) // The files are watched without keeping a process alive for it.
-  t.after(() => clearInterval(alive))
-  const files = { certificate: join(directory, 'live.pem'), key: join(directory, 'live.key') }
-  await copyFile(pair.certificate, files.certificate)
-  await copyFile(pair.key, files.key)
-  const material = new TlsMaterial(files, silentLogger, 10)
-  material.start()
-  t.after(() => material.stop())
-  const first = material.context
-  const renewed = new Promise<void>(resolve => material.onChange(() => resolve()))
-  const next = await authority.server()
-  // Half of the pair is not used: the other half does not fit it.
-  await copyFile(next.certificate, files.certificate)
-  assert.equal(material.context, first)
-  await copyFile(next.key, `${files.key}.new`)
-  await rename(`${files.key}.new`, files.key)
-  await renewed
-  assert.equal(String(material.context.cert), await readFile(next.certificate, 'utf8'))
-  assert.equal(String(material.context.key), await readFile(next.key, 'utf8'))
 })
 
 test('a connection from before a renewal stays; the one after it sees the new certificate', async t => {
