@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { chmod, writeFile } from 'node:fs/promises'
+import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { root } from '../support/processes.ts'
@@ -44,4 +44,21 @@ test('on a 64-bit system the next thing asked for is root', async t => {
   const { status, stderr } = await installOn(t, { uname: 'aarch64', getconf: '64', dpkg: 'arm64' })
   assert.equal(status, 1)
   assert.match(stderr, /run as root/)
+})
+
+test('the unit runs what came over the broker as nobody special, who can change its own state and nothing else', async () => {
+  const unit = await readFile(join(root, 'provisioning/installer/faultline-device-agent.service'), 'utf8')
+  const lines = unit.split('\n').filter(line => /^[A-Z]\w+=/.test(line))
+  for (const line of ['User=faultline', 'ProtectSystem=strict', 'NoNewPrivileges=true', 'CapabilityBoundingSet='])
+    assert.ok(lines.includes(line), line)
+  assert.deepEqual(
+    lines.filter(line => /^(ReadWritePaths|BindPaths|AmbientCapabilities|\w+Directory|Exec\w+)=/.test(line)),
+    [
+      'ExecStart=/opt/faultline/launch.sh --config /etc/faultline/device.yaml',
+      'WorkingDirectory=/var/lib/faultline',
+      'StateDirectory=faultline',
+    ],
+  )
+  // What root unpacks belongs to root, whoever packed it.
+  assert.match(await readFile(installer, 'utf8'), /tar -xzf .* --no-same-owner/)
 })
