@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { AuditedPolicy, classificationOf, createPolicy, featureNames, policyNames } from '@faultline/inference'
-import { counters, health, jsonSchemaOf, schemaFields } from '@faultline/protocol'
+import { accessRules, counters, health, jsonSchemaOf, schemaFields } from '@faultline/protocol'
 import { publishedFeatures } from '../device-agent/decisions/assessment.ts'
 import { anchorsOf, deadLinks, linksOf, pages } from './support/markdown.ts'
 import { root } from './support/processes.ts'
@@ -100,4 +100,19 @@ test('every counter and every field of health is described', async () => {
   const names = Object.keys(counters.shape)
   for (const name of names) assert.ok(counted.includes(`| \`${name}\` |`), name)
   assert.ok(counted.includes(`windows = ${names.filter(name => name !== 'windows').join(' + ')}\n`))
+})
+
+test('the rules for EMQX are those of the table of rights', async () => {
+  const text = await section('docs/guides/scale.md', 'EMQX')
+  const rules = text.matchAll(
+    /^\{allow, \{username, \{re, "\^(device|server)s\/"\}\}, (publish|subscribe), \[([^\]]*)\]\}\./gm,
+  )
+  const written = [...rules].map(([, role, access, topics]) => [
+    `${role} ${access}`,
+    [...topics!.matchAll(/"([^"]+)"/g)].map(([, topic]) => topic!.replace(/\$\{username\}/, '{self}')).sort(),
+  ])
+  const wanted = (['device', 'server'] as const).flatMap(role =>
+    (['publish', 'subscribe'] as const).map(access => [`${role} ${access}`, [...accessRules[role][access]].sort()]),
+  )
+  assert.deepEqual(written, wanted)
 })
