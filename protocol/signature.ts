@@ -54,6 +54,12 @@ export function signDigest(kind: SignedKind, digest: string, privateKey: string)
   return { ...identify(createPublicKey(key)), signature }
 }
 
+/** Who signs a bundle, and the text of its `bundle.sig`; `digest` is that of `bundle.json`. Throws as `signDigest`. */
+export function bundleSignature(digest: string, privateKey: string): { signer: Signer; text: string } {
+  const { signature, ...signer } = signDigest('bundle', digest, privateKey)
+  return { signer, text: `${JSON.stringify({ algorithm: 'ed25519', ...signer, signature }, null, 1)}\n` }
+}
+
 /** Who signed a digest; undefined where the signature is not of this digest by this key. Throws as `signerOf`. */
 export function verifyDigest(
   kind: SignedKind,

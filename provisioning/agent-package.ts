@@ -9,7 +9,7 @@ import type { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { createGzip } from 'node:zlib'
-import { FaultlineError, signDigest, toFaultlineError } from '@faultline/protocol'
+import { bundleSignature, FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { version } from '@faultline/runtime'
 import { type Pack, pack } from 'tar-stream'
 
@@ -145,9 +145,8 @@ async function addOwnFiles(directory: string): Promise<void> {
 async function signModels(models: string, privateKey: string): Promise<void> {
   for (const name of await readdir(models)) {
     const digest = createHash('sha256').update(await readFile(join(models, name, 'bundle.json')))
-    const signed = signDigest('bundle', `sha256:${digest.digest('hex')}`, privateKey)
-    const signature = `${JSON.stringify({ algorithm: 'ed25519', ...signed }, null, 1)}\n`
-    await writeFile(join(models, name, 'bundle.sig'), signature)
+    const { text } = bundleSignature(`sha256:${digest.digest('hex')}`, privateKey)
+    await writeFile(join(models, name, 'bundle.sig'), text)
   }
 }
 

@@ -1,11 +1,11 @@
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
+  bundleSignature,
   FaultlineError,
   publicKeyText,
   type Signer,
   signatureText,
-  signDigest,
   signerOf,
   toFaultlineError,
   verifyDigest,
@@ -28,10 +28,10 @@ const signatureFile = z.strictObject({
  * Throws `CONFIG_INVALID` for a key that is no Ed25519 key, and `BUNDLE_UNREADABLE`.
  */
 export async function signBundle({ directory, digest }: Bundle, privateKey: string): Promise<Signer> {
-  const { signature, ...signer } = signDigest('bundle', digest, privateKey)
+  const { signer, text } = bundleSignature(digest, privateKey)
   const path = join(directory, SIGNATURE_FILE)
   try {
-    await writeFile(`${path}.tmp`, `${JSON.stringify({ algorithm: 'ed25519', ...signer, signature }, null, 1)}\n`)
+    await writeFile(`${path}.tmp`, text)
     await rename(`${path}.tmp`, path)
   } catch (cause) {
     throw toFaultlineError(cause, 'BUNDLE_UNREADABLE', path)

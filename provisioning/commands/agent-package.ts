@@ -1,11 +1,8 @@
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
-import { pipeline } from 'node:stream/promises'
 import { toFaultlineError } from '@faultline/protocol'
 import { type Command, InvalidArgumentError, version } from '@faultline/runtime'
 import { type AgentArchitecture, agentArchitectures, agentPackageName, writeAgentPackage } from '../agent-package.ts'
-import { signPackage } from '../rollouts/artifact.ts'
+import { digestOfFile, signPackage } from '../rollouts/artifact.ts'
 import { say } from './output.ts'
 
 interface Flags {
@@ -35,9 +32,8 @@ async function packAgent({
   const privateKey = key === undefined ? undefined : await readKey(key)
   await writeAgentPackage(out, architecture, privateKey)
   const { size } = await stat(out)
-  const digest = createHash('sha256')
-  await pipeline(createReadStream(out), digest)
-  say(`packed ${out} (${(size / 1e6).toFixed(1)} MB)\nsha256 ${digest.digest('hex')}`)
+  const digest = (await digestOfFile(out)).replace('sha256:', '')
+  say(`packed ${out} (${(size / 1e6).toFixed(1)} MB)\nsha256 ${digest}`)
   if (privateKey !== undefined) say(`signed ${await signPackage(out, { version, architecture }, privateKey)}`)
 }
 

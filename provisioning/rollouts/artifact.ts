@@ -113,7 +113,7 @@ export async function takePackage(file: string, directory: string): Promise<Arti
   }
 }
 
-async function digestOfFile(file: string): Promise<string> {
+export async function digestOfFile(file: string): Promise<string> {
   const hash = createHash('sha256')
   await pipeline(createReadStream(file), hash).catch(cause => {
     throw invalid(`${file} cannot be read: ${(cause as Error).message}`)
