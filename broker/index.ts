@@ -1,4 +1,4 @@
-export { Bridge, type BridgeSettings } from './bridge.ts'
+export type { BridgeSettings } from './bridge.ts'
 export { Broker, type BrokerOptions, type BrokerTls } from './broker.ts'
 export { type BrokerConfig, brokerConfig } from './config.ts'
 export type { BrokerCounts } from './counts.ts'

@@ -96,6 +96,9 @@ export class Enrolment extends EventEmitter<EnrolmentEvents> implements Service 
           continue
         }
         await (step === 'claim' ? this.claim(signal) : this.renew(signal))
+        await this.read()
+        // Before anybody logs in with it: a broker may show a certificate of the next authority by now.
+        await this.askWhomToBelieve(signal)
         failures = 0
         this.options.logger.info({ step, until: this.current?.notAfter }, 'certificate received')
         this.emit('certified')
@@ -134,16 +137,12 @@ export class Enrolment extends EventEmitter<EnrolmentEvents> implements Service 
     const csr = await this.files.request(identity.name)
     const certificate = await this.client.enroll({ name: identity.name, token, ca, csr }, signal)
     await this.files.accept(certificate, { claim: tokenDigest(token), ca })
-    await this.read()
-    await this.askWhomToBelieve(signal)
   }
 
   private async renew(signal: AbortSignal): Promise<void> {
     const csr = await this.files.request(this.options.identity.name)
     const certificate = await this.client.reenroll(await this.files.tls(), csr, signal)
     await this.files.accept(certificate, { claim: this.current?.claim })
-    await this.read()
-    await this.askWhomToBelieve(signal)
   }
 
   /**
