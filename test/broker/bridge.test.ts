@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
 import { type TestContext, test } from 'node:test'
-import type { BridgeSettings } from '@faultline/broker'
+import { type BridgeSettings, BrokerMetrics } from '@faultline/broker'
 import { decodePayload, type Escalation, encodePayload, examples, newId, topicOf } from '@faultline/protocol'
 import type { MqttClient } from 'mqtt'
 import { Wire } from '../support/agent-broker.ts'
@@ -114,6 +114,14 @@ test('while the link is down escalations wait within bounds, each for as long as
   for (const [i, each] of arrived.entries()) assert.ok(patienceOf(each) < patienceOf(rest[i]!), 'it waited')
   const { dropped, expired } = site.broker.bridge!.counts
   assert.deepEqual({ dropped, expired }, { dropped: 1, expired: 1 })
+  const metrics = await new BrokerMetrics(site.broker).registry.metrics()
+  for (const line of [
+    'connected 1',
+    'waiting 0',
+    'messages_total{what="dropped"} 1',
+    'messages_total{what="expired"} 1',
+  ])
+    assert.ok(metrics.includes(`faultline_broker_bridge_${line}\n`), line)
 })
 
 test('what is asked while the link breaks and comes back arrives', async t => {
