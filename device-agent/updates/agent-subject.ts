@@ -89,8 +89,8 @@ export class AgentSubject implements UpdateSubject {
     if (sha256 !== digest) throw new FaultlineError('UPDATE_DAMAGED', 'the archive is not the package that was signed')
     const place = this.pathOf(digest)
     const staging = `${place}.new`
-    await disk.remove(staging)
     await disk.makeDirectory(this.versions)
+    await disk.remove(staging)
     await disk.makeDirectory(staging)
     await unpack(archive, staging, disk, { strip: 1 })
     if (!existsSync(join(staging, 'agent.js'))) throw new FaultlineError('UPDATE_DAMAGED', 'it is no agent package')
@@ -143,9 +143,9 @@ export class AgentSubject implements UpdateSubject {
   }
 
   found({ digest }: UpdateOffer, state: UpdateState): Standing {
-    if (state === 'switching') return existsSync(this.fellBack) ? 'before' : 'new'
-    if (this.options.running !== digest) return 'before'
-    return existsSync(this.trial) ? 'new' : 'kept'
+    const switching = state === 'switching'
+    if (this.options.running === digest) return switching || existsSync(this.trial) ? 'new' : 'kept'
+    return switching && !existsSync(this.fellBack) ? 'new' : 'before'
   }
 
   async confirm(): Promise<void> {

@@ -9,13 +9,16 @@ base=$(cd "$(dirname "$0")" && pwd)
 software=${STATE_DIRECTORY:-/var/lib/faultline}/software
 most_starts=3
 
+# `trial` stays until the link is undone: with a full card, say, the next start tries again.
 go_back() {
   basename "$(readlink "$software/current")" >"$software/fell-back"
   if [ -L "$software/previous" ]; then
+    rm -f "$software/current.back"
     cp -P "$software/previous" "$software/current.back" && mv -T "$software/current.back" "$software/current"
   else
     rm -f "$software/current"
-  fi
+  fi || return
+  sync "$software"
   rm -f "$software/trial"
   sync "$software"
 }

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { type Inference, signDigest, type UpdateOffer } from '@faultline/protocol'
@@ -31,8 +31,7 @@ interface Package {
 }
 
 /** An agent package with nothing in it but what the launcher looks for. */
-async function agentPackage(t: TestContext, version: string, { runs = true } = {}): Promise<Package> {
-  const directory = await temporaryDirectory(t)
+async function agentPackage(version: string, { runs = true } = {}): Promise<Package> {
   const tar = pack()
   tar.entry({ name: 'faultline-agent/', type: 'directory' })
   tar.entry({ name: 'faultline-agent/agent.js' }, version)
@@ -42,7 +41,6 @@ async function agentPackage(t: TestContext, version: string, { runs = true } = {
   const parts: Buffer[] = []
   for await (const part of tar) parts.push(part as Buffer)
   const archive = gzipSync(Buffer.concat(parts))
-  assert.ok(directory)
   const digest = digestOf(archive)
   const { publicKey, signature } = signDigest('agent', digest, maker.privateKey)
   const offer: UpdateOffer = {
@@ -79,9 +77,9 @@ class Device {
   }
 
   /** The directory of the version that the launcher starts. */
-  launch(): string {
+  launch(path = process.env.PATH): string {
     const { stdout, stderr } = spawnSync('sh', [join(this.base, 'launch.sh'), '--config', 'device.yaml'], {
-      env: { PATH: process.env.PATH, STATE_DIRECTORY: this.state },
+      env: { PATH: path, STATE_DIRECTORY: this.state },
       encoding: 'utf8',
     })
     assert.ok(stdout.trim(), stderr)
@@ -89,8 +87,8 @@ class Device {
   }
 
   /** A start of the agent, which the launcher has chosen the version of. */
-  async start({ archive }: Package, disk: Disk = new Disk()) {
-    const running = packageDigest(this.launch())
+  async start({ archive }: Package, disk: Disk = new Disk(), path?: string) {
+    const running = packageDigest(this.launch(path))
     const journal = new Journal(this.state, disk, undefined)
     let restarts = 0
     const subject = new AgentSubject({
@@ -146,20 +144,20 @@ const installed = `sha256:${'0'.repeat(64)}`
 
 test('an agent is replaced: the launcher starts the new one, which stays after its probation', async t => {
   const device = new Device(await temporaryDirectory(t))
-  const next = await agentPackage(t, '2.0.0')
+  const next = await agentPackage('2.0.0')
   const { running, update } = await device.live(next)
   assert.deepEqual([running, update?.state], [next.offer.digest, 'done'])
   assert.equal(readFileSync(join(device.launch(), 'agent.js'), 'utf8'), '2.0.0')
   assert.ok(!existsSync(join(device.software, 'trial')))
-  const third = await agentPackage(t, '3.0.0')
+  const third = await agentPackage('3.0.0')
   assert.equal((await device.live(third)).running, third.offer.digest)
 })
 
 test('an agent that does badly on probation gives way to the one before', async t => {
   const device = new Device(await temporaryDirectory(t))
-  const second = await agentPackage(t, '2.0.0')
+  const second = await agentPackage('2.0.0')
   await device.live(second)
-  const third = await agentPackage(t, '3.0.0')
+  const third = await agentPackage('3.0.0')
   const { running, update } = await device.live(third, { valid: false })
   assert.deepEqual([running, update?.state], [second.offer.digest, 'rolled-back'])
   assert.equal(update?.error?.code, 'UPDATE_PROBATION_FAILED')
@@ -167,7 +165,7 @@ test('an agent that does badly on probation gives way to the one before', async 
 
 test('an agent that ends at every start gives way at the fourth, and the one before says so', async t => {
   const device = new Device(await temporaryDirectory(t))
-  const next = await agentPackage(t, '2.0.0')
+  const next = await agentPackage('2.0.0')
   const first = await device.start(next)
   first.updater.offered(next.offer)
   await first.updater.settled()
@@ -182,7 +180,7 @@ test('an agent that ends at every start gives way at the fourth, and the one bef
 
 test('an agent whose Node.js does not run here is not even switched to', async t => {
   const device = new Device(await temporaryDirectory(t))
-  const next = await agentPackage(t, '2.0.0', { runs: false })
+  const next = await agentPackage('2.0.0', { runs: false })
   const { running, update } = await device.live(next)
   assert.deepEqual([running, update?.state, update?.error?.code], [installed, 'failed', 'UPDATE_INCOMPATIBLE'])
 })
@@ -198,9 +196,29 @@ test('a version that was damaged after it was tried gives way at the first start
   assert.equal(packageDigest(device.launch()), installed)
 })
 
+test('a return that fails, as on a full card, is tried again at the next start', async t => {
+  const device = new Device(await temporaryDirectory(t))
+  const before = await agentPackage('2.0.0')
+  await device.live(before)
+  const next = await agentPackage('3.0.0')
+  const first = await device.start(next)
+  first.updater.offered(next.offer)
+  await first.updater.settled()
+  await first.updater.stop()
+  writeFileSync(join(device.software, 'trial'), '3\n')
+  const full = await temporaryDirectory(t)
+  writeFileSync(join(full, 'cp'), '#!/bin/sh\nexit 1\n', { mode: 0o755 })
+  const second = await device.start(next, new Disk(), `${full}:${process.env.PATH}`)
+  assert.deepEqual([second.running, second.journal.update?.state], [next.offer.digest, 'probation'])
+  await second.updater.stop()
+  const third = await device.start(next)
+  assert.deepEqual([third.running, third.journal.update?.state], [before.offer.digest, 'rolled-back'])
+  await third.updater.stop()
+})
+
 test('a package for another processor is refused before it is fetched', async t => {
   const device = new Device(await temporaryDirectory(t))
-  const { offer, archive } = await agentPackage(t, '2.0.0')
+  const { offer, archive } = await agentPackage('2.0.0')
   const { update } = await device.live({ offer: { ...offer, architecture: 'x64' } as UpdateOffer, archive })
   assert.deepEqual([update?.state, update?.error?.code], ['failed', 'UPDATE_INCOMPATIBLE'])
 })
@@ -211,7 +229,7 @@ for (const [what, valid, end] of [
 ] as const) {
   test(`the power may be cut before any change of an agent to the disk: ${what}`, async t => {
     const directory = await temporaryDirectory(t)
-    const next = await agentPackage(t, '2.0.0')
+    const next = await agentPackage('2.0.0')
     for (let cuts = 0, whole = false; !whole; cuts += stride) {
       const device = new Device(await mkdtemp(join(directory, 'device-')))
       const disk = new FailingDisk(cuts)
