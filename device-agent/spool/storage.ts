@@ -1,4 +1,4 @@
-import { existsSync, renameSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { FaultlineError } from '@faultline/protocol'
 import { type DatabaseSync, openDatabase, openReadOnly, type StatementSync } from '@faultline/runtime'
@@ -52,17 +52,29 @@ export function openStorage(directory: string): DatabaseSync {
   }
 }
 
-/** Copies the database as it is now, for a return from a newer agent. Throws `DATABASE_FAILED`. */
+/** Copies the database as it is now, for a return from a newer agent, onto the disk. Throws `DATABASE_FAILED`. */
 export function backUpStorage(directory: string): void {
   const path = join(directory, 'agent.db')
   rmSync(copyOf(path), { force: true })
   const database = openReadOnly(path)
   try {
     database.prepare('VACUUM INTO ?').run(copyOf(path))
+    // SQLite leaves that to whoever asks for a copy (VACUUM, "VACUUM with an INTO clause").
+    sync(copyOf(path))
+    sync(directory)
   } catch (cause) {
     throw new FaultlineError('DATABASE_FAILED', `${copyOf(path)}: ${(cause as Error).message}`, { cause })
   } finally {
     database.close()
+  }
+}
+
+function sync(path: string): void {
+  const file = openSync(path, 'r')
+  try {
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
   }
 }
 

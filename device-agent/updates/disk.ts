@@ -48,6 +48,7 @@ export class Disk {
     await this.effect(`fill ${path}`, async () => {
       await pipeline(content, createWriteStream(path, { flags: 'wx', mode }))
       await sync(path)
+      await sync(dirname(path))
     })
   }
 
@@ -61,7 +62,10 @@ export class Disk {
 
   /** A file, or a directory with all that is in it; nothing where there is none. */
   async remove(path: string): Promise<void> {
-    await this.effect(`remove ${path}`, () => rm(path, { recursive: true, force: true }))
+    await this.effect(`remove ${path}`, async () => {
+      await rm(path, { recursive: true, force: true })
+      await sync(dirname(path))
+    })
   }
 
   /** Around each change, so that a test can have the power cut between any two. */
