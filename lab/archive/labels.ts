@@ -4,7 +4,7 @@ import type { ArchivedWindow, ArchiveReader } from '@faultline/server-agent'
 import { CsvError, parse } from 'csv-parse/sync'
 import { csvLine } from './csv.ts'
 
-/** What a person found: of one window, or of a machine for a time, its end left out. */
+/** What a person found: of one window, or of a machine for a time, its end left out (ISO 8601, UTC unless it says otherwise). */
 export interface Finding {
   what: { id: string } | { site: string; machine: string; from: string; to: string }
   label: string
@@ -45,20 +45,28 @@ export function applyFindings(
 }
 
 function windowsOf(archive: ArchiveReader, { what }: Finding): ArchivedWindow[] {
-  return 'id' in what ? archive.find(what.id) : archive.during(what.site, what.machine, what.from, what.to)
+  if ('id' in what) return archive.find(what.id)
+  const [from, to] = [timeOf(what.from), timeOf(what.to)]
+  return from < to ? archive.during(what.site, what.machine, from, to) : []
 }
 
 function problemOf({ what, label, by }: Finding, windows: readonly ArchivedWindow[]): string | undefined {
   if (!labelSchema.safeParse(label).success) return `"${label}" is no label`
   if (by === '') return 'who found it is not said'
-  if ('from' in what && !(Date.parse(what.from) < Date.parse(what.to)))
-    return `"${what.from}" to "${what.to}" is no time`
+  if ('from' in what && !(timeOf(what.from) < timeOf(what.to))) return `"${what.from}" to "${what.to}" is no time`
   if (windows.length === 0)
     return 'id' in what
       ? `there is no window "${what.id}"`
       : `there is no window of ${what.site}/${what.machine} from ${what.from} to ${what.to}`
   const strange = windows.find(({ server }) => server.classes && !server.classes.includes(label))
   return strange && `"${label}" is none of ${strange.server.classes!.join(', ')}`
+}
+
+/** A day or a time of day, in ms since 1970; NaN for what is neither: `Date.parse` takes `1.3.2026` for a day in January. */
+function timeOf(text: string): number {
+  const [whole, clock, zone] =
+    /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/.exec(text) ?? []
+  return Date.parse(whole === undefined ? '' : `${text.replace(' ', 'T')}${clock && !zone ? 'Z' : ''}`)
 }
 
 /**

@@ -139,12 +139,12 @@ export class ArchiveReader {
     return rows.map(row => windowOf(row as unknown as Row))
   }
 
-  /** The windows of a machine that came in a time, its end left out. */
-  during(site: string, machine: string, from: string, to: string): ArchivedWindow[] {
+  /** The windows of a machine that came in a time, its end left out; in ms since 1970. */
+  during(site: string, machine: string, from: number, to: number): ArchivedWindow[] {
     const rows = this.database.prepare(
       `${columns} WHERE site = ? AND machine = ? AND received >= ? AND received < ? ORDER BY seq`,
     )
-    return rows.all(site, machine, Date.parse(from), Date.parse(to)).map(row => windowOf(row as unknown as Row))
+    return rows.all(site, machine, from, to).map(row => windowOf(row as unknown as Row))
   }
 
   /** A window with its samples, where they were kept; undefined for one that is gone or damaged. */

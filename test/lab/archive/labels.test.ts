@@ -52,6 +52,27 @@ test('what was found at a machine labels its windows of that time, in every arch
   })
 })
 
+test('a time without a zone is UTC wherever the command runs, and what is no ISO 8601 is no time', async t => {
+  const zone = process.env.TZ
+  process.env.TZ = 'America/New_York'
+  t.after(() => {
+    if (zone === undefined) delete process.env.TZ
+    else process.env.TZ = zone
+  })
+  const archive = await writtenArchive(t, [hardWindow({ receivedAt: '2026-03-02T12:00:00.000Z' })])
+  const during = (from: string, to: string) =>
+    apply([archive], [{ what: { site: 'plant-a', machine: 'press-3', from, to }, label: 'ball', by: 'ada' }])
+  for (const [from, to] of [
+    ['2026-03-02', '2026-03-03'],
+    ['2026-03-02 12:00', '2026-03-02T12:00:01'],
+    ['2026-03-02T12:00:00Z', '2026-03-02T13:00:00.5+01:00'],
+  ] as const)
+    assert.equal(during(from, to), 1, `${from} to ${to}`)
+  assert.throws(() => during('2026-03-02T12:01', '2026-03-02T18:00'), withCode('LABELS_INVALID', /there is no window/))
+  for (const from of ['1.3.2026', 'March 1, 2026', '2026-03-32', ''])
+    assert.throws(() => during(from, '2026-03-03'), withCode('LABELS_INVALID', /is no time/))
+})
+
 test('a list of findings is taken whole or not at all, and every wrong line is named', async t => {
   const [a, b, c] = [hardWindow(), hardWindow(), hardWindow()]
   const archive = await writtenArchive(t, [a, b, c])
