@@ -56,6 +56,10 @@ export interface TelemetryStore extends Service {
 export const placeTags = ['site', 'device', 'point', 'machine'] as const
 export type Place = Partial<Record<(typeof placeTags)[number], string>>
 
+/** What queries may narrow down to; `fault` only where there are alarms. */
+export const filterTags = [...placeTags, 'fault'] as const
+export type Filter = Partial<Record<(typeof filterTags)[number], string>> & { since?: number; until?: number }
+
 export interface InferenceQuery extends Place {
   since?: number
   until?: number

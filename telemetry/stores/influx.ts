@@ -16,13 +16,13 @@ import {
   checkLimit,
   checkSeries,
   checkTime,
+  type Filter,
+  filterTags,
   type HistoryQuery,
   historyPage,
   type InferenceQuery,
   type InferenceRow,
   inferenceRow,
-  type Place,
-  placeTags,
   type RefusedPoint,
   type SeriesBucket,
   type SeriesQuery,
@@ -174,8 +174,8 @@ export class InfluxStore implements TelemetryStore {
     return auditRows(rows.map(row => ({ tags: pointOfRow(row).tags, count: Number(row.count) })))
   }
 
-  async alarms({ fault, ...query }: AlarmQuery = {}): Promise<AlarmRow[]> {
-    const where = conditions(query) + (fault === undefined ? '' : ` AND "fault" = ${literal(fault)}`)
+  async alarms(query: AlarmQuery = {}): Promise<AlarmRow[]> {
+    const where = conditions(query)
     const limit = checkLimit(query.limit)
     const rows = await this.query(`SELECT * FROM "alarm" WHERE ${where} ORDER BY time DESC LIMIT ${limit}`)
     return rows.map(row => alarmRow(pointOfRow(row)))
@@ -313,9 +313,9 @@ export class InfluxStore implements TelemetryStore {
 }
 
 /** Names come from fixed lists; values are quoted, because InfluxDB 3 knows no bound parameters here. */
-function conditions(query: Place & { since?: number; until?: number }): string {
+function conditions(query: Filter): string {
   const where: string[] = []
-  for (const tag of placeTags) {
+  for (const tag of filterTags) {
     const value = query[tag]
     if (value !== undefined) where.push(`${quoted(tag)} = ${literal(value)}`)
   }

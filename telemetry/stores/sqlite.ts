@@ -27,13 +27,13 @@ import {
   checkLimit,
   checkSeries,
   checkTime,
+  type Filter,
+  filterTags,
   type HistoryQuery,
   historyPage,
   type InferenceQuery,
   type InferenceRow,
   inferenceRow,
-  type Place,
-  placeTags,
   type RefusedPoint,
   type SeriesBucket,
   type SeriesQuery,
@@ -44,6 +44,15 @@ import {
   type TelemetryStore,
 } from '../store.ts'
 import { rollUpEveryMs, SqliteRollUps } from './sqlite-roll-ups.ts'
+import {
+  insertPoint,
+  insertSeries,
+  migrations,
+  pruneRollUps,
+  pruneSeries,
+  pruneSome,
+  selectSeries,
+} from './sqlite-schema.ts'
 
 export interface SqliteStoreOptions {
   /** The file, or `:memory:`. */
@@ -53,50 +62,6 @@ export interface SqliteStoreOptions {
   /** For a store that somebody else writes: nothing is made, changed or deleted, and it has to be there. */
   readOnly?: boolean
 }
-
-/** A series is one measurement with one set of tags, as in InfluxDB: few of them, with many points each. */
-const migrations = [
-  `CREATE TABLE series (
-    id INTEGER PRIMARY KEY,
-    measurement TEXT NOT NULL,
-    tags TEXT NOT NULL,
-    UNIQUE (measurement, tags)
-  ) STRICT;
-  CREATE TABLE points (
-    series INTEGER NOT NULL REFERENCES series (id),
-    time INTEGER NOT NULL,
-    offset INTEGER NOT NULL,
-    fields TEXT NOT NULL,
-    PRIMARY KEY (series, time, offset)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX points_by_time ON points (time, offset)`,
-  `CREATE TABLE rollups (
-    tier TEXT NOT NULL,
-    series INTEGER NOT NULL REFERENCES series (id),
-    time INTEGER NOT NULL,
-    fields TEXT NOT NULL,
-    PRIMARY KEY (tier, series, time)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX rollups_by_time ON rollups (tier, time);
-  CREATE TABLE stale (
-    tier TEXT NOT NULL,
-    time INTEGER NOT NULL,
-    changes INTEGER NOT NULL,
-    PRIMARY KEY (tier, time)
-  ) STRICT, WITHOUT ROWID`,
-]
-
-// InfluxDB merges the fields of a point written twice; json_patch does the same (RFC 7396, and no field is null).
-const insertPoint = `INSERT INTO points (series, time, offset, fields) VALUES (?, ?, ?, ?)
-  ON CONFLICT DO UPDATE SET fields = json_patch(fields, excluded.fields)`
-const insertSeries = 'INSERT INTO series (measurement, tags) VALUES (?, ?) ON CONFLICT DO NOTHING'
-const selectSeries = 'SELECT id FROM series WHERE measurement = ? AND tags = ?'
-// In pieces, so that deleting a month of points does not hold up the process.
-const pruneSome = `DELETE FROM points WHERE (series, time, offset) IN
-  (SELECT series, time, offset FROM points WHERE time < ? LIMIT 2000)`
-const pruneRollUps = 'DELETE FROM rollups WHERE tier = ? AND time < ?'
-const pruneSeries = `DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM points WHERE points.series = series.id)
-  AND NOT EXISTS (SELECT 1 FROM rollups WHERE rollups.series = series.id)`
 
 const hourMs = 3_600_000
 const maxCachedSeries = 10_000
@@ -220,15 +185,14 @@ export class SqliteStore implements TelemetryStore {
     })
   }
 
-  async alarms({ fault, ...query }: AlarmQuery = {}): Promise<AlarmRow[]> {
+  async alarms(query: AlarmQuery = {}): Promise<AlarmRow[]> {
     return this.request(() => {
       const { where, parameters } = conditions('alarm', query)
-      const ofFault = fault === undefined ? '' : ` AND tags ->> '$.fault' = ?`
       // Series first: of alarms there are few, and points by time are mostly others.
       const rows = this.prepare(
-        `SELECT time, tags, fields FROM series CROSS JOIN points ON series.id = points.series WHERE ${where}${ofFault}
+        `SELECT time, tags, fields FROM series CROSS JOIN points ON series.id = points.series WHERE ${where}
           ORDER BY time DESC LIMIT ?`,
-      ).all(...parameters, ...(fault === undefined ? [] : [fault]), checkLimit(query.limit)) as unknown as StoredPoint[]
+      ).all(...parameters, checkLimit(query.limit)) as unknown as StoredPoint[]
       return rows.map(row => alarmRow({ time: row.time, tags: JSON.parse(row.tags), fields: JSON.parse(row.fields) }))
     })
   }
@@ -358,14 +322,14 @@ interface Conditions {
   parameters: (string | number)[]
 }
 
-function conditions(measurement: string, query: Place & { since?: number; until?: number }): Conditions {
+function conditions(measurement: string, query: Filter): Conditions {
   const where = ['measurement = ?']
   const parameters: (string | number)[] = [measurement]
   const add = (condition: string, value: string | number) => {
     where.push(condition)
     parameters.push(value)
   }
-  for (const tag of placeTags) {
+  for (const tag of filterTags) {
     const value = query[tag]
     if (value !== undefined) add(`tags ->> '$.${tag}' = ?`, value)
   }
