@@ -6,7 +6,7 @@ import type { QueuedEscalation } from './queue.ts'
 
 export interface ShadowOptions {
   host: ModelHost
-  /** Whether windows wait for a verdict: then no shadow is asked. */
+  /** Whether windows wait for a worker: then no shadow is asked. */
   busy: () => boolean
   report: (report: ShadowReport) => void
   logger: Logger
@@ -41,7 +41,7 @@ interface Waiting {
 
 /**
  * Asks the second model of a task about the windows that the first has answered. It has a worker of its own, at the lowest
- * priority of the operating system, and begins nothing while anything waits for a verdict; under load windows are dropped, and counted.
+ * priority of the operating system, and begins nothing while a window waits for a worker; under load windows are dropped, and counted.
  */
 export class Shadow {
   private readonly options: ShadowOptions

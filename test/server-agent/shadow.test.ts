@@ -80,7 +80,7 @@ test('a shadow is asked about what was answered: devices hear nothing of it, the
   assert.equal(watcher.of('verdict').length, 2)
 })
 
-test('while windows wait for a verdict no shadow is asked, and what does not fit is dropped', async () => {
+test('while windows wait for a worker no shadow is asked, and what does not fit is dropped', async () => {
   const host = new FakeHost()
   host.addShadow(tinyTask)
   const reports: ShadowReport[] = []
