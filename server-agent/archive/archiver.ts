@@ -16,7 +16,7 @@ export interface ArchiverOptions extends ArchiveConfig {
 }
 
 /** What is on its way to the disk, at most; more is dropped. */
-const most = { windows: 1_024, bytes: 33_554_432 }
+const most = { windows: 1_024, bytes: 33_554_432, answers: 1_024 }
 const closeMs = 10_000
 
 /**
@@ -33,6 +33,7 @@ export class Archiver implements Service {
   private retry: NodeJS.Timeout | undefined
   private readonly pending: number[] = []
   private pendingBytes = 0
+  private pendingAnswers = 0
   /** Why no windows are archived now. */
   private failure = ''
   private stopped = true
@@ -85,9 +86,10 @@ export class Archiver implements Service {
     this.post({ kind: 'window', window: hard })
   }
 
-  /** What another model said of a window that was offered before. */
+  /** What another model said of a window that was offered before. Never throws and never waits. */
   add({ id, site, device, point, role, model, label, confidence }: OtherAnswer): void {
-    if (keepingOf(this.options, site) === 'off') return
+    if (!this.thread || this.pendingAnswers >= most.answers || keepingOf(this.options, site) === 'off') return
+    this.pendingAnswers++
     this.post({ kind: 'answer', answer: { id, site, device, point, role, model, label, confidence } })
   }
 
@@ -116,6 +118,7 @@ export class Archiver implements Service {
     if (reply.kind !== 'not-written') this.counts = reply.counts
     if (reply.kind === 'open') return
     for (const bytes of this.pending.splice(0, reply.windows)) this.pendingBytes -= bytes
+    this.pendingAnswers -= reply.answers
     if (reply.kind === 'not-written') {
       this.dropped.failed += reply.windows
       this.fail(reply)
@@ -137,6 +140,7 @@ export class Archiver implements Service {
     this.dropped.failed += this.pending.length
     this.pending.length = 0
     this.pendingBytes = 0
+    this.pendingAnswers = 0
     if (!this.stopped) this.retry = setTimeout(() => this.open(), this.options.retryMs ?? 10_000)
   }
 }

@@ -16,6 +16,6 @@ export type ArchiveRequest =
 export type ArchiveReply =
   | { kind: 'open'; counts: ArchiveCounts }
   | { kind: 'not-open'; code: FaultlineError['code']; message: string }
-  /** So many windows are dealt with, of which so many were written. */
-  | { kind: 'written'; windows: number; written: number; counts: ArchiveCounts }
-  | { kind: 'not-written'; windows: number; code: FaultlineError['code']; message: string }
+  /** So many windows and answers are dealt with; of the windows so many were written. */
+  | { kind: 'written'; windows: number; answers: number; written: number; counts: ArchiveCounts }
+  | { kind: 'not-written'; windows: number; answers: number; code: FaultlineError['code']; message: string }

@@ -40,14 +40,15 @@ function write(archive: Archive): void {
     const batch = windows.splice(0, batchWindows)
     // After the windows that they are of.
     const others = windows.length === 0 ? answers.splice(0) : []
+    const dealtWith = { windows: batch.length, answers: others.length }
     try {
       archive.sweep()
       const written = archive.add(batch.map(withFeatures))
       archive.addAnswers(others)
-      reply({ kind: 'written', windows: batch.length, written, counts: archive.counts() })
+      reply({ kind: 'written', ...dealtWith, written, counts: archive.counts() })
     } catch (thrown) {
       const { code, message } = toFaultlineError(thrown, 'ARCHIVE_FAILED')
-      reply({ kind: 'not-written', windows: batch.length, code, message })
+      reply({ kind: 'not-written', ...dealtWith, code, message })
     }
   }
   const schedule = () => {

@@ -136,10 +136,16 @@ test('an archive that does not open, or has no room, costs windows and no verdic
     const { id } = item.escalation
     const answer = { label: 'fault', confidence: 0.9, probabilities: [0.1, 0.9] }
     archiver.offer(item, { id, ...answer, model, agent: 'server-1', queueMs: 0, inferMs: 1 })
+    archiver.add({ id, ...item.replyTo, role: 'shadow', model, ...answer })
+    archiver.add({ id, ...item.replyTo, role: 'upstream', model, ...answer })
   }
   assert.equal(archiver.dropped.busy, 6, 'it takes no more than its share of memory')
   await archiver.stop()
-  assert.equal(idsIn(directory).length, 1 + 1_024)
+  readArchive(directory, reader => {
+    const windows = [...reader.windows()]
+    assert.equal(windows.length, 1 + 1_024)
+    assert.equal(windows.flatMap(({ shadow, upstream }) => [shadow ?? [], upstream ?? []].flat()).length, 1_024)
+  })
 })
 
 test('what was archived before a kill -9 is there after it, once', async t => {
