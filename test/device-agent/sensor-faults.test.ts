@@ -3,6 +3,10 @@ import { test } from 'node:test'
 import { BearingSimulator } from '@faultline/inference'
 import { sensorFaultOf } from '../../device-agent/sensors/sensor-check.ts'
 import { type SensorState, SensorWatch } from '../../device-agent/sensors/sensor-watch.ts'
+import { startAgentBroker } from '../support/agent-broker.ts'
+import { startDevice } from '../support/edge.ts'
+import { observe } from '../support/observer.ts'
+import { sample } from '../support/tiny-models.ts'
 
 const rateHz = 12_000
 /** Asked anew: what was asserted of it a moment ago holds no more. */
@@ -73,4 +77,18 @@ test('a sensor that gives no windows is silent until one comes, and one with an 
   assert.deepEqual(stateOf(watch)?.error, { code: 'INTERNAL', message: 'unplugged' })
   assert.equal(changes, 3)
   watch.end()
+})
+
+test('a window of a faulty sensor is not judged, whatever the model would say of it', async t => {
+  const broker = await startAgentBroker(t)
+  const watcher = await observe(t, broker)
+  const edge = await startDevice(t, broker, { policy: { name: 'never', parameters: {} } })
+  await edge.online()
+  edge.source.giveFlat(sample.fault)
+  const faulty = await watcher.seeOne('health', ({ points }) => points !== undefined)
+  assert.deepEqual([faulty.points![0]!.fault, faulty.points![0]!.windows], ['flat', 1])
+  // Windows are handled one after the other: when this one is published, the flat one would have been.
+  edge.source.give(sample.normal)
+  await watcher.seeOne('inference', ({ label }) => label === 'normal')
+  assert.deepEqual([watcher.of('inference').length, watcher.of('escalation').length, edge.counters.windows], [1, 0, 1])
 })

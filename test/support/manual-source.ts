@@ -19,6 +19,13 @@ export class ManualSource implements Source {
     this.events.emit('given')
   }
 
+  /** A window of one value, as of a sensor that hangs. */
+  giveFlat(value: number): void {
+    const window = tinyWindow(value)
+    this.waiting.push({ window: { ...window, samples: window.samples.map(() => value) }, at: new Date() })
+    this.events.emit('given')
+  }
+
   /** The next window cannot be handled. */
   fail(): void {
     this.waiting.push({ window: { ...tinyWindow(0), samples: Float32Array.of(1, 2) }, at: new Date() })
