@@ -10,8 +10,12 @@ import {
   topicOf,
   type Verdict,
 } from '@faultline/protocol'
+import { silentLogger } from '@faultline/runtime'
+import { CommissioningKeeper } from '../../device-agent/decisions/commissioning-keeper.ts'
 import { WindowFlow } from '../../device-agent/decisions/window-flow.ts'
+import { openStorage, Settings } from '../../device-agent/spool/storage.ts'
 import { ManualSource } from '../support/manual-source.ts'
+import { temporaryDirectory } from '../support/temp.ts'
 import { sample, tinyLocalModel, tinyWindow } from '../support/tiny-models.ts'
 
 const point = { point: 'motor-de', machine: 'press-3', source: new ManualSource() }
@@ -52,6 +56,7 @@ function startFlow(
   t: TestContext,
   publishRaw: (address: TopicAddress, payload: Buffer) => Promise<void> = async () => {},
   model: LocalModel = tinyLocalModel,
+  commissioning?: CommissioningKeeper,
 ) {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const policy = new ListeningPolicy()
@@ -69,6 +74,7 @@ function startFlow(
       budget: { spend: () => true, leftFor: () => 0 },
       quote: () => ({ price: settings.price, numbers: {} }),
       answered: () => {},
+      ...(commissioning && { commissioning }),
       send: (address, payload) => sent.push({ address, payload }),
       announce: inference => inferences.push(inference),
       failed: error => failures.push(error),
@@ -161,6 +167,33 @@ test('a policy learns nothing from an answer that was not valid', async t => {
   flow.receive(point.point, verdict(id))
   assert.equal(inferences[1]?.label, 'fault')
   assert.equal(policy.lessons.length, 0)
+})
+
+test('a policy learns nothing from a window that the limit of its point decided about', async t => {
+  const model = { ...tinyLocalModel, bundle: { description: { normal: 'normal', calibration: {} } } }
+  const database = openStorage(await temporaryDirectory(t))
+  t.after(() => database.close())
+  const keeper = new CommissioningKeeper({
+    settings: new Settings(database),
+    points: [{ ...point, commissioning: { minutes: 1, statistics: ['peak'] } }],
+    model,
+    changed: () => {},
+    logger: silentLogger,
+  })
+  const ids: string[] = []
+  const keep = async (_: TopicAddress, payload: Buffer) => void ids.push(decodePayload('escalation', payload).id)
+  const { flow, policy, inferences, handle } = startFlow(t, keep, model, keeper)
+  for (let i = 0; i < 60; i++) await handle(sample.normal * (1 + (i % 7) / 100))
+  // The model takes it for normal, the limit does not.
+  await handle(sample.doubtful)
+  flow.receive(point.point, verdict(ids[0]!))
+  const { reason, decidedBy, label } = inferences.at(-1)!
+  assert.deepEqual([reason, decidedBy, label], ['above-limit', 'server', 'fault'])
+  assert.equal(policy.lessons.length, 0)
+  // The model names a fault above the limit: the policy decides, and learns.
+  await handle(sample.fault)
+  flow.receive(point.point, verdict(ids[1]!))
+  assert.deepEqual([inferences.at(-1)!.reason, policy.lessons.length], ['curious', 1])
 })
 
 test('every published inference fits the contract, whatever the numbers behind it', async t => {
