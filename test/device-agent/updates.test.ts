@@ -178,7 +178,7 @@ test('a chunk that was tampered with costs a second download, and a second one t
   const always = await other().start(t)
   always.carry = request => always.deliver(request, flip)
   await always.offer(same.offer)
-  assert.deepEqual([always.state, always.error?.code], ['failed', 'UPDATE_DAMAGED'])
+  assert.deepEqual([always.state, always.error?.code, always.requests.length], ['failed', 'UPDATE_DAMAGED', 2])
 })
 
 /** What becomes of an offer that is changed, before anything is fetched. */
