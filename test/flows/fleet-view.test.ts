@@ -121,6 +121,30 @@ test('a summary counts its windows', () => {
   assert.equal(machines[0]?.escalatedShare, 0.1)
 })
 
+test('windows and summaries kept over an outage are not what a machine shows now', () => {
+  const old = inference('ball', { backlog: true })
+  const current = inference('normal')
+  const { machines } = viewOf(state('pi-1', 'press-1'), window(current), window(old), {
+    kind: 'summary',
+    address: { kind: 'summary', site: 'plant-a', device: 'pi-1', point: 'motor-de' },
+    payload: {
+      from: old.at,
+      to: old.at,
+      machine: 'press-1',
+      windows: 60,
+      labels: { ball: 60 },
+      outcomes: { accepted: 60 },
+      features: {},
+      backlog: true,
+    },
+  })
+  const { label, status, since, windows, history } = machines[0]!
+  assert.deepEqual(
+    { label, status, since, windows, history },
+    { label: 'normal', status: 'normal', since: current.at, windows: 1, history: 'n' },
+  )
+})
+
 test('an active alarm outranks everything, one that is over does not show at the machine', () => {
   const active = viewOf(
     state('pi-1', 'press-1'),
