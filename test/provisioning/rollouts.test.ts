@@ -213,6 +213,26 @@ test('a device that says nothing is lost after a while, and counts as failed', a
   assert.equal(stateOf(names[1]!).state, 'withdrawn')
 })
 
+test('a lost device that speaks again counts once it is done, and not before', async t => {
+  const changes = { maxFailures: { count: 1 } }
+  const { run, voices, artifact, id, store, stateOf } = await scene(t, 2, {
+    changes,
+    groups: [[names[0]!], [names[1]!]],
+  })
+  store.note(id, names[0]!, 'lost', 'was offered')
+  const runner = await run()
+  const [lost, other] = voices
+  await other!.hears('update-offer')
+  await lost!.status(id, 'downloading')
+  // The broker has acknowledged the one before it takes the other, and passes them on in that order.
+  await other!.status(id, 'probation')
+  await until(runner, names[1]!, 'probation')
+  assert.deepEqual([stateOf(names[0]!).state, stateOf(names[0]!).detail], ['lost', 'was offered'])
+  await lost!.runs(artifact.digest)
+  await lost!.status(id, 'done')
+  await until(runner, names[0]!, 'succeeded')
+})
+
 test('a rollout whose process ended is taken up by another, which knows what was reported meanwhile', async t => {
   const { run, voices, artifact, id, stateOf } = await scene(t, 2)
   const first = await run()
