@@ -199,6 +199,18 @@ test('a batch that ends its worker is tried again window by window, and only the
   assert.deepEqual(items.map(outcomeOf), ['answered', 'answered', 'bad-window', 'answered'])
 })
 
+test('batches are halved after one that ended its worker', async t => {
+  t.mock.method(performance, 'now', () => 0)
+  const host = new FakeHost()
+  const { offerAll, verdictOf } = dispatch(host, { maxBatch: 8 })
+  const items = offerAll(8)
+  ;(await host.batches(1))[0]!.fail(new Error('the worker ended'))
+  for (let i = 1; i <= 8; i++) (await host.batches(i + 1))[i]!.answer()
+  await Promise.all(items.map(verdictOf))
+  offerAll(8)
+  assert.equal((await host.batches(10))[9]!.jobs.length, 4)
+})
+
 test('a worker that is not ready gets nothing until it is', async () => {
   const host = new FakeHost()
   host.workers[0]!.ready = false
