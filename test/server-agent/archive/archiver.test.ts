@@ -89,6 +89,31 @@ test('what was answered is archived with its features and what the shadow said, 
     assert.ok(text.includes(`faultline_server_archive_${series}\n`), text)
 })
 
+test('a window that was answered by a model which is gone meanwhile is archived without the classes of another', async t => {
+  const broker = await startAgentBroker(t)
+  const directory = join(await temporaryDirectory(t), 'archive')
+  const archiver = await startArchiver(t, directory)
+  const host = new FakeHost()
+  const agent = await startServer(t, broker, { host, archiver })
+  const escalate = await startEscalator(t, broker, site)
+  const sent = await escalate()
+  const [batch] = await host.batches(1)
+  const former = host.models.get(tinyTask)!
+  const next = { ...former.model, version: '2.0.0', digest: `sha256:${'9'.repeat(64)}` }
+  host.models.set(tinyTask, { ...former, model: next, classes: ['sound', 'worn'] })
+  const answered = once(agent, 'verdict', { signal: AbortSignal.timeout(20_000) })
+  batch!.answer('fault')
+  await answered
+  await agent.stop()
+  await archiver.stop()
+  readArchive(directory, reader => {
+    const [found] = [...reader.windows()]
+    assert.equal(found!.id, sent.id)
+    assert.equal(found!.server.model, `${former.model.name}:${former.model.version}`)
+    assert.equal(found!.server.classes, undefined)
+  })
+})
+
 test('an archive that does not open, or has no room, costs windows and no verdict, is said once, and goes on', async t => {
   const broker = await startAgentBroker(t)
   const watcher = await observe(t, broker)
