@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { readdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { identityOf } from '@faultline/protocol'
 import { CredentialFiles, Enrolment, EstClient, readCertificate, silentLogger, tokenDigest } from '@faultline/runtime'
+import { beginRollover, rolloverStatus } from '../../provisioning/rollover.ts'
 import { daysForRenewalAfter, startEnrolment } from '../support/enrolment.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
@@ -70,6 +72,27 @@ test('a certificate is renewed after two thirds of its time, with another key, a
   await enrolment.stop()
   assert.equal(service.outcomes.claimed, 1)
   assert.equal(service.outcomes.refused, 0)
+})
+
+test('with its first certificate a device has every authority of the fleet: a broker may show one of the next', async t => {
+  const { registry, url, fingerprint, path } = await startEnrolment(t)
+  await beginRollover(registry, path, 'Test fleet', 2)
+  const { token } = registry.enrollToClaim(press, 60_000)
+  const files = await ownFiles(t)
+  const enrolment = new Enrolment({ identity: press, access: { url, token, fingerprint }, files, logger: silentLogger })
+  t.after(() => enrolment.stop())
+  // Read while the event is announced: a session connects with what is there at that moment.
+  const trusted = new Promise<string>(resolve => {
+    enrolment.once('certified', () => resolve(readFileSync(files.ca, 'utf8')))
+  })
+  await enrolment.start()
+  const pems = (await trusted).match(/-----BEGIN[^-]+-----[^-]+-----END[^-]+-----/g) ?? []
+  const { authorities } = await rolloverStatus(registry, path)
+  assert.equal(authorities.length, 2)
+  assert.deepEqual(
+    pems.map(pem => readCertificate(pem).fingerprint),
+    authorities.map(authority => authority.fingerprint),
+  )
 })
 
 test('whenever the power goes, there is a certificate with its key', async t => {
