@@ -133,6 +133,24 @@ test('a session reconnects and subscribes again when the broker goes away and co
   assert.equal(received.length, 1)
 })
 
+test('the sessions of a fleet that lost its broker try again at different moments', async t => {
+  const backOff = { initialMs: 40_000, maximumMs: 40_000 }
+  const pauses: number[] = []
+  const { setInterval } = globalThis
+  t.mock.method(globalThis, 'setInterval', (work: () => void, ms?: number, ...args: []) => {
+    if (ms !== undefined && ms > 10_000 && ms <= backOff.maximumMs) pauses.push(ms)
+    return setInterval(work, ms, ...args)
+  })
+  for (let i = 0; i < 20; i++) {
+    const { session } = newSession(t, { url: 'mqtt://127.0.0.1:1' }, { backOff })
+    await session.start()
+    await problem(session)
+  }
+  await until(() => pauses.length === 20)
+  assert.ok(new Set(pauses).size > 15, `pauses of ${pauses} ms`)
+  assert.ok(Math.min(...pauses) >= backOff.initialMs / 2, `a pause of ${Math.min(...pauses)} ms`)
+})
+
 test('after a long absence the first pause is short again', async t => {
   const broker = await startBroker(t)
   const { session } = await online(t, broker, { backOff: { initialMs: 20, maximumMs: 2_000 } })
