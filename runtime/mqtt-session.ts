@@ -19,6 +19,7 @@ import mqtt, { ErrorWithSubackPacket, type IClientOptions, type MqttClient } fro
 import { type BrokerAccess, defaultKeepAliveS, readTlsFiles } from './broker-access.ts'
 import { Enrolment } from './enrolment.ts'
 import type { Logger } from './logger.ts'
+import { MessageOrder } from './message-order.ts'
 import type { Service } from './service.ts'
 
 export interface MqttSessionOptions extends BrokerAccess {
@@ -31,7 +32,10 @@ export interface MqttSessionOptions extends BrokerAccess {
   will?: { address: TopicAddress; payload: Buffer }
   /** Topic filters, `$share/…` included; subscribed again after every reconnect. */
   subscriptions: readonly string[]
-  /** Called for each valid message; refused ones, and those it throws on, are logged and emitted as `refused`. */
+  /**
+   * Called for each valid message; refused ones, and those it throws on, are logged and emitted as `refused`. A retained
+   * message that something newer has overtaken is passed over.
+   */
   onMessage?: (message: Message) => void | Promise<void>
   logger: Logger
   /** First and longest pause between connection attempts, in ms. */
@@ -68,6 +72,7 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
   private isOnline = false
   private attempts = 0
   private readonly inFlight = new Set<Promise<unknown>>()
+  private readonly order = new MessageOrder()
   private followed: readonly string[] = []
   private enrolment: Enrolment | undefined
   private beginning: Promise<void> | undefined
@@ -150,7 +155,7 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
       this.disconnected()
     })
     client.on('error', error => this.report(error))
-    client.on('message', (topic, payload) => this.receive(topic, payload))
+    client.on('message', (topic, payload, { retain }) => this.receive(topic, payload, retain))
   }
 
   /** Gives its subscriptions up, so that a member of a shared group finishes its work and gets no more. */
@@ -228,6 +233,7 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
   private async connected(client: MqttClient): Promise<void> {
     // Nagle's algorithm would hold a small packet until the one before is acknowledged: 40 ms on every verdict.
     if (client.stream instanceof Socket) client.stream.setNoDelay(true)
+    this.order.connected()
     try {
       await this.subscribe(client, this.options.subscriptions, this.followed)
     } catch (error) {
@@ -309,7 +315,7 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     this.announce('offline')
   }
 
-  private receive(topic: string, payload: Buffer): void {
+  private receive(topic: string, payload: Buffer, retained: boolean): void {
     this.bytes.received += Buffer.byteLength(topic) + payload.byteLength
     // A handler that fails, now or later, must not end the session, nor the process.
     try {
@@ -317,7 +323,12 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
         this.clear(topic)
         return
       }
-      const handled = this.options.onMessage?.(decodeMessage(topic, payload))
+      const message = decodeMessage(topic, payload)
+      if (delivery[message.kind].retain && !this.order.accepts(topic, message, retained)) {
+        this.options.logger.debug({ topic }, 'retained message passed over: a newer one came before')
+        return
+      }
+      const handled = this.options.onMessage?.(message)
       handled?.catch(thrown => this.refuse(thrown, topic, payload))
     } catch (thrown) {
       this.refuse(thrown, topic, payload)
@@ -326,7 +337,9 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
 
   private clear(topic: string): void {
     const address = parseTopic(topic)
-    if (address && delivery[address.kind].retain) this.emit('cleared', address)
+    if (!address || !delivery[address.kind].retain) return
+    this.order.cleared(topic)
+    this.emit('cleared', address)
   }
 
   private refuse(thrown: unknown, topic: string, payload: Buffer): void {

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Aedes, type AedesPublishPacket } from 'aedes'
 
@@ -12,6 +13,10 @@ export class TestBroker {
   refusedFilters: string[] = []
   /** PUBACKs are held back by so much. */
   acknowledgeAfterMs = 0
+  /** Retained messages are read at the subscription, and sent once this has resolved. */
+  retainedAfter: Promise<void> | undefined
+  /** Called when the retained messages of a subscription are on their way. */
+  onRetainedSent = () => {}
   readonly published: { topic: string; payload: string; qos: number; retain: boolean }[] = []
   subscriptions = 0
   /** Called whenever a subscription is in place. */
@@ -45,6 +50,7 @@ export class TestBroker {
       if (!packet.topic.startsWith('$SYS')) this.note(packet)
     })
     aedes.on('subscribe', () => this.onSubscribed())
+    this.holdRetained(aedes)
     this.aedes = aedes
     this.server = createServer(socket => {
       this.sockets.add(socket)
@@ -70,6 +76,26 @@ export class TestBroker {
   /** Publishes as the broker itself, past every refusal. */
   publish(topic: string, payload: string | Buffer, retain = false): void {
     this.aedes?.publish({ cmd: 'publish', topic, payload, qos: 1, retain, dup: false }, () => {})
+  }
+
+  /** As `publish`, retained; resolves when the broker has it. */
+  async stored(topic: string, payload: Buffer): Promise<void> {
+    const packet = { cmd: 'publish', topic, payload, qos: 1, retain: true, dup: false } as const
+    await new Promise<void>(resolve => this.aedes?.publish(packet, () => resolve()))
+  }
+
+  private holdRetained(aedes: Aedes): void {
+    const { persistence } = aedes as unknown as {
+      persistence: { createRetainedStreamCombi(patterns: string[]): Readable }
+    }
+    const read = persistence.createRetainedStreamCombi.bind(persistence)
+    const send = async function* (broker: TestBroker, found: Promise<unknown[]>) {
+      const packets = await found
+      await broker.retainedAfter
+      yield* packets
+      broker.onRetainedSent()
+    }
+    persistence.createRetainedStreamCombi = patterns => Readable.from(send(this, read(patterns).toArray()))
   }
 
   private note({ topic, payload, qos, retain }: AedesPublishPacket): void {
