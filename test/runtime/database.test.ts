@@ -49,7 +49,8 @@ test('a file of a newer version is refused and left as it is', async t => {
   open(first, second).close()
   assert.throws(() => open(first), {
     code: 'DATABASE_FAILED',
-    message: /store\.db: written by a newer version \(schema 2\)/,
+    reason: 'newer',
+    message: /store\.db: written by a newer version: install that version.* \(schema 2; this version reads up to 1\)/,
   })
   assert.equal(pragma(open(first, second), 'user_version'), 2)
   assert.throws(() => openDatabase(path, []), { code: 'DATABASE_FAILED' })
@@ -73,8 +74,9 @@ test('a path that cannot be a database has a code', async t => {
   await mkdir(join(directory, 'folder.db'))
   for (const name of ['text.db', 'folder.db', 'text.db/below.db']) {
     assert.throws(() => openDatabase(join(directory, name), [first]), { code: 'DATABASE_FAILED' }, name)
+    assert.throws(() => openReadOnly(join(directory, name)), { code: 'DATABASE_FAILED' }, name)
   }
-  assert.throws(() => openReadOnly(join(directory, 'none.db')), { code: 'DATABASE_FAILED' })
+  assert.throws(() => openReadOnly(join(directory, 'none.db')), { code: 'DATABASE_FAILED', message: /no such file/ })
 })
 
 test('a reader sees what another connection wrote and cannot write', async t => {
