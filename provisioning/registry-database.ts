@@ -1,8 +1,10 @@
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
-import { dirname } from 'node:path'
 import { FaultlineError, lastEndQuery, toFaultlineError } from '@faultline/protocol'
 import { type DatabaseSync, inTransaction, openDatabase, type Service, versionOf } from '@faultline/runtime'
 import { migrations } from './migrations.ts'
+
+/** A registry holds what no other file does, so that a damaged one is never replaced by an empty one. */
+const restore =
+  'move it and the files beside it away, restore it from an export with "npm run provision -- import FILE", and start again'
 
 /** The SQLite file of a registry. Several processes may use it at once: every change is one transaction. */
 export class RegistryDatabase implements Service {
@@ -15,8 +17,8 @@ export class RegistryDatabase implements Service {
   }
 
   async start(): Promise<void> {
-    if (this.path !== ':memory:') this.restrictFile()
-    this.open = openDatabase(this.path, migrations)
+    // Only its owner may read the hashes.
+    this.open = openDatabase(this.path, migrations, { mode: 0o600, restore })
   }
 
   async stop(): Promise<void> {
@@ -45,16 +47,5 @@ export class RegistryDatabase implements Service {
       const { at } = database.prepare(lastEndQuery).get() as { at: string }
       return `${versionOf(database)} ${at}`
     })
-  }
-
-  /** Only its owner may read the hashes. SQLite gives the files beside it (-wal, -shm) the same mode. */
-  private restrictFile(): void {
-    try {
-      mkdirSync(dirname(this.path), { recursive: true })
-      closeSync(openSync(this.path, 'a', 0o600))
-      chmodSync(this.path, 0o600)
-    } catch (thrown) {
-      throw toFaultlineError(thrown, 'DATABASE_FAILED', this.path)
-    }
   }
 }

@@ -1,5 +1,3 @@
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
-import { dirname } from 'node:path'
 import { Readable } from 'node:stream'
 import { toFaultlineError } from '@faultline/protocol'
 import { type DatabaseSync, openDatabase } from '@faultline/runtime'
@@ -14,17 +12,6 @@ import { type StoredSubscription, SubscriptionTable } from './subscriptions.ts'
 export interface SqlitePersistenceOptions extends PersistenceOptions {
   /** `:memory:` forgets everything when the broker ends. */
   path: string
-}
-
-/** Only its owner may read what devices say and are told. SQLite gives the files beside it the same mode. */
-function restrict(path: string): void {
-  try {
-    mkdirSync(dirname(path), { recursive: true })
-    closeSync(openSync(path, 'a', 0o600))
-    chmodSync(path, 0o600)
-  } catch (thrown) {
-    throw toFaultlineError(thrown, 'DATABASE_FAILED', path)
-  }
 }
 
 const failure = (thrown: unknown): Error => toFaultlineError(thrown, 'DATABASE_FAILED', 'not stored')
@@ -57,8 +44,8 @@ export class SqlitePersistence implements BrokerPersistence {
   /** Throws `DATABASE_FAILED`. */
   open(): void {
     const { path, limits, dropped } = this.options
-    if (path !== ':memory:') restrict(path)
-    const database = openDatabase(path, migrations)
+    // Only its owner may read what devices say and receive.
+    const database = openDatabase(path, migrations, { mode: 0o600 })
     // Changed pages are copied into the file, and synchronised with the disk, every 64 MB instead of every 4.
     database.exec('PRAGMA wal_autocheckpoint = 16000')
     this.opened = {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { stat, writeFile } from 'node:fs/promises'
+import { chmod, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -162,7 +162,8 @@ test('the registry and the files beside it are for their owner alone', async t =
 
 test('a registry that others could read is closed to them', async t => {
   const path = join(await temporaryDirectory(t), 'registry.db')
-  await writeFile(path, '', { mode: 0o644 })
+  openDatabase(path, migrations).close()
+  await chmod(path, 0o644)
   await openRegistry(t, path)
   assert.equal((await stat(path)).mode & 0o777, 0o600)
 })
@@ -196,6 +197,17 @@ test('two processes make the registry and enrol in it at the same time', async t
     ['press-1', 'pump-2'],
   )
   assert.equal(registry.history().length, 2)
+})
+
+test('a damaged registry is refused, with the command that restores it, and stays where it is', async t => {
+  const path = join(await temporaryDirectory(t), 'registry.db')
+  await writeFile(path, '')
+  await assert.rejects(new Registry(path).start(), {
+    code: 'DATABASE_FAILED',
+    reason: 'damaged',
+    message: /registry\.db: damaged: .*restore it from an export with "npm run provision -- import FILE"/,
+  })
+  assert.equal((await stat(path)).size, 0)
 })
 
 test('a path that cannot be a registry is refused with a code', async t => {
