@@ -187,6 +187,11 @@ export const errorCodes = {
     title: 'The broker refused the credentials',
     remedy: 'Check the name and secret, or whether the identity was revoked.',
   },
+  IDENTITY_CONTESTED: {
+    title: 'Another client uses the same identity: each ends the connection of the other',
+    remedy:
+      'Find the copy (a cloned card, a second configuration file) by the address in the log of the broker, and enrol it under a name of its own.',
+  },
   IDENTITY_EXISTS: {
     title: 'An identity of this name is enrolled already',
     remedy: 'Choose another name, or revoke the old one.',

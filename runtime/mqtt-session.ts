@@ -17,6 +17,7 @@ import {
 } from '@faultline/protocol'
 import mqtt, { ErrorWithSubackPacket, type IClientOptions, type MqttClient } from 'mqtt'
 import { type BrokerAccess, defaultKeepAliveS, readTlsFiles } from './broker-access.ts'
+import { Contention } from './contention.ts'
 import { Enrolment } from './enrolment.ts'
 import type { Logger } from './logger.ts'
 import { MessageOrder } from './message-order.ts'
@@ -50,12 +51,23 @@ interface SessionEvents {
   cleared: [address: TopicAddress]
   /** A payload or a topic that is not of the contract, or a message that `onMessage` failed on. */
   refused: [error: FaultlineError, topic: string, payload: Buffer]
-  /** Why it is not online: `BROKER_UNREACHABLE`, or `CREDENTIALS_REFUSED` for a log-in or a subscription. */
+  /**
+   * Why it is not online: `BROKER_UNREACHABLE`, `CREDENTIALS_REFUSED` for a log-in or a subscription, or `IDENTITY_CONTESTED`
+   * where another client uses the identity.
+   */
   problem: [error: FaultlineError]
 }
 
 /** How long `stop` waits for acknowledgements, and then for the broker to close its end, in ms. */
 const goodbye = { acknowledgements: 2_000, close: 1_000 }
+
+const usualBackOff = { initialMs: 500, maximumMs: 30_000 }
+
+/**
+ * While another client uses the identity pauses grow ten times as long: two that returned at once would end each other's
+ * connections for ever. A connection that outlasts two such pauses shows that the other client is gone.
+ */
+const contested = { pause: 10, calm: 20 }
 
 /** MQTT 3.1.1, 3.14. MQTT.js sends it only when it means to stay away. */
 const disconnectPacket = Buffer.from([0xe0, 0x00])
@@ -74,12 +86,26 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
   private readonly inFlight = new Set<Promise<unknown>>()
   private readonly order = new MessageOrder()
   private followed: readonly string[] = []
+  private readonly contention: Contention
   private enrolment: Enrolment | undefined
   private beginning: Promise<void> | undefined
 
   constructor(options: MqttSessionOptions) {
     super()
     this.options = options
+    const { maximumMs } = this.backOff
+    this.contention = new Contention({
+      identity: options.clientId ?? options.identity.name,
+      shortMs: maximumMs,
+      calmMs: contested.calm * maximumMs,
+      lasting: () => this.settled(),
+      changed: error => this.contestedBy(error),
+    })
+  }
+
+  /** `IDENTITY_CONTESTED` and since when, while another client with this identity ends connections again and again. */
+  get problem(): Contention['problem'] {
+    return this.contention.problem
   }
 
   get online(): boolean {
@@ -152,9 +178,14 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     })
     client.on('close', () => {
       void this.renewTls(client.options)
+      this.contention.ended()
       this.disconnected()
     })
-    client.on('error', error => this.report(error))
+    client.on('error', error => {
+      // It is this side that ends a connection over which nothing comes.
+      if (error.message === 'Keepalive timeout') this.contention.leave()
+      this.report(error)
+    })
     client.on('message', (topic, payload, { retain }) => this.receive(topic, payload, retain))
   }
 
@@ -180,6 +211,7 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     this.enrolment = undefined
     await this.beginning?.catch(() => {})
     this.beginning = undefined
+    this.contention.leave()
     const client = this.client
     if (!client) return
     this.client = undefined
@@ -234,6 +266,7 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     // Nagle's algorithm would hold a small packet until the one before is acknowledged: 40 ms on every verdict.
     if (client.stream instanceof Socket) client.stream.setNoDelay(true)
     this.order.connected()
+    this.contention.begin()
     try {
       await this.subscribe(client, this.options.subscriptions, this.followed)
     } catch (error) {
@@ -241,11 +274,13 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
       this.report(error)
       // Without its subscriptions the session would be silently deaf. Breaking the connection starts over after the
       // usual pause; MQTT.js' own reconnect() would not pause, and would forget what waits to be published.
+      this.contention.leave()
       client.stream.destroy()
       return
     }
     if (client !== this.client || !client.connected) return
-    this.attempts = 0
+    // A connection that is cut short counts as an attempt that failed.
+    this.attempts = this.contention.count
     client.options.reconnectPeriod = this.nextPause()
     this.isOnline = true
     this.options.logger.info({ broker: this.options.url }, 'connected to the broker')
@@ -282,6 +317,7 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
   /** Leaves with a goodbye (MQTT 3.1.1, 3.14: no will) and returns with the files as they are now. */
   private reconnect({ stream, connected }: MqttClient): void {
     if (!connected) return // The next attempt reads them anyway.
+    this.contention.leave()
     stream.end(disconnectPacket)
     setTimeout(() => stream.destroy(), goodbye.close).unref()
   }
@@ -374,9 +410,30 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     }
   }
 
+  /** The connection has lasted: the next one may begin soon after its end. */
+  private settled(): void {
+    this.attempts = 0
+    if (this.client) this.client.options.reconnectPeriod = this.nextPause()
+  }
+
+  private contestedBy(error: FaultlineError | undefined): void {
+    const { logger, url } = this.options
+    if (!error) {
+      logger.info({ broker: url }, 'no other client uses this identity any more')
+      return
+    }
+    logger.error({ code: error.code, broker: url, error: error.message }, 'another client uses this identity')
+    this.announce('problem', error)
+  }
+
+  private get backOff(): { initialMs: number; maximumMs: number } {
+    return this.options.backOff ?? usualBackOff
+  }
+
   private nextPause(): number {
-    const { initialMs, maximumMs } = this.options.backOff ?? { initialMs: 500, maximumMs: 30_000 }
-    const ceiling = Math.min(maximumMs, initialMs * 2 ** Math.min(this.attempts++, 16))
+    const { initialMs, maximumMs } = this.backOff
+    const longest = this.problem ? contested.pause * maximumMs : maximumMs
+    const ceiling = Math.min(longest, initialMs * 2 ** Math.min(this.attempts++, 16))
     return Math.round(ceiling * (0.5 + Math.random() / 2))
   }
 }

@@ -13,6 +13,7 @@ import {
   topicOf,
 } from '@faultline/protocol'
 import { MqttSession, type MqttSessionOptions, silentLogger } from '@faultline/runtime'
+import { logFile } from '../support/log-file.ts'
 import { TestBroker } from './test-broker.ts'
 
 const identity = identityOf('device', 'plant-a', 'press-3')
@@ -468,4 +469,42 @@ test('a session asks for the keep-alive it was given', async t => {
   socket.destroy()
   // MQTT 3.1.1, 3.1.2: the protocol's name and level, the flags, then the keep-alive.
   assert.equal(connect.readUInt16BE(connect.indexOf('MQTT') + 6), 240)
+})
+
+test('two clients with one identity say so, pause longer and longer, and one recovers when the other is gone', {
+  timeout: 60_000,
+}, async t => {
+  const broker = await startBroker(t)
+  const backOff = { initialMs: 5, maximumMs: 400 }
+  const { logger, lines } = await logFile(t)
+  const [{ session: first }, { session: second }] = [
+    newSession(t, broker, { backOff, logger }),
+    newSession(t, broker, { backOff }),
+  ]
+  let longest = 0
+  const paused = new EventEmitter()
+  for (const session of [first, second]) {
+    let left = Number.NaN
+    session.on('offline', () => {
+      left = performance.now()
+    })
+    session.on('online', () => {
+      longest = Math.max(longest, performance.now() - left || 0)
+      // Longer than any pause of a session that is alone.
+      if (longest > 2 * backOff.maximumMs) paused.emit('long')
+    })
+  }
+  const long = once(paused, 'long', { signal: AbortSignal.timeout(40_000) })
+  const said = new Promise<FaultlineError>(resolve => {
+    first.on('problem', error => error.code === 'IDENTITY_CONTESTED' && resolve(error))
+  })
+  await first.start()
+  await second.start()
+  const error = await said
+  assert.match(error.message, /another client uses this identity \(devices\/plant-a\/press-3\)/)
+  assert.equal(first.problem?.error, error)
+  await long
+  assert.equal(lines().filter(({ code }) => code === 'IDENTITY_CONTESTED').length, 1)
+  await second.stop()
+  await first.whenOnline(AbortSignal.timeout(20_000))
 })
