@@ -92,7 +92,7 @@ export const brokerConfig = z.strictObject({
       queuedBytes: limit('queuedBytes', 1, 'Topics and payloads waiting for one stored session or group'),
       queuedMs: limit('queuedMs', 1_000, 'How long telemetry may wait for a stored session or group'),
       sharedInFlight: limit('sharedInFlight', 1, 'Unacknowledged messages of one member of a shared group', 65_000),
-      emptyGroupMs: limit('emptyGroupMs', 100, 'How long a shared group outlives the last connection', longestTimerMs),
+      emptyGroupMs: limit('emptyGroupMs', 100, 'How long a shared group outlives its last member', longestTimerMs),
     })
     .optional()
     .describe('On every client'),

@@ -1,5 +1,5 @@
 /** Why a message that was accepted did not go where it was meant to. */
-export const dropReasons = ['queue-full', 'queue-age', 'slow-consumer', 'no-member'] as const
+export const dropReasons = ['queue-full', 'queue-age', 'slow-consumer', 'no-member', 'group-abandoned'] as const
 export type DropReason = (typeof dropReasons)[number]
 
 /** Why a client was disconnected, or not let in at all, for what it did to a limit. */

@@ -6,6 +6,7 @@ import { mayPublish, maySubscribe } from './authorisation.ts'
 import { ClusterNode } from './cluster/node.ts'
 import type { BrokerCounts } from './counts.ts'
 import { governDelivery } from './delivery.ts'
+import { DropLog } from './drop-log.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { BrokerPersistence, PersistenceOptions } from './persistence/persistence.ts'
 import { SqlitePersistence } from './persistence/sqlite.ts'
@@ -33,6 +34,7 @@ export class Engine {
   readonly persistence: BrokerPersistence
   readonly sessions: StoredSessions
   private readonly options: EngineOptions
+  private readonly drops: DropLog
   private readonly authentication: Authentication
   private readonly shared: Shares
   private readonly node: ClusterNode | undefined
@@ -45,17 +47,14 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.options = options
     const { registry, limits, counts, logger } = options
+    this.drops = new DropLog({ counts, logger })
     this.authentication = new Authentication({ registry, logger, counts, failedLogins: limits.failedLogins })
     const persistence: PersistenceOptions = {
       limits,
       isGranted: (client, filter) => isGroup(client.id) || (this.granted.get(client)?.has(filter) ?? false),
-      dropped: (session, reason, messages) => {
-        // The first of many: a queue that is full stays so for a while.
-        if (counts.dropped[reason] === 0) logger.warn({ session, reason }, 'messages for a stored session are dropped')
-        counts.dropped[reason] += messages
-      },
+      dropped: (session, reason, messages) => this.drops.add(session, reason, messages),
     }
-    const dropped = () => counts.dropped['no-member']++
+    const dropped = this.drops.add.bind(this.drops)
     if (options.redis !== undefined) {
       const lost = () => this.endAll()
       this.node = new ClusterNode({ url: options.redis, limits, persistence, dropped, lost, logger })
@@ -145,7 +144,7 @@ export class Engine {
         this.authentication.connecting(client, packet)
         governDelivery(client, {
           outboundBytes: limits.outboundBytes,
-          dropped: () => counts.dropped['slow-consumer']++,
+          dropped: ({ id }) => this.drops.add(id, 'slow-consumer', 1),
           tooSlow: () => counts.limited['slow-consumer']++,
         })
         done(null, true)
@@ -175,6 +174,8 @@ export class Engine {
     })
     aedes.on('clientReady', client => this.shared.ready(client))
     aedes.on('unsubscribe', (filters, client) => {
+      // Aedes says so of a clean session's end too; a member whose connection ended did not ask to leave its groups.
+      if (client.closed) return
       for (const filter of filters) {
         this.granted.get(client)?.delete(filter)
         this.shared.remove(client, filter)

@@ -37,7 +37,7 @@ export interface BrokerLimits {
   queuedMs: number
   /** Messages of QoS 1 that a member of a group may have unacknowledged before others are preferred. */
   sharedInFlight: number
-  /** How long a group whose members have all lost their connections keeps what comes for it, in ms. */
+  /** How long a group without members keeps what it has and what comes for it, in ms. */
   emptyGroupMs: number
 }
 

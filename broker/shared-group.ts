@@ -51,10 +51,6 @@ export class Group {
     this.options = options
   }
 
-  get size(): number {
-    return this.members.length
-  }
-
   open(): void {
     const { aedes, persistence, id, filter } = this.options
     void persistence.addSubscriptions({ id }, [{ topic: filter, qos: 2 }])
@@ -91,7 +87,7 @@ export class Group {
       this.readTo = 0
       this.backlog = true
     }
-    if (this.size > 0) this.drain()
+    if (this.members.length > 0) this.drain()
     else this.awaitMembers()
   }
 
@@ -159,8 +155,8 @@ export class Group {
     }
     // MQTT 5, 4.8.2-4 and 4.8.2-5: of QoS 2 the delivery is completed to that client, over a new connection if need be,
     // or to nobody. So it is the business of the client's own session from here on, as is QoS 0 of nobody's.
-    client.publish(copy, () => {
-      if (packet.qos > 0) persistence.removeQueued(id, packet)
+    client.publish(copy, (error?: Error | null) => {
+      if (packet.qos > 0 && !error) persistence.removeQueued(id, packet)
     })
   }
 
@@ -189,7 +185,10 @@ export class Group {
     return !client.closed && client.connackSent && (qos === 0 || inFlight.size < this.options.inFlight)
   }
 
-  /** A server agent that restarts finds what came meanwhile; a group that nobody comes back to ends. */
+  /**
+   * A group outlives its last member, however that went: a server agent that is restarted or killed finds what was not
+   * done and what came meanwhile.
+   */
   private awaitMembers(): void {
     clearTimeout(this.timer)
     this.timer = setTimeout(this.options.abandoned, this.options.emptyMs)

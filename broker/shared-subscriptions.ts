@@ -19,6 +19,9 @@ export function readFilter(topicFilter: string): { group?: string; filter: strin
 /** Whether a session of the persistence is that of a group: no client has such an id. */
 export const isGroup = (session: string): boolean => session.startsWith(prefix)
 
+/** Messages of a group came to nothing: there was no member for one of QoS 0, or none came back in time. */
+export type GroupDropped = (group: string, reason: 'no-member' | 'group-abandoned', messages: number) => void
+
 /** What groups need of the persistence: a session of their own, named by the shared filter. */
 export interface GroupPersistence {
   sessions(): Iterable<string>
@@ -26,6 +29,8 @@ export interface GroupPersistence {
   /** What waits in a session after a place in its queue, with the place of each. */
   readQueue(session: string, after: number): Iterable<{ sequence: number; packet: Outgoing }>
   removeQueued(session: string, packet: AedesPublishPacket): void
+  /** How many messages wait in a session. */
+  queuedFor(session: string): number
   end(session: string): void
 }
 
@@ -35,7 +40,7 @@ export interface Shares {
   stop(): void
   /** Makes a client a member, or changes the QoS it was granted. `topicFilter` is well-formed and begins with `$share/`. */
   add(client: Client, topicFilter: string, qos: 0 | 1 | 2): void | Promise<void>
-  /** A client unsubscribed; nothing happens when it is no member. The last one to go so takes the group along. */
+  /** A client unsubscribed; nothing happens when it is no member. */
   remove(client: Client, topicFilter: string): void
   /** A client can be sent to now. */
   ready(client: Client): void
@@ -49,8 +54,7 @@ export interface SharedSubscriptionsOptions {
   aedes: Pick<Aedes, 'id' | 'subscribe' | 'unsubscribe'>
   persistence: GroupPersistence
   limits: { sharedInFlight: number; emptyGroupMs: number }
-  /** A message of QoS 0 came for a group without members. */
-  dropped(): void
+  dropped: GroupDropped
 }
 
 /**
@@ -97,7 +101,6 @@ export class SharedSubscriptions implements Shares {
     const group = this.groups.get(topicFilter)
     if (!group || !this.memberships.get(client)?.delete(group)) return
     group.remove(client)
-    if (group.size === 0) this.end(topicFilter)
   }
 
   ready(client: Client): void {
@@ -122,7 +125,7 @@ export class SharedSubscriptions implements Shares {
         aedes,
         persistence,
         stamp: this.stamp,
-        dropped,
+        dropped: () => dropped(topicFilter, 'no-member', 1),
         abandoned: () => this.end(topicFilter),
       })
       this.groups.set(topicFilter, group)
@@ -132,9 +135,12 @@ export class SharedSubscriptions implements Shares {
   }
 
   private end(topicFilter: string): void {
+    const { persistence, dropped } = this.options
     this.groups.get(topicFilter)?.close()
     this.groups.delete(topicFilter)
-    this.options.persistence.end(topicFilter)
+    const lost = persistence.queuedFor(topicFilter)
+    if (lost > 0) dropped(topicFilter, 'group-abandoned', lost)
+    persistence.end(topicFilter)
   }
 
   private lost(client: Client): void {

@@ -3,6 +3,7 @@ import type { Aedes, Client } from 'aedes'
 import type { BrokerLimits } from '../limits.ts'
 import type { PersistenceOptions } from '../persistence/persistence.ts'
 import { RedisPersistence } from '../persistence/redis.ts'
+import type { GroupDropped } from '../shared-subscriptions.ts'
 import { ClientIds } from './client-ids.ts'
 import { ClusterEmitter } from './emitter.ts'
 import { type ClusterMessage, Membership } from './membership.ts'
@@ -14,7 +15,7 @@ export interface ClusterNodeOptions {
   url: string
   limits: BrokerLimits
   persistence: PersistenceOptions
-  dropped(): void
+  dropped: GroupDropped
   /** What others sent may not have come: clients have to come back for it. */
   lost(): void
   logger: Logger

@@ -110,7 +110,7 @@ local function finish(id)
   redis.call('SREM', P .. 'incoming', id)
   return #filters > 0 and changed(id, { removed = filters }) or 0
 end
-local function leave(group, member, room, now, ends)
+local function leave(group, member, room, now)
   if redis.call('LREM', key('ring', group), 0, member) == 0 then return end
   local inFlight = redis.call('ZRANGE', given(group, member), 0, -1, 'WITHSCORES')
   for i = 1, #inFlight, 2 do
@@ -119,7 +119,7 @@ local function leave(group, member, room, now, ends)
   end
   redis.call('DEL', given(group, member))
   if redis.call('LLEN', key('ring', group)) > 0 then return dispatch(group, room) end
-  if ends then finish(group) else redis.call('HSET', P .. 'empty', group, now) end
+  redis.call('HSET', P .. 'empty', group, now)
 end
 `
 
@@ -248,8 +248,8 @@ if not redis.call('LPOS', ring, ARGV[2]) then redis.call('RPUSH', ring, ARGV[2])
 redis.call('HDEL', P .. 'empty', ARGV[1])
 dispatch(ARGV[1], tonumber(ARGV[3]))`,
 
-  /** group member room now ends : its messages go to others; with 'ends' the group ends with its last member. */
-  leave: "leave(ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5] == 'ends')",
+  /** group member room now : its messages go to others, or wait for the next member. */
+  leave: 'leave(ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4])',
 
   /** group member stamp room : a member has a message; it has room for the next. */
   done: `
@@ -268,17 +268,26 @@ dispatch(ARGV[1], tonumber(ARGV[4]))`,
 for _, group in ipairs(redis.call('SMEMBERS', P .. 'clients')) do
   if isGroup(group) then
     for _, member in ipairs(redis.call('LRANGE', key('ring', group), 0, -1)) do
-      if string.match(member, '^(%S+) ') == ARGV[1] then leave(group, member, tonumber(ARGV[2]), ARGV[3], false) end
+      if string.match(member, '^(%S+) ') == ARGV[1] then leave(group, member, tonumber(ARGV[2]), ARGV[3]) end
     end
   end
 end`,
 
-  /** before : ends groups that have been without a member since. */
+  /** before : ends groups that have been without a member since; answers those that had messages, each with how many. */
   abandon: `
+local lost = {}
 local empty = redis.call('HGETALL', P .. 'empty')
 for i = 1, #empty, 2 do
-  if tonumber(empty[i + 1]) < tonumber(ARGV[1]) then finish(empty[i]) end
-end`,
+  if tonumber(empty[i + 1]) < tonumber(ARGV[1]) then
+    local messages = redis.call('HLEN', key('messages', empty[i]))
+    if messages > 0 then
+      lost[#lost + 1] = empty[i]
+      lost[#lost + 1] = messages
+    end
+    finish(empty[i])
+  end
+end
+return lost`,
 
   /** client expected holder : takes a client id; answers who holds it when that is not `expected` nor the same broker. */
   take: `

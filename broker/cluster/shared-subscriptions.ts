@@ -1,7 +1,7 @@
 import type { Aedes, AedesPublishPacket, Client } from 'aedes'
 import type { BrokerPersistence } from '../persistence/persistence.ts'
 import { type MemberClient, nextId } from '../shared-group.ts'
-import { isGroup, readFilter, type Shares } from '../shared-subscriptions.ts'
+import { type GroupDropped, isGroup, readFilter, type Shares } from '../shared-subscriptions.ts'
 import type { Membership } from './membership.ts'
 import { decodeMessage } from './message-codec.ts'
 import { prefix, type RedisLink } from './redis.ts'
@@ -21,7 +21,7 @@ export interface ClusterSharesOptions {
   persistence: BrokerPersistence
   aedes: Pick<Aedes, 'id'>
   limits: { sharedInFlight: number; emptyGroupMs: number }
-  dropped(): void
+  dropped: GroupDropped
 }
 
 /**
@@ -60,7 +60,7 @@ export class ClusterShares implements Shares {
       }
       members.set(client.id, member)
       // Not `clientDisconnect`: Aedes is silent about a client that is replaced or ends before it is fully connected.
-      client.conn.once('close', () => this.part(group, member, false))
+      client.conn.once('close', () => this.part(group, member))
     }
     await this.options.persistence.addSubscriptions({ id: group }, [{ topic: readFilter(group)!.filter, qos: 2 }])
     await this.join(group, members.get(client.id)!)
@@ -68,7 +68,7 @@ export class ClusterShares implements Shares {
 
   remove(client: Client, group: string): void {
     const member = this.groups.get(group)?.get(client.id)
-    if (member?.client === client) this.part(group, member, true)
+    if (member?.client === client) this.part(group, member)
   }
 
   ready(client: Client): void {
@@ -97,7 +97,7 @@ export class ClusterShares implements Shares {
     for (const { clientId: group } of await persistence.subscriptionsByTopic(topic)) {
       if (!isGroup(group)) continue
       const member = (await link.run('turn', group)) as string | null
-      if (member === null) dropped()
+      if (member === null) dropped(group, 'no-member', 1)
       else {
         const space = member.indexOf(' ')
         const [broker, client] = [member.slice(0, space), member.slice(space + 1)]
@@ -131,7 +131,7 @@ export class ClusterShares implements Shares {
 
   /** Sends what members were given while nobody heard of it, and ends groups that nobody comes back to. */
   async look(): Promise<void> {
-    const { link, limits } = this.options
+    const { link, limits, dropped } = this.options
     for (const [group, members] of this.groups) {
       for (const [clientId, member] of members) {
         if (!member.joined) continue
@@ -139,7 +139,10 @@ export class ClusterShares implements Shares {
         for (const stamp of stamps) await this.given(group, clientId, stamp)
       }
     }
-    await link.run('abandon', Date.now() - limits.emptyGroupMs)
+    const abandoned = (await link.run('abandon', Date.now() - limits.emptyGroupMs)) as (string | number)[]
+    for (let i = 0; i < abandoned.length; i += 2) {
+      dropped(String(abandoned[i]), 'group-abandoned', Number(abandoned[i + 1]))
+    }
   }
 
   private async join(group: string, member: Member): Promise<void> {
@@ -150,7 +153,7 @@ export class ClusterShares implements Shares {
     await link.run('join', group, this.keyOf(member), limits.sharedInFlight)
   }
 
-  private part(group: string, member: Member, ends: boolean): void {
+  private part(group: string, member: Member): void {
     const members = this.groups.get(group)
     if (members?.get(member.client.id) !== member) return
     members.delete(member.client.id)
@@ -159,7 +162,7 @@ export class ClusterShares implements Shares {
     const { link, limits } = this.options
     const when = Date.now()
     // Should Redis not be there now, this broker is given up with its members, or leaves them itself when it is back.
-    link.run('leave', group, this.keyOf(member), limits.sharedInFlight, when, ends ? 'ends' : '').catch(() => {})
+    link.run('leave', group, this.keyOf(member), limits.sharedInFlight, when).catch(() => {})
   }
 
   private send(group: string, member: Member, packet: AedesPublishPacket, stamp: string): void {

@@ -102,6 +102,11 @@ export class SqlitePersistence implements BrokerPersistence {
     this.change().queues.expire()
   }
 
+  /** How many messages wait in a session. */
+  queuedFor(id: string): number {
+    return this.tables.queues.sizeOf(id).messages
+  }
+
   removeQueued(id: string, packet: AedesPublishPacket): void {
     this.change().queues.remove(id, packet)
   }
