@@ -14,6 +14,7 @@ import { addressKey, type Logger, LoginThrottle } from '@faultline/runtime'
 import type { Client, ConnectPacket } from 'aedes'
 import { mayPublish } from './authorisation.ts'
 import type { BrokerCounts } from './counts.ts'
+import { Takeovers } from './takeovers.ts'
 
 /** CONNACK return codes (MQTT 3.1.1, 3.2.2.3). */
 const identifierRejected = 2
@@ -62,6 +63,7 @@ export class Authentication {
   private readonly verified = new Map<string, { secretHash: string; digest: Buffer }>()
   private readonly digestKey = randomBytes(32)
   private readonly throttle: LoginThrottle
+  private readonly takeovers: Takeovers
   private decoy: Promise<string> | undefined
   /** Checks under way, by known name (all others share one entry) and by what is checked. */
   private readonly checks = new Map<string, Map<string, Promise<string | undefined>>>()
@@ -69,6 +71,7 @@ export class Authentication {
   constructor(options: AuthenticationOptions) {
     this.options = options
     this.throttle = new LoginThrottle(options.failedLogins)
+    this.takeovers = new Takeovers(options.logger)
   }
 
   /** The identity of a client that has logged in. */
@@ -232,6 +235,24 @@ export class Authentication {
     }
   }
 
+  /** Says that a connection took the place of another. */
+  private tookOver(client: Client, former: Client, user: string): void {
+    this.options.counts.takeovers++
+    const [{ remoteAddress: address }, { remoteAddress: formerAddress }] = [socketOf(client), socketOf(former)]
+    this.takeovers.note({ clientId: client.id, user, address, formerAddress })
+  }
+
+  /** Counts and logs a client that speaks another version of MQTT; what its CONNECT said is there as far as it was read. */
+  refuseVersion(client: Client, level: number, { clientId, username }: Partial<ConnectPacket> = {}): void {
+    const { counts, logger } = this.options
+    counts.refusedVersions++
+    const version = level === 5 ? 'MQTT 5' : `level ${level}`
+    logger.warn(
+      { user: loggable(username), clientId: clientId?.slice(0, 200), address: socketOf(client).remoteAddress, version },
+      'login refused: the client speaks another version of MQTT; set it to 3.1.1',
+    )
+  }
+
   /**
    * MQTT 3.1.1, 3.1.4-2 has a second connection with a client id end the first. Among two connections of one user that
    * is a reconnect; from another user it would be an attack.
@@ -244,6 +265,7 @@ export class Authentication {
     }
     this.holders.set(client.id, { client, name, proof })
     const { counts } = this.options
+    if (holder && !holder.client.closed) this.tookOver(client, holder.client, name)
     counts.connected++
     counts.connectedMaximum = Math.max(counts.connectedMaximum, counts.connected)
     client.conn.once('close', () => {

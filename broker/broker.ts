@@ -212,7 +212,7 @@ export class Broker implements Service {
       heldBack: () => this.counts.heldBack++,
       tooFast: () => this.counts.limited.rate++,
     })
-    engine.aedes.handle(connection, request)
+    engine.accept(connection, request)
   }
 }
 

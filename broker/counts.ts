@@ -27,6 +27,10 @@ export interface BrokerCounts {
   /** PUBLISH packets taken, by kind of topic. */
   receivedByKind: Record<string, number>
   refusedLogins: number
+  /** Clients that speak another version of MQTT. */
+  refusedVersions: number
+  /** Connections that took the place of another with the same client id. */
+  takeovers: number
   /** Connections that ended because the registry changed. */
   revokedConnections: number
   refusedPublishes: number
@@ -48,6 +52,8 @@ export const noCounts = (): BrokerCounts => ({
   sentBytes: 0,
   receivedByKind: {},
   refusedLogins: 0,
+  refusedVersions: 0,
+  takeovers: 0,
   revokedConnections: 0,
   refusedPublishes: 0,
   refusedSubscriptions: 0,

@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { FaultlineError, type Identity, parseTopic, type RegistryReader, type TopicKind } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import { Aedes, type AedesPublishPacket, type Client, type PublishPacket } from 'aedes'
@@ -8,6 +10,7 @@ import type { BrokerCounts } from './counts.ts'
 import { governDelivery } from './delivery.ts'
 import { DropLog } from './drop-log.ts'
 import type { BrokerLimits } from './limits.ts'
+import { PacketRules } from './packet-rules.ts'
 import type { BrokerPersistence, PersistenceOptions } from './persistence/persistence.ts'
 import { SqlitePersistence } from './persistence/sqlite.ts'
 import { Revocations } from './revocations.ts'
@@ -37,6 +40,7 @@ export class Engine {
   private readonly drops: DropLog
   private readonly authentication: Authentication
   private readonly shared: Shares
+  private readonly rules: PacketRules
   private readonly node: ClusterNode | undefined
   private readonly revocations: Revocations
   /** The filters a client was granted, those it restored included. */
@@ -75,6 +79,7 @@ export class Engine {
       logger,
     })
     this.acknowledgeGroups()
+    this.rules = new PacketRules(this.aedes, (client, level) => this.authentication.refuseVersion(client, level))
     this.revocations = new Revocations({ registry, logger, changed: () => this.applyRevocations() })
   }
 
@@ -91,6 +96,11 @@ export class Engine {
     this.shared.start()
     this.sessions.start()
     this.revocations.start()
+  }
+
+  /** Takes a connection that may speak MQTT now. */
+  accept(connection: Duplex, request?: IncomingMessage): void {
+    this.rules.apply(this.aedes.handle(connection, request as IncomingMessage))
   }
 
   /** Calls back with every message under a filter, beside all clients. */
@@ -140,6 +150,7 @@ export class Engine {
       preConnect: (client, packet, done) => {
         // MQTT 3.1.1, 3.1.2.10: a server may end a connection that it thinks dead, whatever was agreed. A client that asks
         // for no keep-alive, or a very long one, is thought dead after this one.
+        if (packet.protocolVersion === 5) this.authentication.refuseVersion(client, 5, packet)
         packet.keepalive = Math.min(packet.keepalive || limits.keepAliveS, limits.keepAliveS)
         this.authentication.connecting(client, packet)
         governDelivery(client, {
@@ -310,6 +321,7 @@ export class Engine {
   }
 
   private logBreak(client: Client, error: Error): void {
+    if ((error as { errorCode?: number }).errorCode === 1) return // Another version of MQTT: it is logged with its name.
     const code = (error as NodeJS.ErrnoException).code
     const level = code === 'ECONNRESET' || code === 'EPIPE' ? 'debug' : 'warn'
     const coded = error instanceof FaultlineError && { code: error.code }

@@ -69,9 +69,10 @@ export class BrokerMetrics {
     counter('held_back_total', 'Times a client was held back for sending too fast', () => counts.heldBack)
     counter(
       'refused_total',
-      'Logins, publishes and subscriptions that were refused',
+      'Logins, publishes and subscriptions that were refused, and clients that speak another version of MQTT',
       () => ({
         login: counts.refusedLogins,
+        version: counts.refusedVersions,
         publish: counts.refusedPublishes,
         subscription: counts.refusedSubscriptions,
       }),
@@ -81,6 +82,11 @@ export class BrokerMetrics {
       'revoked_connections_total',
       'Connections ended because an identity was revoked',
       () => counts.revokedConnections,
+    )
+    counter(
+      'takeovers_total',
+      'Connections that took the place of another with the same client id',
+      () => counts.takeovers,
     )
     counter('ended_sessions_total', 'Stored sessions that were ended', () => counts.expiredSessions)
     gauge(

@@ -41,6 +41,11 @@ export class RawClient {
     }
   }
 
+  /** What came and was not taken. */
+  left(): Packet[] {
+    return this.packets.splice(0)
+  }
+
   /** Resolves when the broker has ended the connection. */
   async closed(): Promise<void> {
     const signal = AbortSignal.timeout(10_000)
