@@ -1,5 +1,5 @@
 import { bearingDescription, engineNames, featureNames, publicKeyText } from '@faultline/inference'
-import { identifier, runtimeConfig } from '@faultline/protocol'
+import { encoderSchema, identifier, runtimeConfig } from '@faultline/protocol'
 import { brokerAccess } from '@faultline/runtime'
 import { z } from 'zod'
 import { shaftConfig, sourceConfig } from './sources/config.ts'
@@ -33,7 +33,7 @@ export const frugalSettings = {
   auditRate: { missedFaultsAtMost: 0.01, withinDays: 7 },
 } as const
 
-const settings = runtimeConfig.required().shape
+const settings = encoderSchema(runtimeConfig).required().shape
 
 /** How a point learns what is normal for it; see the commissioning guide. */
 const commissioning = z.strictObject({

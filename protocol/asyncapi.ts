@@ -1,5 +1,6 @@
 import { accessRules, covers } from './access.ts'
 import { isCbor } from './codec.ts'
+import { contractVersion } from './contract.ts'
 import { examples } from './examples.ts'
 import { identifierPattern } from './identifiers.ts'
 import { type Role, roles } from './identity.ts'
@@ -72,7 +73,7 @@ export function asyncApiDocument(): Record<string, unknown> {
     asyncapi: '3.0.0',
     info: {
       title: 'Faultline MQTT contract',
-      version: '1.0.0',
+      version: `${contractVersion}.0`,
       description:
         'Hierarchical inference for machine faults over MQTT 3.1.1. Generated from the schemas in protocol/ by ' +
         '`npm run docs`; do not edit.',

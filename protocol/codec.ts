@@ -1,5 +1,6 @@
 import { Decoder, Encoder } from 'cbor-x'
 import type { z } from 'zod'
+import { encoderSchema } from './encoder-schema.ts'
 import { FaultlineError } from './errors.ts'
 import { describeIssue } from './issue.ts'
 import { cborFault, outlineFault } from './outline.ts'
@@ -16,7 +17,10 @@ import { updateChunk, updateOffer, updateRequest, updateStatus } from './payload
 import { verdict } from './payloads/verdict.ts'
 import { parseTopic, type TopicAddress, type TopicKind } from './topics.ts'
 
-/** The schema of each kind of message. */
+/**
+ * What readers accept of each kind of message: fields they do not know are passed over, unknown members of enumerations
+ * are read as `other`, so that a later minor version of the contract can add both.
+ */
 export const payloadSchemas = {
   state: deviceState,
   health,
@@ -40,6 +44,11 @@ export const payloadSchemas = {
   alarm,
 } as const satisfies Record<TopicKind, z.ZodType>
 
+/** What writers keep to: the fields and members that this version lists, and no others. */
+export const encoderSchemas = Object.fromEntries(
+  Object.entries(payloadSchemas).map(([kind, schema]) => [kind, encoderSchema(schema)]),
+) as typeof payloadSchemas
+
 export type Payload<K extends TopicKind = TopicKind> = z.infer<(typeof payloadSchemas)[K]>
 
 /** A message read and checked: its address, and a payload of the type its kind promises. */
@@ -62,7 +71,7 @@ const cborDecoder = new Decoder({ useRecords: false, mapsAsObjects: true })
  * confidence a rounding error above 1), so that the mistake shows where it is made.
  */
 export function encodePayload<K extends TopicKind>(kind: K, payload: Payload<K>): Buffer {
-  checkSchema(kind, payload)
+  checkSchema(encoderSchemas, kind, payload)
   return isCbor(kind) ? cborEncoder.encode(payload) : Buffer.from(JSON.stringify(payload))
 }
 
@@ -75,11 +84,11 @@ export function decodePayload<K extends TopicKind>(kind: K, bytes: Uint8Array): 
     throw new FaultlineError('MESSAGE_TOO_LARGE', `${kind}: ${bytes.byteLength} bytes, at most ${maxPayloadBytes}`)
   }
   const value = isCbor(kind) ? parseCbor(kind, bytes) : parseJson(kind, bytes)
-  return checkSchema(kind, value)
+  return checkSchema(payloadSchemas, kind, value)
 }
 
-function checkSchema<K extends TopicKind>(kind: K, value: unknown): Payload<K> {
-  const parsed = payloadSchemas[kind].safeParse(value)
+function checkSchema<K extends TopicKind>(schemas: typeof payloadSchemas, kind: K, value: unknown): Payload<K> {
+  const parsed = schemas[kind].safeParse(value)
   if (parsed.success) return parsed.data as Payload<K>
   throw new FaultlineError('MESSAGE_INVALID', `${kind}: ${describeIssue(parsed.error, 'payload')}`)
 }

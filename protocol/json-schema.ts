@@ -1,11 +1,13 @@
 import { z } from 'zod'
-import { payloadSchemas } from './codec.ts'
+import { encoderSchemas } from './codec.ts'
 import type { TopicKind } from './topics.ts'
 
 /** The part of JSON Schema (draft 7, which AsyncAPI 3 extends) that payloads and configuration files need. */
 export interface JsonSchema {
   type?: string | string[]
   description?: string
+  /** The minor version of the contract that added it; absent for what was there from the start. */
+  'x-since'?: string
   default?: unknown
   properties?: Record<string, JsonSchema>
   required?: string[]
@@ -29,7 +31,7 @@ export interface JsonSchema {
 }
 
 /** The JSON Schema of a kind's payload, as a publisher must send it. */
-export const payloadJsonSchema = (kind: TopicKind): JsonSchema => jsonSchemaOf(payloadSchemas[kind])
+export const payloadJsonSchema = (kind: TopicKind): JsonSchema => jsonSchemaOf(encoderSchemas[kind])
 
 /** The JSON Schema of what a zod schema takes, before defaults are filled in. */
 export function jsonSchemaOf(type: z.ZodType): JsonSchema {

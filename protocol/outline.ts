@@ -98,6 +98,7 @@ export function cborFault(bytes: Uint8Array): string | undefined {
       if (isKey) {
         const key = Buffer.from(content).toString('latin1')
         if (parent.keys.has(key)) return 'repeats a key'
+        if (key === '__proto__') return 'holds the key __proto__'
         parent.keys.add(key)
       }
     }

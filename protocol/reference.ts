@@ -71,7 +71,8 @@ function topicsPage(): string {
 function payloadsPage(): string {
   return page('Payloads', source, [
     'Every payload is UTF-8 JSON except escalations and the chunks of updates, each of which is a CBOR map (RFC 8949: definite lengths, text keys, no tags). ' +
-      'A field that is not listed is refused. Times are UTC in ISO 8601.',
+      'A writer may write the fields listed here and no others; a reader passes over fields it does not know, and takes a member of ' +
+      'an enumeration that it does not know as `other` ([Changing the contract](../guides/contract.md)). Times are UTC in ISO 8601.',
     `Refused before the fields are looked at: more than ${maxPayloadBytes.toLocaleString('en')} bytes, ` +
       `${outlineLimits.values.toLocaleString('en')} values, ${outlineLimits.containers.toLocaleString('en')} lists and maps, or ` +
       `${outlineLimits.depth} levels.`,
@@ -96,9 +97,9 @@ function payloadSection(kind: TopicKind): string[] {
   ]
 }
 
-const fieldRow = ({ path, type, required, meaning }: SchemaField): string[] => [
+const fieldRow = ({ path, type, required, meaning, since }: SchemaField): string[] => [
   code(path),
-  `${type}${required ? '' : ', optional'}`,
+  `${type}${required ? '' : ', optional'}${since === undefined ? '' : `, since ${since}`}`,
   meaning,
 ]
 

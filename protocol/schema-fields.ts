@@ -12,6 +12,8 @@ export interface SchemaField {
   /** What it is when absent. */
   default?: unknown
   meaning: string
+  /** The version of the contract that added it; absent for what was there from the start. */
+  since?: string
   /** Where a map has several forms: the field and value that this field goes with, such as `kind: sqlite`. */
   form?: string
 }
@@ -26,6 +28,7 @@ export function schemaFields(schema: JsonSchema, prefix = '', form?: string): Sc
       required: schema.required?.includes(name) ?? false,
       ...(field.default !== undefined && { default: field.default }),
       meaning: field.description ?? '',
+      ...(field['x-since'] !== undefined && { since: field['x-since'] }),
       ...(form !== undefined && { form }),
     }
     return [own, ...nestedFields(field, path, form)]

@@ -49,7 +49,7 @@ interface SessionEvents {
   offline: []
   /** A retained message was cleared: an empty payload on a retained topic of the contract. */
   cleared: [address: TopicAddress]
-  /** A payload or a topic that is not of the contract, or a message that `onMessage` failed on. */
+  /** A payload that is not of the contract, or a message that `onMessage` failed on. */
   refused: [error: FaultlineError, topic: string, payload: Buffer]
   /**
    * Why it is not online: `BROKER_UNREACHABLE`, `CREDENTIALS_REFUSED` for a log-in or a subscription, or `IDENTITY_CONTESTED`
@@ -79,6 +79,7 @@ const disconnectPacket = Buffer.from([0xe0, 0x00])
 export class MqttSession extends EventEmitter<SessionEvents> implements Service {
   /** Topic and payload bytes of published and received messages. */
   readonly bytes = { sent: 0, received: 0 }
+  private unknown = 0
   private readonly options: MqttSessionOptions
   private client: MqttClient | undefined
   private isOnline = false
@@ -110,6 +111,11 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
 
   get online(): boolean {
     return this.isOnline
+  }
+
+  /** Messages of kinds that a later version of the contract may have and this one does not know; they are passed over. */
+  get unknownMessages(): number {
+    return this.unknown
   }
 
   /** Address of this end of the connection; undefined while there is none, and over WebSockets. */
@@ -380,6 +386,13 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
 
   private refuse(thrown: unknown, topic: string, payload: Buffer): void {
     const error = toFaultlineError(thrown)
+    if (error.code === 'TOPIC_UNKNOWN') {
+      // Only the first is logged: a publisher that knows a later contract goes on publishing them.
+      if (this.unknown++ === 0) {
+        this.options.logger.info({ topic: topic.slice(0, 200) }, 'message of an unknown kind passed over')
+      }
+      return
+    }
     // A code of our own is the sender's mistake; INTERNAL is a handler's, and needs its stack.
     const where = error.code === 'INTERNAL' && { err: thrown }
     this.options.logger.warn({ code: error.code, topic, error: error.message, ...where }, 'message refused')

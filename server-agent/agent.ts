@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import {
+  contractVersion,
   type Escalation,
   encodePayload,
   FaultlineError,
@@ -150,6 +151,11 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     this.state = new StatePublisher(() => this.publishState(this.onlineState()), stateIntervalMs)
   }
 
+  /** Messages of kinds that a later version of the contract may have, since the last start. */
+  get unknownMessages(): number {
+    return this.session?.unknownMessages ?? 0
+  }
+
   get online(): boolean {
     return this.session?.online ?? false
   }
@@ -293,6 +299,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
       at: new Date().toISOString(),
       boot: this.boot,
       agentVersion: version,
+      contract: contractVersion,
       models: [...models.map(stated), ...shadows],
       capacity: {
         maxBatch: models.length > 0 ? Math.min(this.maxBatch, largest) : this.maxBatch,

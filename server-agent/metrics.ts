@@ -40,6 +40,11 @@ export class ServerMetrics {
     this.counted('worker_failures_total', 'Workers that ended unasked', () => host.failures)
     this.countSecondOpinions()
     this.counted('refused_total', 'Escalations that could not be read', () => agent.counts.refused)
+    this.counted(
+      'unknown_messages_total',
+      'Messages of kinds that this version does not know',
+      () => agent.unknownMessages,
+    )
   }
 
   private countVerdicts(): void {

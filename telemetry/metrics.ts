@@ -34,6 +34,12 @@ export class RecorderMetrics {
     add(Counter, 'dropped_points_total', 'Points lost, by reason', () => ({ ...queue.spool.dropped }), 'reason')
     add(Counter, 'set_aside_points_total', 'Points that the store refuses', () => queue.setAside.count)
     add(Counter, 'refused_messages_total', 'Messages that are not of the contract', () => recorder.counts.refused)
+    add(
+      Counter,
+      'unknown_messages_total',
+      'Messages of kinds that this version does not know',
+      () => recorder.counts.unknown,
+    )
     add(Counter, 'failed_writes_total', 'Attempts to write a batch that failed', () => queue.failed)
     add(Gauge, 'waiting_points', 'Points in the spool', () => queue.length)
     add(Gauge, 'waiting_bytes', 'Bytes of these', () => queue.spool.bytes)

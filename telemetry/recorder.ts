@@ -28,6 +28,8 @@ export interface RecorderCounts {
   setAside: number
   /** Messages that are not of the contract. */
   refused: number
+  /** Messages of kinds that only a later version of the contract knows. */
+  unknown: number
   /** Points in the spool. */
   waiting: number
 }
@@ -60,7 +62,15 @@ export class Recorder implements Service {
 
   get counts(): RecorderCounts {
     const { recorded, setAside, length: waiting, spool } = this.queue
-    return { recorded, dropped: { ...spool.dropped }, setAside: setAside.count, refused: this.refused, waiting }
+    const { unknownMessages: unknown } = this.session
+    return {
+      recorded,
+      dropped: { ...spool.dropped },
+      setAside: setAside.count,
+      refused: this.refused,
+      unknown,
+      waiting,
+    }
   }
 
   get online(): boolean {

@@ -71,8 +71,12 @@ export class Configuration {
     apply(initial)
   }
 
-  /** Applies or refuses what an operator desires. Never throws. */
-  receive({ revision, config }: ConfigDesired): ConfigReported {
+  /**
+   * Applies or refuses what an operator desires; entries that this version does not know are passed over and named in the
+   * report. Never throws.
+   */
+  receive({ revision, config, ignored }: ConfigDesired): ConfigReported {
+    const { logger } = this.options
     try {
       if (revision < this.revision) {
         throw new FaultlineError('CONFIG_INVALID', `revision ${revision} is older than ${this.revision}, in force`)
@@ -83,7 +87,8 @@ export class Configuration {
       this.settings = merged
       this.revision = revision
       this.keep()
-      this.lastReport = this.reported(revision, 'applied')
+      if (ignored) logger.warn({ ignored }, 'desired configuration has entries that this version does not know')
+      this.lastReport = { ...this.reported(revision, 'applied'), ...(ignored && { ignored }) }
     } catch (thrown) {
       this.lastReport = this.reported(revision, 'refused', toFaultlineError(thrown))
     }

@@ -1,4 +1,4 @@
-import type { DeviceState, LoadedModel, PointState } from '@faultline/protocol'
+import { contractVersion, type DeviceState, type LoadedModel, type PointState } from '@faultline/protocol'
 import { version } from '@faultline/runtime'
 import type { RuntimeSettings } from '../control/configuration.ts'
 import type { LocalModel } from '../decisions/assessment.ts'
@@ -24,6 +24,7 @@ export function onlineState(
     boot,
     clockSynchronised: clockSynchronised(),
     agentVersion: version,
+    contract: contractVersion,
     ...(until !== undefined && { certificateUntil: until }),
     models:
       model.trained === false

@@ -36,11 +36,13 @@ export const isStanding = (alarm: Alarm): boolean => alarm.state !== 'normal'
 
 const urgency = (alarm: Alarm): number => (isActive(alarm) ? 2 : 0) + (needsAttention(alarm) ? 1 : 0)
 
-const rank = ({ priority }: Alarm): number => alarmPriorities.indexOf(priority)
+/** Place of an alarm's priority, the most urgent first. One that this version does not know comes first: it may be urgent. */
+export const rankOf = ({ priority }: Pick<Alarm, 'priority'>): number =>
+  priority === 'other' ? -1 : alarmPriorities.indexOf(priority)
 
 /** Most urgent first: what is there before what is gone, what nobody has seen, by priority, the newest. */
 export const byUrgency = (a: Alarm, b: Alarm): number =>
   urgency(b) - urgency(a) ||
-  rank(a) - rank(b) ||
+  rankOf(a) - rankOf(b) ||
   Date.parse(b.since) - Date.parse(a.since) ||
   compareTexts(alarmKey(a), alarmKey(b))

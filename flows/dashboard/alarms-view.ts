@@ -1,9 +1,9 @@
-import { type Alarm, alarmPriorities, type Message, type TopicAddress } from '@faultline/protocol'
+import type { Alarm, Message, TopicAddress } from '@faultline/protocol'
 import type { AlarmRow } from '@faultline/telemetry'
 import { isActive, isOutOfService, needsAttention } from '../alarms/lifecycle.ts'
 import { RecentMap } from '../recent-map.ts'
 import { type AlarmEvent, AlarmHistory, rowOf } from './alarm-history.ts'
-import { type AlarmLine, alarmKey, byUrgency, isStanding, lineOf } from './alarm-line.ts'
+import { type AlarmLine, alarmKey, byUrgency, isStanding, lineOf, rankOf } from './alarm-line.ts'
 import { type Listing, type Look, pageOf } from './look.ts'
 
 /** Names of alarms come in messages; those that stand go last. */
@@ -111,7 +111,7 @@ const listing: Listing<Alarm> = {
   site: ({ site }) => site,
   shows: (alarm, group) => groups[group]?.(alarm) ?? true,
   columns: {
-    priority: ({ priority }) => alarmPriorities.indexOf(priority),
+    priority: rankOf,
     machine: ({ site, machine }) => `${machine} ${site}`,
     fault: ({ fault }) => fault,
     state: ({ state }) => state,

@@ -2,12 +2,12 @@ import type { UpdateOffer, UpdateState, UpdateStatus } from '@faultline/protocol
 
 /** How far a device is with what it was offered last. */
 export interface UpdateRow {
-  kind: UpdateOffer['kind']
+  kind: UpdateStatus['kind']
   /** Of the offer; null where that was taken back. */
   name: string | null
   version: string | null
   /** `offered` before the device has said anything of it. */
-  state: UpdateState | 'offered'
+  state: UpdateStatus['state'] | 'offered'
   at: string | null
   /** Share of the archive that is on the device, while downloading. */
   received: number | null

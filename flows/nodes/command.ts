@@ -1,4 +1,4 @@
-import { describeIssue, FaultlineError, identifierPattern, runtimeConfig } from '@faultline/protocol'
+import { describeIssue, encoderSchema, FaultlineError, identifierPattern, runtimeConfig } from '@faultline/protocol'
 import { type DeviceName, DeviceRequests } from '../mqtt/device-requests.ts'
 import { attempt, connected, giveUp } from './attempt.ts'
 import { linkOf, showConnection } from './broker.ts'
@@ -32,7 +32,7 @@ export default function register(red: NodeRed): void {
           const person = personOf(message)
           if (person) this.log(`${person.name}: ${action} ${target.site}/${target.device}`)
           if (action !== 'configure') return { payload: await requests.command(target, action, given), ...target }
-          const changes = runtimeConfig.safeParse(given)
+          const changes = encoderSchema(runtimeConfig).safeParse(given)
           if (!changes.success) throw new FaultlineError('CONFIG_INVALID', describeIssue(changes.error, 'payload'))
           return { payload: await requests.configure(target, changes.data), ...target }
         }),

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { identifier, messageId } from '../identifiers.ts'
+import { openEnum } from '../open-enum.ts'
 import { count, label, probability, timestamp } from './common.ts'
 import { deciders } from './inference.ts'
 
@@ -28,31 +29,31 @@ export type AlarmAction = (typeof alarmActions)[number]
 /** As many measurement points as an alarm can name. */
 export const maxAlarmPoints = 256
 
-const answer = z.strictObject({
+const answer = z.object({
   label,
   confidence: probability.nullable().describe('Null when the model gave no valid answer'),
 })
 
-const evidence = z.strictObject({
+const evidence = z.object({
   id: messageId.describe('Of the inference'),
   at: timestamp.describe('End of the window'),
   device: identifier.describe('Which device saw it'),
   point: identifier.describe('At which measurement point'),
   label,
   confidence: probability.nullable().describe('As in the inference'),
-  decidedBy: z.enum(deciders).describe('As in the inference'),
+  decidedBy: openEnum(deciders).describe('As in the inference'),
   local: answer.optional().describe("The local model's answer"),
   server: answer.optional().describe("The server model's answer, where there was one"),
   features: z.record(z.string(), z.number()).optional().describe('As in the inference'),
 })
 
 /** Retained: one alarm per machine and fault, always as it stands now. */
-export const alarm = z.strictObject({
+export const alarm = z.object({
   site: identifier.describe('As in the topic'),
   machine: identifier.describe('As in the topic'),
   fault: identifier.describe('As in the topic; a class of the task'),
-  state: z.enum(alarmStates).describe('After ISA-18.2'),
-  priority: z.enum(alarmPriorities).default('medium').describe('How urgent it is'),
+  state: openEnum(alarmStates).describe('After ISA-18.2'),
+  priority: openEnum(alarmPriorities).default('medium').describe('How urgent it is'),
   acknowledged: z.boolean().describe('Whether a person has seen it'),
   since: timestamp.describe('When the present state began'),
   at: timestamp.describe('When this message was made'),
@@ -63,7 +64,7 @@ export const alarm = z.strictObject({
     .describe('The windows that raised it, newest last; those known only from a summary are not among them'),
   points: z
     .array(
-      z.strictObject({
+      z.object({
         device: identifier.describe('Which device'),
         point: identifier.describe('Which of its measurement points'),
       }),
@@ -72,16 +73,16 @@ export const alarm = z.strictObject({
     .optional()
     .describe('Where the fault was seen and is not over; absent where that is not known'),
   suppression: z
-    .strictObject({
-      kind: z.enum(suppressions).describe('Shelved by a person, suppressed by design, or out of service'),
+    .object({
+      kind: openEnum(suppressions).describe('Shelved by a person, suppressed by design, or out of service'),
       active: z.boolean().describe('Whether the fault is there meanwhile'),
       until: timestamp.optional().describe('When shelving ends by itself'),
     })
     .optional()
     .describe('Only while shelved or suppressed'),
   action: z
-    .strictObject({
-      name: z.enum(alarmActions).describe('What was done'),
+    .object({
+      name: openEnum(alarmActions).describe('What was done'),
       at: timestamp.describe('When'),
       by: z.string().min(1).max(64).optional().describe('Who did it, where that is known'),
       comment: z.string().max(500).optional().describe('What they wrote'),
@@ -89,7 +90,7 @@ export const alarm = z.strictObject({
     .optional()
     .describe('The last thing that a person did with it'),
   notified: z
-    .strictObject({
+    .object({
       count: count.describe('Notifications since it was raised and not acknowledged'),
       at: timestamp.describe('Of the last one'),
       to: z.string().min(1).max(254).describe('Who got it'),
@@ -99,4 +100,4 @@ export const alarm = z.strictObject({
 })
 
 export type Alarm = z.infer<typeof alarm>
-export type AlarmState = Alarm['state']
+export type AlarmState = (typeof alarmStates)[number]

@@ -4,7 +4,7 @@ const bytes = z.int().positive().max(1e15)
 
 /** What a device may publish over metered links in any 24 hours, MQTT framing included. */
 export const budget = z
-  .strictObject({
+  .object({
     bytesPerDay: bytes.describe('Everything published; reports beyond it wait on the device'),
     escalationBytesPerDay: bytes.describe('The part of it that raw windows may take'),
     explorationBytesPerDay: z

@@ -3,7 +3,7 @@ import { messageId } from '../identifiers.ts'
 import { refusal, timestamp } from './common.ts'
 
 /** Something to do once. A device answers a repeated id with the result it already gave. */
-export const command = z.strictObject({
+export const command = z.object({
   id: messageId.describe('Chosen by the sender; a repeated id is not done twice'),
   name: z
     .string()
@@ -12,7 +12,7 @@ export const command = z.strictObject({
   args: z.record(z.string(), z.unknown()).default({}).describe('Arguments by name'),
 })
 
-export const commandResult = z.strictObject({
+export const commandResult = z.object({
   id: messageId.describe('Of the command'),
   name: z.string().describe('Of the command'),
   at: timestamp.describe('When it was done or refused'),

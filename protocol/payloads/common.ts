@@ -11,7 +11,7 @@ export const reason = z
   .describe('Machine-readable, kebab-case')
 
 /** Which model spoke: enough to tell two versions apart, and two builds of one version. */
-export const modelReference = z.strictObject({
+export const modelReference = z.object({
   name: z.string().min(1).max(63).describe("The bundle's name"),
   version: z.string().min(1).max(32).describe("The bundle's version"),
   digest: z
@@ -32,14 +32,14 @@ export const fromBacklog = z
   .optional()
   .describe('Sent after later reports of its point, from what waited for a connection: history, which raises no alarm')
 
-export const range = z.strictObject({
+export const range = z.object({
   min: z.number().describe('Smallest'),
   mean: z.number().describe('Mean'),
   max: z.number().describe('Largest'),
 })
 
 /** Why something was refused, for programs and for people. */
-export const refusal = z.strictObject({
+export const refusal = z.object({
   code: z.string().describe('A code of the error reference'),
   message: z.string().describe('One sentence'),
 })

@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { since } from '../contract.ts'
+import { encoderSchema, readAs, unknownFields } from '../encoder-schema.ts'
 import { identifier } from '../identifiers.ts'
 import { budget } from './budget.ts'
 import { count, refusal, timestamp } from './common.ts'
@@ -7,7 +9,7 @@ import { priceList } from './prices.ts'
 /** A rate, or a bound to be reached with as few audits as will do. */
 const auditRate = z.union([
   z.number().min(0).max(1),
-  z.strictObject({
+  z.object({
     missedFaultsAtMost: z
       .number()
       .positive()
@@ -19,7 +21,7 @@ const auditRate = z.union([
 
 const episodes = z.union([
   z.literal('off'),
-  z.strictObject({
+  z.object({
     agreeing: z.int().min(1).max(100).describe('Verdicts in a row that have to agree before asking stops'),
     holdS: z.number().positive().max(604_800).describe('Seconds until one is asked for again'),
   }),
@@ -28,7 +30,7 @@ const episodes = z.union([
 const interval = z.number().nonnegative().max(86_400)
 
 /** Which windows are judged. */
-const pace = z.strictObject({
+const pace = z.object({
   everyS: interval
     .optional()
     .describe('Least seconds from one window of a point to the next; 0 or absent: all of its source'),
@@ -39,9 +41,9 @@ const pace = z.strictObject({
 })
 
 /** What an operator may change while the agent runs. Everything is optional: what is absent stays as it is. */
-export const runtimeConfig = z.strictObject({
+export const runtimeConfig = z.object({
   policy: z
-    .strictObject({
+    .object({
       name: z.string().min(1).max(63).describe('One of the policy reference'),
       parameters: z.record(z.string(), z.unknown()).default({}).describe("The policy's own parameters"),
     })
@@ -69,18 +71,41 @@ export const runtimeConfig = z.strictObject({
     .describe("Sources of points by name, in place of those of the device's file; {}: those of the file"),
 })
 
-/** What an operator wants a device to run with. */
-export const configDesired = z.strictObject({
+const desired = {
   revision: count.describe('Grows by one with every change'),
   config: runtimeConfig.describe('What is absent stays as it is'),
-})
+}
+const written = encoderSchema(z.object(desired))
+
+/**
+ * What an operator wants a device to run with. A device reads, beside it, the paths of entries that it does not know: it
+ * passes over them, but says so.
+ */
+export const configDesired = readAs(
+  z.preprocess(
+    value => {
+      const ignored = unknownFields(written, value)
+      return ignored.length > 0 ? { ...(value as object), ignored } : value
+    },
+    z.object({ ...desired, ignored: z.array(z.string()).optional() }),
+  ),
+  written,
+)
 
 /** The device's answer: the revision it saw, whether it applied it, and the configuration now in force. */
-export const configReported = z.strictObject({
+export const configReported = z.object({
   revision: count.describe('The desired revision this answers'),
   at: timestamp.describe('When it was applied or refused'),
   status: z.enum(['applied', 'refused']).describe('A refused configuration changes nothing'),
   error: refusal.optional().describe('Why it was refused'),
+  ignored: since(
+    '1.1',
+    z
+      .array(z.string().min(1).max(300))
+      .max(100)
+      .optional()
+      .describe('Entries of the desired configuration that this version of the device does not know and passed over'),
+  ),
   config: runtimeConfig.describe('The configuration in force'),
 })
 

@@ -8,7 +8,7 @@ export type SampleType = (typeof sampleTypes)[number]
 export const sampleBytes: Record<SampleType, number> = { i16: 2, f32: 4, u8: 1 }
 
 /** The window as it travels: little-endian samples; a sample's value is `scale` x the stored number. */
-export const wireWindow = z.strictObject({
+export const wireWindow = z.object({
   dtype: z.enum(sampleTypes).describe('Type of a stored sample, little-endian'),
   shape: z.array(z.int().positive()).min(1).max(3).describe('Sizes, the last varying fastest'),
   scale: z.number().positive().describe('Physical units per stored unit'),
@@ -19,7 +19,7 @@ export const wireWindow = z.strictObject({
 const order = z.number().positive().max(1_000)
 
 /** Defect frequencies of a bearing as multiples of the shaft rate. */
-export const defectOrders = z.strictObject({
+export const defectOrders = z.object({
   bpfo: order.describe('Ball pass frequency, outer race'),
   bpfi: order.describe('Ball pass frequency, inner race'),
   bsf: order.describe('Ball spin frequency; a defect strikes at twice this'),
@@ -27,7 +27,7 @@ export const defectOrders = z.strictObject({
 })
 
 /** A window on its way up: a CBOR map, because raw samples in JSON would triple the bytes. */
-export const escalation = z.strictObject({
+export const escalation = z.object({
   v: z.literal(escalationVersion).describe('Version of this payload'),
   id: messageId,
   at: timestamp.describe('End of the window'),
@@ -42,7 +42,7 @@ export const escalation = z.strictObject({
   ),
   task: identifier.describe('What is to be decided; a server answers with a model of the same task'),
   local: z
-    .strictObject({
+    .object({
       label,
       confidence: probability.nullable().describe('Null when the model gave no valid answer'),
       probabilities: z

@@ -13,10 +13,10 @@ const content = {
 }
 
 /** Retained: the latest takes the place of what the device said before. */
-export const evidence = z.strictObject(content)
+export const evidence = z.object(content)
 
 /** Retained: the evidence of all like machines, each device counted once. */
-export const pool = z.strictObject({ ...content, devices: count.min(1).describe('How many have contributed') })
+export const pool = z.object({ ...content, devices: count.min(1).describe('How many have contributed') })
 
 /** How a local model is named in the topic of a pool: the first digits of its digest. */
 export const modelLevel = (digest: string): string => digest.replace('sha256:', '').slice(0, 12)

@@ -1,10 +1,11 @@
 import { z } from 'zod'
 import { identifier } from '../identifiers.ts'
+import { openEnum } from '../open-enum.ts'
 import { count, milliseconds, probability, refusal, timestamp } from './common.ts'
 
 /** Mutually exclusive since the agent's start: windows = accepted + answered + late + rejected + offline + withheld + pending. */
 export const counters = z
-  .strictObject({
+  .object({
     windows: count.describe('All windows'),
     accepted: count.describe('The local answer was accepted at once'),
     answered: count.describe('A verdict came before the deadline'),
@@ -18,7 +19,7 @@ export const counters = z
     message: 'counters must sum to windows',
   })
 
-const spent = z.strictObject({
+const spent = z.object({
   used: z.number().nonnegative().describe('Bytes in the last 24 hours'),
   left: z.number().nonnegative().describe('Bytes left'),
 })
@@ -28,14 +29,14 @@ export const sensorFaults = ['gap', 'not-finite', 'flat', 'clipped', 'silent', '
 export type SensorFault = (typeof sensorFaults)[number]
 
 /** Sent every few seconds; not stored by the broker. */
-export const health = z.strictObject({
+export const health = z.object({
   at: timestamp.describe('When this message was made'),
   uptimeS: z.number().nonnegative().describe("Seconds since the agent's start"),
   counters: counters.describe('How the windows since the start ended; the parts sum to windows'),
   audits: count.describe('Escalations that the policy would have accepted, sent to measure what acceptance misses'),
   audited: z
     .array(
-      z.strictObject({
+      z.object({
         machine: identifier.describe('The machine'),
         audits: count.describe('Audits that were answered'),
         silent: count.describe('Of them, windows that had been accepted as normal'),
@@ -49,13 +50,11 @@ export const health = z.strictObject({
     .describe('What answered audits found, per machine, with the local model in use; survives a restart'),
   points: z
     .array(
-      z.strictObject({
+      z.object({
         point: identifier.describe('The measurement point'),
-        fault: z
-          .enum(sensorFaults)
-          .describe(
-            'gap: samples are missing; not-finite: NaN or infinite; flat: one value; clipped: beyond the range of the sensor; silent: no windows; failed: the source gives an error',
-          ),
+        fault: openEnum(sensorFaults).describe(
+          'gap: samples are missing; not-finite: NaN or infinite; flat: one value; clipped: beyond the range of the sensor; silent: no windows; failed: the source gives an error',
+        ),
         since: timestamp.describe('When it began'),
         windows: count.describe('Windows that were not judged because of it'),
         error: refusal.optional().describe('What the source says'),
@@ -68,7 +67,7 @@ export const health = z.strictObject({
   errors: count.describe('Messages and windows refused with a coded error'),
   overruns: count.optional().describe('Windows passed over because the one before was not done in time'),
   queues: z
-    .strictObject({
+    .object({
       spool: count.describe('Messages waiting for the connection'),
       pending: count.describe('Escalations waiting for a verdict'),
       dropped: count
@@ -80,7 +79,7 @@ export const health = z.strictObject({
     })
     .describe('What waits'),
   roundTripMs: z
-    .strictObject({
+    .object({
       median: milliseconds.describe('Median'),
       p95: milliseconds.describe('95th percentile'),
       samples: count.describe('Of how many round trips'),
@@ -88,7 +87,7 @@ export const health = z.strictObject({
     .optional()
     .describe('Escalation to verdict, over the recent ones'),
   servers: z
-    .strictObject({
+    .object({
       reachable: z
         .boolean()
         .describe('False after five windows in a row without a verdict; one now and then is sent all the same'),
@@ -102,14 +101,14 @@ export const health = z.strictObject({
     .optional()
     .describe('What became of the windows sent to servers; absent before the first'),
   bytes: z
-    .strictObject({
+    .object({
       sent: count.describe('Topics and payloads of everything published'),
       escalations: count.describe('The part of it that was raw windows'),
       received: count.describe('Topics and payloads of everything received'),
     })
     .describe('Since the start'),
   price: z
-    .strictObject({
+    .object({
       value: z.number().positive().max(1).describe('Of escalating the last window, in wrong accepted answers (beta)'),
       link: identifier.optional().describe('Link of the price list that the connection is on'),
       metered: z.boolean().optional().describe('Whether the budget counts what is sent over it'),
@@ -119,7 +118,7 @@ export const health = z.strictObject({
     .optional()
     .describe('Price in force; all but `value` with a price list alone'),
   budget: z
-    .strictObject({
+    .object({
       total: spent.describe('Everything published'),
       escalations: spent.describe('The part of it that was raw windows'),
       exploration: spent.describe('The part of that for windows sent to learn from'),

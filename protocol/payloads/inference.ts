@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { identifier, messageId } from '../identifiers.ts'
+import { openEnum } from '../open-enum.ts'
 import {
   count,
   fromBacklog,
@@ -14,8 +15,8 @@ import {
 
 /** How a window ended. Every window ends in exactly one of these; `pending` is the only state before. */
 export const outcomes = ['accepted', 'answered', 'late', 'rejected', 'offline', 'withheld'] as const
-export const outcome = z.enum(outcomes)
-export type Outcome = z.infer<typeof outcome>
+export const outcome = openEnum(outcomes)
+export type Outcome = (typeof outcomes)[number]
 
 /** Whose answer the final one can be. */
 export const deciders = ['local', 'server', 'local-fallback', 'episode'] as const
@@ -24,7 +25,7 @@ export type Decider = (typeof deciders)[number]
 /** In place of a class, where a model gave no valid answer. It is never "normal", and no fault either. */
 export const unknownLabel = 'unknown'
 
-export const localAnswer = z.strictObject({
+export const localAnswer = z.object({
   label,
   confidence: probability.nullable().describe('Null when the model gave no valid answer'),
   probabilities: z
@@ -35,17 +36,15 @@ export const localAnswer = z.strictObject({
 })
 
 /** The device's published, final answer for one window. */
-export const inference = z.strictObject({
+export const inference = z.object({
   id: messageId,
   at: timestamp.describe('End of the window'),
   machine: identifier.describe('What the point measures'),
   label,
   confidence: probability.nullable().describe('Null when the local model gave no valid answer and nobody else did'),
-  decidedBy: z
-    .enum(deciders)
-    .describe(
-      'Whose answer it is; local-fallback: the server was asked and did not answer in time; episode: as the server answered windows like it',
-    ),
+  decidedBy: openEnum(deciders).describe(
+    'Whose answer it is; local-fallback: the server was asked and did not answer in time; episode: as the server answered windows like it',
+  ),
   outcome: outcome.describe('How the window ended'),
   reason: reason.describe('Why the policy accepted or escalated'),
   numbers: z
@@ -54,7 +53,7 @@ export const inference = z.strictObject({
     .describe('The numbers behind the decision: score, threshold, price'),
   local: localAnswer.describe("The local model's answer"),
   server: z
-    .strictObject({
+    .object({
       label,
       confidence: probability.describe('Probability of the label'),
       model: modelReference.describe('The server model'),
@@ -63,7 +62,7 @@ export const inference = z.strictObject({
     .optional()
     .describe("The server model's answer, where there was one"),
   episode: z
-    .strictObject({ label, confidence: probability.describe('That of the latest verdict') })
+    .object({ label, confidence: probability.describe('That of the latest verdict') })
     .optional()
     .describe(
       'While an episode holds: what the server said of the windows before, which stands unless it says otherwise',

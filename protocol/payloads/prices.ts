@@ -7,7 +7,7 @@ const most = { joulesPerByte: 0.1, factor: 1_000 }
 const money = z.number().nonnegative().max(1e9)
 const errorCost = z.number().positive().max(1e9)
 
-export const link = z.strictObject({
+export const link = z.object({
   tariffPerMB: money.describe('Currency per 1,000,000 bytes sent'),
   joulesPerByte: z.number().nonnegative().max(most.joulesPerByte).default(0).describe('J a byte takes to send'),
   metered: z.boolean().describe('Whether the budget counts what is sent over it'),
@@ -19,7 +19,7 @@ export const link = z.strictObject({
     .describe('Network interface it is on, as the system names it: eth0, wlan0, wwan0'),
 })
 
-export const battery = z.strictObject({
+export const battery = z.object({
   below: z.number().positive().max(1).describe('Charge, 0 to 1, below which escalations get dearer'),
   factorWhenEmpty: z
     .number()
@@ -30,7 +30,7 @@ export const battery = z.strictObject({
 
 /** What things cost, in one currency: what the price of an escalation and the costs of wrong answers are made from. */
 export const priceList = z
-  .strictObject({
+  .object({
     currency: z
       .string()
       .regex(/^[A-Z]{3}$/)

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { identifier, messageId } from '../identifiers.ts'
+import { openEnum } from '../open-enum.ts'
 import { publicKeyText, signatureText } from '../signature.ts'
 import { count, probability, refusal, timestamp } from './common.ts'
 
@@ -18,19 +19,19 @@ const common = {
   version: z.string().min(1).max(64).describe('Its version'),
   digest: digest.describe('What the device reports once it runs it: of bundle.json, or of the package'),
   archive: z
-    .strictObject({
+    .object({
       bytes: z.int().positive().max(maxArchiveBytes).describe('Its length'),
       sha256: digest.describe('Of the whole file'),
     })
     .describe('The tar.gz that is fetched in chunks'),
   signature: z
-    .strictObject({
+    .object({
       publicKey: publicKeyText.describe('Ed25519 key of the signer, base64url'),
       signature: signatureText.describe('Of "faultline KIND DIGEST", base64url'),
     })
     .describe('Devices take it only from keys that they trust'),
   probation: z
-    .strictObject({
+    .object({
       seconds: z.number().positive().max(604_800).describe('How long it is watched at least'),
       windows: z.int().positive().max(1_000_000).describe('Windows that it has to judge at least'),
       disagreement: probability.describe(
@@ -42,12 +43,12 @@ const common = {
 
 /** What a device should run. Retained: a device that is away finds it when it comes. */
 export const updateOffer = z.discriminatedUnion('kind', [
-  z.strictObject({
+  z.object({
     kind: z.literal('bundle').describe('A model'),
     ...common,
     task: identifier.describe('What the model decides'),
   }),
-  z.strictObject({
+  z.object({
     kind: z.literal('agent').describe('The software of the device'),
     ...common,
     architecture: z.enum(['arm64', 'x64']).describe('The processors it is for'),
@@ -55,7 +56,7 @@ export const updateOffer = z.discriminatedUnion('kind', [
 ])
 
 /** A part of an archive that a device wants next. */
-export const updateRequest = z.strictObject({
+export const updateRequest = z.object({
   id: messageId.describe('Of the offer'),
   sha256: digest.describe('Of the archive'),
   offset: count.describe('Of the first byte: what the device has so far'),
@@ -63,7 +64,7 @@ export const updateRequest = z.strictObject({
 })
 
 /** A piece of it: a CBOR map. */
-export const updateChunk = z.strictObject({
+export const updateChunk = z.object({
   id: messageId.describe('Of the offer'),
   offset: count.describe('Of its first byte'),
   bytes: z.instanceof(Uint8Array).describe('At most 32 KiB'),
@@ -83,20 +84,18 @@ export const updateStates = [
 export type UpdateState = (typeof updateStates)[number]
 
 /** How far a device is with the last offer. */
-export const updateStatus = z.strictObject({
+export const updateStatus = z.object({
   id: messageId.describe('Of the offer'),
-  kind: z.enum(['bundle', 'agent']).describe('What it is'),
+  kind: openEnum(['bundle', 'agent']).describe('What it is'),
   digest: digest.describe('What was offered'),
   at: timestamp.describe('When this message was made'),
-  state: z
-    .enum(updateStates)
-    .describe(
-      'done: it runs and has stood its probation; failed: it never ran; rolled-back: it ran, and what was before runs again',
-    ),
+  state: openEnum(updateStates).describe(
+    'done: it runs and has stood its probation; failed: it never ran; rolled-back: it ran, and what was before runs again',
+  ),
   received: count.optional().describe('Bytes of the archive that are on the device, while downloading'),
   bytes: count.optional().describe('Of the whole archive, while downloading'),
   probation: z
-    .strictObject({
+    .object({
       seconds: z.number().nonnegative().describe('Since it began'),
       windows: count.describe('Windows judged'),
       audits: count.describe('Accepted windows that a server judged too'),

@@ -1,10 +1,11 @@
 import { z } from 'zod'
 import { identifier, messageId } from '../identifiers.ts'
+import { openEnum } from '../open-enum.ts'
 import { label, milliseconds, modelReference, probability } from './common.ts'
 
 export const rejectionReasons = ['overloaded', 'expired', 'no-model', 'bad-window'] as const
 
-const answered = z.strictObject({
+const answered = z.object({
   id: messageId.describe('Of the escalation'),
   label,
   confidence: probability.describe('Probability of the label'),
@@ -15,9 +16,9 @@ const answered = z.strictObject({
   inferMs: milliseconds.describe('Took the server model, in ms'),
 })
 
-const rejected = z.strictObject({
+const rejected = z.object({
   id: messageId.describe('Of the escalation'),
-  rejected: z.enum(rejectionReasons).describe('Why there is no classification'),
+  rejected: openEnum(rejectionReasons).describe('Why there is no classification'),
   agent: identifier.optional().describe('The server agent that rejected it'),
   retryAfterMs: milliseconds.optional().describe('Escalate nothing more for so long, in ms'),
 })

@@ -137,6 +137,8 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
   private heardStatus(device: RolloutDevice, { id, state, error, ...status }: UpdateStatus): void {
     if (id !== this.rollout.id || device.state === 'waiting' || device.state === 'succeeded') return
     if (device.state === 'lost' && state !== 'done') return
+    // A state that a later version added is a step on the way, as what this one knows of the device still holds.
+    if (state === 'other') return
     const detail = error ? `${error.code}: ${error.message}` : progressOf(status)
     this.note(device, state, detail)
     this.confirm(device)

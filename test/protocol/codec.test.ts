@@ -95,7 +95,7 @@ test('a refusal names the field, in a union too', () => {
   }
   const verdict = examples.verdict.payload
   assert.match(refused('verdict', { ...verdict, confidence: 3 }) as string, /^verdict: confidence: /)
-  assert.match(refused('verdict', { id: 'w', rejected: 'tired' }) as string, /^verdict: rejected: /)
+  assert.match(refused('verdict', { id: 'w', rejected: 7 }) as string, /^verdict: rejected: /)
   assert.match(refused('state', { online: true }) as string, /^state: at: /)
   assert.match(refused('state', { online: 'yes' }) as string, /^state: online: /)
   assert.match(refused('summary', []) as string, /^summary: payload: /)
