@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { Random } from '@faultline/inference'
 import { Registry } from '@faultline/provisioning'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
-import { type RunningProgram, startScript } from '../support/processes.ts'
+import { MortalBroker } from '../support/mortal-broker.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { rounds } from '../support/thorough.ts'
 import { anna, collect, connected, credentials, escalationOf, escalations, press } from './harness.ts'
@@ -15,34 +14,6 @@ const kills = 4
 const inference = `faultline/v1/${press.name}/points/de/inference`
 const state = `faultline/v1/${press.name}/state`
 
-/** A broker in a process of its own that is killed as often as one likes. */
-class MortalBroker {
-  port = 0
-  private readonly t: TestContext
-  private readonly directory: string
-  private program: RunningProgram | undefined
-
-  constructor(t: TestContext, directory: string) {
-    this.t = t
-    this.directory = directory
-  }
-
-  async start(): Promise<void> {
-    const config = join(this.directory, 'broker.yaml')
-    const limits = { queuedMessages: 2 * total, messagesPerSecond: 1_000_000 }
-    const files = { registry: join(this.directory, 'registry.db'), store: join(this.directory, 'broker.db') }
-    await writeFile(config, JSON.stringify({ port: this.port, ...files, limits })) // JSON is YAML.
-    this.program = startScript(this.t, 'broker/main.ts', ['--config', config])
-    const [, port] = await this.program.said(/"port":(\d+)/, 60_000)
-    this.port = Number(port)
-  }
-
-  async kill(): Promise<void> {
-    this.program!.child.kill('SIGKILL')
-    await this.program!.exited
-  }
-}
-
 test('nothing that was acknowledged is lost when the broker is killed', async t => {
   const directory = await temporaryDirectory(t)
   const registry = new Registry(join(directory, 'registry.db'))
@@ -50,7 +21,9 @@ test('nothing that was acknowledged is lost when the broker is killed', async t 
   t.after(() => registry.stop())
   const secrets = new Map<string, string>()
   for (const identity of [press, anna]) secrets.set(identity.name, (await registry.enroll(identity)).secret)
-  const broker = new MortalBroker(t, directory)
+  const files = { registry: join(directory, 'registry.db'), store: join(directory, 'broker.db') }
+  const limits = { queuedMessages: 2 * total, messagesPerSecond: 1_000_000 }
+  const broker = new MortalBroker(t, directory, { ...files, limits })
   await broker.start()
 
   const open = (identity: typeof press, options: IClientOptions = {}): MqttClient => {

@@ -4,7 +4,7 @@ import { FaultlineError, type TopicKind } from '@faultline/protocol'
 import { Spool, type SpoolBounds } from '../../device-agent/spool/spool.ts'
 import { openStorage } from '../../device-agent/spool/storage.ts'
 import { startScript } from '../support/processes.ts'
-import { openOnSmallDisk } from '../support/small-disk.ts'
+import { openOnSmallDisk } from '../support/small-spool.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 const topicOf = (kind: TopicKind, point = 'motor-de') => `faultline/v1/devices/plant-a/pi-1/points/${point}/${kind}`

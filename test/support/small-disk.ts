@@ -1,28 +1,32 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { TestContext } from 'node:test'
-import type { DatabaseSync } from '@faultline/runtime'
-import { openStorage } from '../../device-agent/spool/storage.ts'
+import { statfsSync } from 'node:fs'
 
-/**
- * The agent's database on a disk of half a megabyte, and a way to make it larger: a file system of its own where the tests
- * may mount one, otherwise a limit of SQLite's own, which gives the same error.
- */
-export async function openOnSmallDisk(t: TestContext): Promise<{ database: DatabaseSync; enlarge: () => void }> {
-  const directory = await mkdtemp(join(tmpdir(), 'faultline-small-'))
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=512k', 'tmpfs', directory]).status === 0
-  const database = openStorage(directory)
-  t.after(async () => {
-    if (database.isOpen) database.close()
-    if (mounted) spawnSync('umount', [directory])
-    await rm(directory, { recursive: true, force: true })
-  })
-  if (!mounted) database.exec('PRAGMA max_page_count = 100')
-  const enlarge = () => {
-    if (mounted) spawnSync('mount', ['-o', 'remount,size=4m', directory])
-    else database.exec('PRAGMA max_page_count = 1000')
+/** A file system of its own in memory, whose size can be changed while it is in use. */
+export class SmallDisk {
+  readonly directory: string
+
+  private constructor(directory: string) {
+    this.directory = directory
   }
-  return { database, enlarge }
+
+  /** Undefined where this process may not mount. */
+  static mount(directory: string, bytes: number): SmallDisk | undefined {
+    const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', directory])
+    return status === 0 ? new SmallDisk(directory) : undefined
+  }
+
+  /** Leaves what is stored as it is, and not a byte beside it. */
+  fill(): void {
+    const { blocks, bfree, bsize } = statfsSync(this.directory)
+    this.resize((blocks - bfree) * bsize)
+  }
+
+  resize(bytes: number): void {
+    const { status, stderr } = spawnSync('mount', ['-o', `remount,size=${bytes}`, this.directory])
+    if (status !== 0) throw new Error(`the disk cannot be resized to ${bytes} bytes: ${stderr}`)
+  }
+
+  unmount(): void {
+    spawnSync('umount', [this.directory])
+  }
 }

@@ -1,0 +1,58 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { BrokerConfig, BrokerLimits } from '@faultline/broker'
+import { type RunningProgram, startScript } from './processes.ts'
+
+type Entries = Partial<Omit<BrokerConfig, 'limits'>> & { limits?: Partial<BrokerLimits> }
+
+/** A broker in a process of its own that is killed as often as one likes; it keeps its port. */
+export class MortalBroker {
+  port = 0
+  private readonly t: Parameters<typeof startScript>[0]
+  private readonly file: string
+  private readonly entries: Entries
+  private program: RunningProgram | undefined
+  private ended = true
+
+  /** With the file of its configuration in a directory that exists. */
+  constructor(t: Parameters<typeof startScript>[0], directory: string, entries: Entries, name = 'broker') {
+    this.t = t
+    this.file = join(directory, `${name}.yaml`)
+    this.entries = entries
+  }
+
+  get running(): boolean {
+    return !this.ended
+  }
+
+  /** What it has written to its log since it was started. */
+  get output(): string {
+    return this.program?.output ?? ''
+  }
+
+  /** Resolves once it listens; rejects when it ends before. */
+  async start(): Promise<void> {
+    await this.spawn()
+    await this.listening()
+  }
+
+  /** Resolves while it is still starting. */
+  async spawn(): Promise<void> {
+    await writeFile(this.file, JSON.stringify({ ...this.entries, port: this.port })) // JSON is YAML.
+    const program = startScript(this.t, 'broker/main.ts', ['--config', this.file])
+    this.program = program
+    this.ended = false
+    void program.exited.then(() => {
+      if (this.program === program) this.ended = true
+    })
+  }
+
+  async listening(): Promise<void> {
+    const [, port] = await this.program!.said(/"port":(\d+)/, 60_000)
+    this.port = Number(port)
+  }
+
+  async kill(): Promise<void> {
+    await this.program!.stop('SIGKILL')
+  }
+}
