@@ -1,0 +1,174 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Random } from '@faultline/inference'
+import { MortalBroker } from '../support/mortal-broker.ts'
+import { startRedis } from '../support/redis.ts'
+import { SmallDisk } from '../support/small-disk.ts'
+import type { SoakReport } from './report.ts'
+import { Traffic } from './traffic.ts'
+
+export interface SoakSettings {
+  kills: number
+  seed: number
+  /** Ends the kills early. */
+  maxMs: number
+  /** What has not arrived when nothing has for so long, with nothing killed any more, is lost. */
+  quietMs: number
+  /** Two brokers over one Redis, of which one is killed at a time, in place of one with a store. */
+  cluster: boolean
+  /** A store in memory, to see that what a broker forgets is noticed. */
+  memory: boolean
+  signal?: AbortSignal
+  /** Called after each kill. */
+  progress?(kills: number, acknowledged: number): void
+}
+
+const diskBytes = 1_073_741_824
+/** Of the kills, with a full disk; and of the others, before the broker listens. */
+const fullDiskShare = 0.1
+const earlyShare = 0.1
+/** How long a broker lives once it acknowledges, and how long it may take to. */
+const lifeMs = { min: 50, max: 1_600 }
+const maxIdleMs = 30_000
+/** How long copies may follow what has arrived. */
+const lingerMs = 2_000
+const pollMs = 20
+
+/** Kills brokers under load, at random moments, and says what became of what they had acknowledged. */
+export class Soak {
+  private readonly settings: SoakSettings
+  private readonly random: Random
+  private readonly cleanups: (() => unknown)[] = []
+  private brokers: MortalBroker[] = []
+  private disk: SmallDisk | undefined
+  private kills = 0
+  private killsWithFullDisk = 0
+
+  constructor(settings: SoakSettings) {
+    this.settings = settings
+    this.random = new Random(settings.seed)
+  }
+
+  /** Rejects when the broker does not come up, or refuses what it has to take. */
+  async run(): Promise<SoakReport> {
+    const began = performance.now()
+    try {
+      const traffic = await this.prepare()
+      await traffic.during(() => this.killAll(began, traffic))
+      return {
+        seed: this.settings.seed,
+        kills: this.kills,
+        killsWithFullDisk: this.killsWithFullDisk,
+        seconds: (performance.now() - began) / 1_000,
+        kinds: traffic.report(),
+      }
+    } finally {
+      for (const clean of this.cleanups.reverse()) await clean()
+    }
+  }
+
+  /** As of a test: called when the soak is over. */
+  after(clean: () => unknown): void {
+    this.cleanups.push(clean)
+  }
+
+  private async prepare(): Promise<Traffic> {
+    const { cluster, memory, seed } = this.settings
+    const directory = await mkdtemp(join(tmpdir(), 'faultline-soak-'))
+    this.after(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }))
+    const stores = join(directory, 'store')
+    await mkdir(stores)
+    const traffic = new Traffic(seed, () => this.pick(this.brokers).port)
+    const registry = join(directory, 'registry.db')
+    await traffic.enroll(registry)
+    // Only what it may forget is looked for, so no bound may be reached.
+    const limits = { queuedMessages: 1_000_000, queuedBytes: 1e10, messagesPerSecond: 1_000_000 }
+    const common = { host: '127.0.0.1', registry, limits }
+    if (cluster) {
+      const redis = (await startRedis(this)).url
+      this.brokers = ['one', 'other'].map(name => new MortalBroker(this, directory, { ...common, redis }, name))
+    } else {
+      if (!memory) this.disk = SmallDisk.mount(stores, diskBytes)
+      if (this.disk) this.after(() => this.disk!.unmount())
+      const store = memory ? ':memory:' : join(stores, 'broker.db')
+      this.brokers = [new MortalBroker(this, directory, { ...common, store })]
+    }
+    await Promise.all(this.brokers.map(broker => broker.start()))
+    return traffic
+  }
+
+  private async killAll(began: number, traffic: Traffic): Promise<void> {
+    const { kills, maxMs, signal, progress } = this.settings
+    while (this.kills < kills && performance.now() - began < maxMs && !signal?.aborted) {
+      const broker = this.pick(this.brokers)
+      if (this.disk && this.random.uniform() < fullDiskShare) await this.killWithFullDisk(broker, traffic, this.disk)
+      else await this.kill(broker, traffic)
+      this.kills++
+      progress?.(this.kills, traffic.acknowledged)
+    }
+    traffic.finish()
+    for (const broker of this.brokers) await this.restore(broker)
+    await this.settle(traffic)
+    await delay(lingerMs)
+  }
+
+  private async kill(broker: MortalBroker, traffic: Traffic): Promise<void> {
+    if (this.random.uniform() < earlyShare) await delay(this.between(0, lifeMs.max))
+    else await this.live(broker, traffic, lifeMs.max)
+    await broker.kill()
+    await broker.spawn()
+  }
+
+  /** Full before the kill, and while the broker starts: it may end by itself then, and is started again. */
+  private async killWithFullDisk(broker: MortalBroker, traffic: Traffic, disk: SmallDisk): Promise<void> {
+    await this.live(broker, traffic, lifeMs.max / 2)
+    disk.fill()
+    await delay(this.between(0, lifeMs.max / 2))
+    await broker.kill()
+    await broker.spawn()
+    await delay(this.between(0, lifeMs.max))
+    disk.resize(diskBytes)
+    this.killsWithFullDisk++
+  }
+
+  /** Resolves at a random moment while the broker takes messages. */
+  private async live(broker: MortalBroker, traffic: Traffic, maxMs: number): Promise<void> {
+    await this.restore(broker)
+    const before = traffic.acknowledged
+    const until = performance.now() + maxIdleMs
+    while (traffic.acknowledged === before && performance.now() < until) await delay(pollMs)
+    await delay(this.between(lifeMs.min, maxMs))
+  }
+
+  /** Resolves once it listens, started again where it has ended by itself. */
+  private async restore(broker: MortalBroker): Promise<void> {
+    const listening = broker.listening().then(
+      () => true,
+      () => false,
+    )
+    if (!broker.running || !(await listening)) await broker.start()
+  }
+
+  /** Resolves when all has arrived, or nothing arrives any more. */
+  private async settle(traffic: Traffic): Promise<void> {
+    const { quietMs, signal } = this.settings
+    let delivered = traffic.delivered
+    let until = performance.now() + quietMs
+    while (!traffic.settled && performance.now() < until && !signal?.aborted) {
+      await delay(200)
+      if (traffic.delivered === delivered) continue
+      delivered = traffic.delivered
+      until = performance.now() + quietMs
+    }
+  }
+
+  private between(min: number, max: number): number {
+    return min + this.random.uniform() * (max - min)
+  }
+
+  private pick<T>(list: readonly T[]): T {
+    return list[Math.floor(this.random.uniform() * list.length)]!
+  }
+}
