@@ -46,7 +46,8 @@ export const errorCodes = {
   CONFIG_UNREADABLE: { title: 'A configuration file cannot be read', remedy: 'Check the path and its permissions.' },
   DATABASE_FAILED: {
     title: 'A database file cannot be opened or written',
-    remedy: 'The message says what is wrong (disk full, damaged, locked, read-only, newer) and what mends it.',
+    remedy:
+      'The message says what is wrong (disk full, damaged, locked, read-only, newer) and what mends it; `npm run store -- FILE` checks it.',
   },
   REDIS_UNREACHABLE: {
     title: 'The Redis that brokers share does not answer',

@@ -1,5 +1,7 @@
 export { writeAgentPrograms } from './agent-package.ts'
 export type { AuditEntry } from './audit-log.ts'
 export { EstService, type EstServiceOptions } from './est-service.ts'
+export { registryDatabase } from './migrations.ts'
 export { Registry, type RegistryFilter } from './registry.ts'
 export type { RegistryEntry } from './registry-entry.ts'
+export { rolloutDatabase } from './rollouts/store.ts'

@@ -1,4 +1,5 @@
 import { certificateTable, formerSecretTable, registryTable } from '@faultline/protocol'
+import type { StoreKind } from '@faultline/runtime'
 
 /** Each runs once, in order; what was released is never edited. */
 export const migrations: readonly string[] = [
@@ -58,3 +59,13 @@ ALTER TABLE audit_log ADD COLUMN detail TEXT;`,
 ALTER TABLE identities ADD COLUMN believes TEXT;
 ALTER TABLE certificates ADD COLUMN authority TEXT;`,
 ]
+
+export const registryDatabase: StoreKind = {
+  name: 'registry',
+  tables: ['identities', 'audit_log'],
+  migrations,
+  counts: {
+    identities: 'SELECT count(*) FROM identities WHERE revoked_at IS NULL',
+    'revoked identities': 'SELECT count(*) FROM identities WHERE revoked_at IS NOT NULL',
+  },
+}

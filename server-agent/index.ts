@@ -1,6 +1,7 @@
 export { ServerAgent, type ServerAgentOptions } from './agent.ts'
 export { Archive, type ArchiveOptions } from './archive/archive.ts'
 export { Archiver } from './archive/archiver.ts'
+export { archiveDatabase } from './archive/catalogue.ts'
 export type { HardWindow } from './archive/hard-window.ts'
 export { type ArchivedWindow, ArchiveReader, type HumanLabel } from './archive/reader.ts'
 export { type ServerAgentConfig, serverAgentConfig } from './config.ts'

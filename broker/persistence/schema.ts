@@ -1,3 +1,5 @@
+import type { StoreKind } from '@faultline/runtime'
+
 /**
  * What has to outlive a broker that is killed. Each script runs once, in order; what was released is never edited.
  * `queue.sequence` is the time of queueing in microseconds, made unique: it gives order and age in one.
@@ -51,3 +53,14 @@ CREATE TABLE wills (
   retain INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;`,
 ]
+
+export const brokerStore: StoreKind = {
+  name: 'broker store',
+  tables: ['subscriptions', 'queue', 'retained', 'incoming'],
+  migrations,
+  counts: {
+    sessions: 'SELECT count(DISTINCT client) FROM subscriptions',
+    'queued messages': 'SELECT count(*) FROM queue',
+    'retained messages': 'SELECT count(*) FROM retained',
+  },
+}

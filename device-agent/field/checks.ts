@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, statfsSync } from 'node:fs'
 import { createConnection } from 'node:net'
-import { loadConfig, readCertificate } from '@faultline/runtime'
+import { join } from 'node:path'
+import { inspectStore, loadConfig, readCertificate } from '@faultline/runtime'
 import { type DeviceAgentConfig, deviceAgentConfig } from '../config.ts'
 import { clockSynchronised } from '../reports/clock.ts'
+import { agentDatabase } from '../spool/storage.ts'
 import { configFile, deviceStatus, statusUrl, unit, unitProperties } from './installation.ts'
 
 /** What one check found; `remedy` where something should be done. */
@@ -36,7 +38,18 @@ export async function findings(file = configFile, url = statusUrl): Promise<Find
   } catch (error) {
     reading = fault('configuration', (error as Error).message, 'run as root (sudo) to read it; correct what is named')
   }
-  const checks: Check[] = [service, memoryLimit, agentOf(url), clock, broker, certificate, disk, temperature, power]
+  const checks: Check[] = [
+    service,
+    memoryLimit,
+    agentOf(url),
+    clock,
+    broker,
+    certificate,
+    disk,
+    store,
+    temperature,
+    power,
+  ]
   const found = [reading]
   for (const check of checks) found.push(await check(config))
   return found
@@ -137,6 +150,22 @@ function disk(config: DeviceAgentConfig | undefined): Finding {
   } catch (error) {
     return warning('disk', (error as Error).message, 'run as root (sudo)')
   }
+}
+
+/** The database of the agent, which may be running. */
+function store(config: DeviceAgentConfig | undefined): Finding {
+  if (!config) return warning('store', 'not checked', 'the configuration comes first')
+  const {
+    path,
+    bytes,
+    counts,
+    fault: found,
+    setAside,
+  } = inspectStore(join(config.dataDirectory, 'agent.db'), [agentDatabase])
+  if (found !== undefined) return fault('store', found, 'faultline-device logs; the agent sets a damaged file aside')
+  const what = `${path}: whole; ${bytes} bytes, ${counts['spooled messages'] ?? 0} spooled messages`
+  if (setAside.length === 0) return ok('store', what)
+  return warning('store', `${what}; damaged before: ${setAside.join(', ')}`, 'check the disk, then delete these files')
 }
 
 function temperature(): Finding {

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { FaultlineError } from '@faultline/protocol'
-import { type DatabaseSync, openDatabase, openReadOnly, type StatementSync } from '@faultline/runtime'
+import { type DatabaseSync, openDatabase, openReadOnly, type StatementSync, type StoreKind } from '@faultline/runtime'
 
 const migrations = [
   `CREATE TABLE messages (
@@ -34,6 +34,16 @@ const migrations = [
    CREATE INDEX messages_by_worth ON messages (class, worth, seq);
    CREATE INDEX messages_tried ON messages (tries, seq) WHERE tries > 0`,
 ]
+
+export const agentDatabase: StoreKind = {
+  name: 'device agent database',
+  tables: ['messages', 'command_results', 'settings'],
+  migrations,
+  counts: {
+    'spooled messages': 'SELECT count(*) FROM messages',
+    'command results': 'SELECT count(*) FROM command_results',
+  },
+}
 
 /**
  * The agent's own database: what must survive a restart. One that a newer agent has changed, which was taken back, gives way

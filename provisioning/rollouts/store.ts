@@ -1,6 +1,6 @@
 import { userInfo } from 'node:os'
 import { FaultlineError, type UpdateOffer } from '@faultline/protocol'
-import { type DatabaseSync, inTransaction, openDatabase, type Service } from '@faultline/runtime'
+import { type DatabaseSync, inTransaction, openDatabase, type Service, type StoreKind } from '@faultline/runtime'
 import type { Artifact } from './artifact.ts'
 import type { Amount } from './plan.ts'
 import type { DeviceRolloutState, RolloutState } from './states.ts'
@@ -27,6 +27,16 @@ const migrations = [
      PRIMARY KEY (rollout, name)
    ) STRICT, WITHOUT ROWID`,
 ]
+
+export const rolloutDatabase: StoreKind = {
+  name: 'rollouts',
+  tables: ['rollouts', 'rollout_devices'],
+  migrations,
+  counts: {
+    rollouts: 'SELECT count(*) FROM rollouts',
+    'running rollouts': "SELECT count(*) FROM rollouts WHERE state = 'running'",
+  },
+}
 
 /** On what a rollout goes on, and on what it stops. */
 export interface Terms {

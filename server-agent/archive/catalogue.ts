@@ -1,5 +1,5 @@
 import { type ModelReference, toFaultlineError } from '@faultline/protocol'
-import { type DatabaseSync, openDatabase, type StatementSync } from '@faultline/runtime'
+import { type DatabaseSync, openDatabase, type StatementSync, type StoreKind } from '@faultline/runtime'
 import type { HardWindow } from './hard-window.ts'
 import type { Position } from './segments.ts'
 
@@ -27,6 +27,13 @@ export const migrations = [
    CREATE TRIGGER window_added AFTER INSERT ON windows BEGIN UPDATE total SET windows = windows + 1; END;
    CREATE TRIGGER window_removed AFTER DELETE ON windows BEGIN UPDATE total SET windows = windows - 1; END`,
 ]
+
+export const archiveDatabase: StoreKind = {
+  name: 'index of an archive of hard windows',
+  tables: ['segments', 'windows', 'answers', 'labels'],
+  migrations,
+  counts: { windows: 'SELECT windows FROM total', labels: 'SELECT count(*) FROM labels' },
+}
 
 export type Kept = 'features' | 'windows'
 

@@ -1,3 +1,5 @@
+import type { StoreKind } from '@faultline/runtime'
+
 /** A series is one measurement with one set of tags, as in InfluxDB: few of them, with many points each. */
 export const migrations = [
   `CREATE TABLE series (
@@ -29,6 +31,13 @@ export const migrations = [
     PRIMARY KEY (tier, time)
   ) STRICT, WITHOUT ROWID`,
 ]
+
+export const telemetryDatabase: StoreKind = {
+  name: 'telemetry store',
+  tables: ['series', 'points'],
+  migrations,
+  counts: { series: 'SELECT count(*) FROM series', points: 'SELECT count(*) FROM points' },
+}
 
 // InfluxDB merges the fields of a point written twice; json_patch does the same (RFC 7396, and no field is null).
 export const insertPoint = `INSERT INTO points (series, time, offset, fields) VALUES (?, ?, ?, ?)

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { findings } from '../../device-agent/field/checks.ts'
 import { readable } from '../../device-agent/field/logs.ts'
+import { openStorage } from '../../device-agent/spool/storage.ts'
 import type { DeviceStatus } from '../../device-agent/status-page/status-board.ts'
 import { startScript } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/temp.ts'
@@ -75,6 +76,31 @@ points: [{ point: de, machine: press-3, source: { kind: simulated } }]
   const away = await find('broker')
   assert.equal(away.verdict, 'fault')
   assert.match(away.what, new RegExp(`127\\.0\\.0\\.1:${port}: ECONNREFUSED`))
+})
+
+test('diagnosis says whether the store of the agent is whole, what waits in it and what was set aside', async t => {
+  const directory = await temporaryDirectory(t)
+  const file = join(directory, 'device.yaml')
+  const config = `
+site: plant-a
+device: pi-1
+dataDirectory: ${directory}
+broker: { url: "mqtt://127.0.0.1:9", secret: x }
+model: models/bearing-local
+points: [{ point: de, machine: press-3, source: { kind: simulated } }]
+`
+  await writeFile(file, config)
+  const find = async () => (await findings(file, 'http://127.0.0.1:9/')).find(({ check }) => check === 'store')!
+  openStorage(directory).close()
+  const whole = await find()
+  assert.equal(whole.verdict, 'ok')
+  assert.match(whole.what, /agent\.db: whole; \d+ bytes, 0 spooled messages/)
+  await writeFile(join(directory, 'agent.db.damaged-2026-01-02T03-04-05.006Z'), '')
+  assert.equal((await find()).verdict, 'warning')
+  await writeFile(join(directory, 'agent.db'), '')
+  const damaged = await find()
+  assert.equal(damaged.verdict, 'fault')
+  assert.match(damaged.what, /agent\.db: damaged/)
 })
 
 test('diagnosis names what is wrong in a configuration, and goes on', async t => {
