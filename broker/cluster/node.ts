@@ -92,7 +92,7 @@ export class ClusterNode {
   private async bury(id: string): Promise<void> {
     const { limits, logger } = this.options
     logger.warn({ broker: id }, 'another broker has died')
-    await this.link.run('bury', id, limits.sharedInFlight, Date.now())
+    await this.link.run('bury', id, limits.sharedInFlight)
     await this.parts!.clientIds.adopt(id)
   }
 

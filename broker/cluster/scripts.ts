@@ -1,3 +1,6 @@
+/** Brokers read the clock every second. A longer step is one of the wall clock, or Redis was away. */
+const maxStepMs = 10_000
+
 /**
  * What has to happen in Redis all at once, as Lua that Redis runs without interruption. All keys begin with `faultline:`
  * and are made here, so the server is one Redis (with replicas if need be), not a Redis Cluster.
@@ -6,6 +9,8 @@
  * |---|---|---|
  * | `version` | number | of the subscriptions; grows by one with every change |
  * | `clients`, `subs:{session}` | set, hash | sessions with subscriptions; filter to `{qos, …}` |
+ * | `clock` | hash | `ms` of the cluster's own clock, and the `wall` time of Redis when it was read last |
+ * | `sequence` | number | of what was queued last: by that clock in microseconds, made unique |
  * | `messages:{session}` | hash | what a session has still to acknowledge, by stamp |
  * | `orders:{session}`, `telemetry:{session}` | sorted sets | stamps that wait, in the order of queueing |
  * | `ids:{session}`, `sent:{session}` | hashes | packet identifier to stamp, and stamp to identifier |
@@ -14,7 +19,7 @@
  * | `retained` | hash | by topic |
  * | `ring:{group}` | list | members, `{broker} {client}`; the next in turn first |
  * | `given:{group} {member}` | sorted set | stamps in flight to a member |
- * | `empty` | hash | since when a group has no member |
+ * | `empty` | hash | since when a group has no member, by that clock |
  * | `holders`, `wills` | hashes | client id to `{broker} {user}`, and to its will |
  *
  * A message is a letter (`o` for an order to a device, `t` for anything else), its bytes in digits, `:` and CBOR, which is
@@ -23,6 +28,22 @@
 const common = `
 local P = 'faultline:'
 local function key(kind, id) return P .. kind .. ':' .. id end
+-- By which everything here grows old, in ms. Redis' own time is one for all brokers, but may jump or stand still with its
+-- machine: it counts for so much at a time.
+local function clock()
+  local time = redis.call('TIME')
+  local wall = time[1] * 1000 + math.floor(time[2] / 1000)
+  local known = redis.call('HMGET', P .. 'clock', 'ms', 'wall')
+  local ms
+  if known[1] then ms = known[1] + math.min(math.max(wall - known[2], 0), ${maxStepMs})
+  else
+    -- Nothing that is here may come after what is queued from now on; groups begin to wait anew.
+    ms = math.ceil((redis.call('GET', P .. 'sequence') or 0) / 1000)
+    for _, group in ipairs(redis.call('HKEYS', P .. 'empty')) do redis.call('HSET', P .. 'empty', group, ms) end
+  end
+  redis.call('HSET', P .. 'clock', 'ms', string.format('%.0f', ms), 'wall', string.format('%.0f', wall))
+  return ms
+end
 local function waiting(id, message)
   return key(string.sub(message, 1, 1) == 'o' and 'orders' or 'telemetry', id)
 end
@@ -110,7 +131,7 @@ local function finish(id)
   redis.call('SREM', P .. 'incoming', id)
   return #filters > 0 and changed(id, { removed = filters }) or 0
 end
-local function leave(group, member, room, now)
+local function leave(group, member, room)
   if redis.call('LREM', key('ring', group), 0, member) == 0 then return end
   local inFlight = redis.call('ZRANGE', given(group, member), 0, -1, 'WITHSCORES')
   for i = 1, #inFlight, 2 do
@@ -119,31 +140,32 @@ local function leave(group, member, room, now)
   end
   redis.call('DEL', given(group, member))
   if redis.call('LLEN', key('ring', group)) > 0 then return dispatch(group, room) end
-  redis.call('HSET', P .. 'empty', group, now)
+  redis.call('HSET', P .. 'empty', group, clock())
 end
 `
 
 /** By name: what each takes, then what it does. Answers are lists of texts and numbers. */
 export const scripts = {
   /**
-   * version now stamp message maximum maximumBytes room topic retained client id incoming session… : stores a message
+   * version stamp message maximum maximumBytes room topic retained client id incoming session… : stores a message
    * as retained (`topic` not empty; an empty `retained` clears), as taken (`client` not empty) and for sessions.
    * Answers -1 when the subscriptions are not those of `version` any more; else session and drops, in turns.
    */
   keep: `
 if (redis.call('GET', P .. 'version') or '0') ~= ARGV[1] then return { -1 } end
-if ARGV[8] ~= '' then
-  if ARGV[9] == '' then redis.call('HDEL', P .. 'retained', ARGV[8])
-  else redis.call('HSET', P .. 'retained', ARGV[8], ARGV[9]) end
+if ARGV[7] ~= '' then
+  if ARGV[8] == '' then redis.call('HDEL', P .. 'retained', ARGV[7])
+  else redis.call('HSET', P .. 'retained', ARGV[7], ARGV[8]) end
 end
-if ARGV[10] ~= '' then
-  redis.call('HSET', key('incoming', ARGV[10]), ARGV[11], ARGV[12])
-  redis.call('SADD', P .. 'incoming', ARGV[10])
+if ARGV[9] ~= '' then
+  redis.call('HSET', key('incoming', ARGV[9]), ARGV[10], ARGV[11])
+  redis.call('SADD', P .. 'incoming', ARGV[9])
 end
 local drops = {}
-for i = 13, #ARGV do
-  local dropped = enqueue(ARGV[i], ARGV[3], ARGV[4], tonumber(ARGV[2]), tonumber(ARGV[5]), tonumber(ARGV[6]))
-  if isGroup(ARGV[i]) then dispatch(ARGV[i], tonumber(ARGV[7])) end
+local now = #ARGV > 11 and clock()
+for i = 12, #ARGV do
+  local dropped = enqueue(ARGV[i], ARGV[2], ARGV[3], now, tonumber(ARGV[4]), tonumber(ARGV[5]))
+  if isGroup(ARGV[i]) then dispatch(ARGV[i], tonumber(ARGV[6])) end
   if dropped > 0 then
     drops[#drops + 1] = ARGV[i]
     drops[#drops + 1] = dropped
@@ -190,11 +212,12 @@ for _, entry in ipairs(all) do
 end
 return answer`,
 
-  /** before : drops telemetry that was queued before, and answers session and drops, in turns. */
+  /** age : drops telemetry that has waited for longer, in ms, and answers session and drops, in turns. */
   expire: `
 local drops = {}
+local before = string.format('(%.0f', (clock() - ARGV[1]) * 1000)
 for _, id in ipairs(redis.call('HKEYS', P .. 'counts')) do
-  local old = redis.call('ZRANGEBYSCORE', key('telemetry', id), '-inf', '(' .. ARGV[1])
+  local old = redis.call('ZRANGEBYSCORE', key('telemetry', id), '-inf', before)
   for _, stamp in ipairs(old) do forget(id, stamp) end
   if #old > 0 then
     drops[#drops + 1] = id
@@ -248,8 +271,8 @@ if not redis.call('LPOS', ring, ARGV[2]) then redis.call('RPUSH', ring, ARGV[2])
 redis.call('HDEL', P .. 'empty', ARGV[1])
 dispatch(ARGV[1], tonumber(ARGV[3]))`,
 
-  /** group member room now : its messages go to others, or wait for the next member. */
-  leave: 'leave(ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4])',
+  /** group member room : its messages go to others, or wait for the next member. */
+  leave: 'leave(ARGV[1], ARGV[2], tonumber(ARGV[3]))',
 
   /** group member stamp room : a member has a message; it has room for the next. */
   done: `
@@ -263,22 +286,23 @@ dispatch(ARGV[1], tonumber(ARGV[4]))`,
   /** group member : stamps in flight to it. */
   given: 'return redis.call("ZRANGE", given(ARGV[1], ARGV[2]), 0, -1)',
 
-  /** broker room now : the members a broker had are no more. */
+  /** broker room : the members a broker had are no more. */
   bury: `
 for _, group in ipairs(redis.call('SMEMBERS', P .. 'clients')) do
   if isGroup(group) then
     for _, member in ipairs(redis.call('LRANGE', key('ring', group), 0, -1)) do
-      if string.match(member, '^(%S+) ') == ARGV[1] then leave(group, member, tonumber(ARGV[2]), ARGV[3]) end
+      if string.match(member, '^(%S+) ') == ARGV[1] then leave(group, member, tonumber(ARGV[2])) end
     end
   end
 end`,
 
-  /** before : ends groups that have been without a member since; answers those that had messages, each with how many. */
+  /** age : ends groups that have been without a member for longer, in ms; answers those that had messages, each with how many. */
   abandon: `
 local lost = {}
+local before = clock() - ARGV[1]
 local empty = redis.call('HGETALL', P .. 'empty')
 for i = 1, #empty, 2 do
-  if tonumber(empty[i + 1]) < tonumber(ARGV[1]) then
+  if tonumber(empty[i + 1]) < before then
     local messages = redis.call('HLEN', key('messages', empty[i]))
     if messages > 0 then
       lost[#lost + 1] = empty[i]

@@ -139,7 +139,7 @@ export class ClusterShares implements Shares {
         for (const stamp of stamps) await this.given(group, clientId, stamp)
       }
     }
-    const abandoned = (await link.run('abandon', Date.now() - limits.emptyGroupMs)) as (string | number)[]
+    const abandoned = (await link.run('abandon', limits.emptyGroupMs)) as (string | number)[]
     for (let i = 0; i < abandoned.length; i += 2) {
       dropped(String(abandoned[i]), 'group-abandoned', Number(abandoned[i + 1]))
     }
@@ -160,9 +160,8 @@ export class ClusterShares implements Shares {
     if (members.size === 0) this.groups.delete(group)
     if (!member.joined) return
     const { link, limits } = this.options
-    const when = Date.now()
     // Should Redis not be there now, this broker is given up with its members, or leaves them itself when it is back.
-    link.run('leave', group, this.keyOf(member), limits.sharedInFlight, when).catch(() => {})
+    link.run('leave', group, this.keyOf(member), limits.sharedInFlight).catch(() => {})
   }
 
   private send(group: string, member: Member, packet: AedesPublishPacket, stamp: string): void {

@@ -1,6 +1,7 @@
 import { parseTopic } from '@faultline/protocol'
 import type { DatabaseSync, StatementSync } from '@faultline/runtime'
 import type { AedesPublishPacket } from 'aedes'
+import { StoreClock } from './store-clock.ts'
 
 /** A message on its way, or the PUBREL (MQTT 3.1.1, 3.6) that takes its place once the client has it. */
 export type Outgoing = AedesPublishPacket | { cmd: 'pubrel'; messageId: number }
@@ -44,6 +45,7 @@ const columns = 'sequence, client, broker_id, counter, message_id, released, top
 export class QueueTable {
   private readonly limits: QueueLimits
   private readonly dropped: (client: string, reason: DropReason, messages: number) => void
+  private readonly clock: StoreClock
   private readonly sizes = new Map<string, Size>()
   private readonly statements: Record<
     | 'add'
@@ -69,10 +71,11 @@ export class QueueTable {
   ) {
     this.limits = limits
     this.dropped = dropped
+    this.clock = new StoreClock(database)
     this.statements = {
       add: database.prepare(
-        `INSERT INTO queue (sequence, client, broker_id, counter, is_order, topic, payload, qos, retain, bytes)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (client, broker_id, counter) DO NOTHING`,
+        `INSERT INTO queue (sequence, queued_at, client, broker_id, counter, is_order, topic, payload, qos, retain, bytes)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (client, broker_id, counter) DO NOTHING`,
       ),
       setId: database.prepare('UPDATE queue SET message_id = ? WHERE client = ? AND broker_id = ? AND counter = ?'),
       release: database.prepare("UPDATE queue SET released = 1, payload = '' WHERE client = ? AND message_id = ?"),
@@ -91,7 +94,12 @@ export class QueueTable {
       ),
       oldest: database.prepare('SELECT sequence, bytes FROM queue WHERE client = ? ORDER BY sequence LIMIT 1'),
       clear: database.prepare('DELETE FROM queue WHERE client = ?'),
-      expire: database.prepare('DELETE FROM queue WHERE sequence < ? AND is_order = 0 RETURNING client, bytes'),
+      // Both grow together, so the first that is young enough has only older ones before it.
+      expire: database.prepare(
+        `DELETE FROM queue WHERE is_order = 0
+           AND sequence < ifnull((SELECT sequence FROM queue WHERE queued_at >= ? ORDER BY sequence LIMIT 1), ${2n ** 63n - 1n})
+         RETURNING client, bytes`,
+      ),
       sizes: database.prepare('SELECT client, count(*) AS messages, sum(bytes) AS bytes FROM queue GROUP BY client'),
     }
     this.recount()
@@ -124,9 +132,9 @@ export class QueueTable {
       this.dropped(client, 'queue-full', 1)
       return
     }
-    this.lastSequence = Math.max(this.lastSequence + 1, Date.now() * 1_000)
     const { changes } = this.statements.add.run(
-      this.lastSequence,
+      ++this.lastSequence,
+      this.clock.now(),
       client,
       brokerId ?? '',
       brokerCounter ?? 0,
@@ -187,7 +195,8 @@ export class QueueTable {
 
   /** Drops telemetry that has waited too long. */
   expire(): void {
-    const before = (Date.now() - this.limits.queuedMs) * 1_000
+    this.clock.save()
+    const before = this.clock.now() - this.limits.queuedMs
     for (const row of this.statements.expire.all(before) as unknown as { client: string; bytes: number }[]) {
       this.grow(row.client, -1, -row.bytes)
       this.dropped(row.client, 'queue-age', 1)

@@ -108,8 +108,8 @@ export class RedisPersistence implements BrokerPersistence {
   }
 
   async expireQueued(): Promise<void> {
-    const before = (Date.now() - this.options.limits.queuedMs) * 1_000
-    this.count(await this.options.link.run('expire', before), 'queue-age')
+    const { link, limits } = this.options
+    this.count(await link.run('expire', limits.queuedMs), 'queue-age')
     await this.measure()
   }
 
@@ -279,7 +279,7 @@ export class RedisPersistence implements BrokerPersistence {
     const { client = '', messageId = '' } = incoming ?? {}
     const drops = await link.run(
       'keep',
-      ...[version, Date.now(), stampOf(packet), message, limits.queuedMessages, limits.queuedBytes, sharedInFlight],
+      ...[version, stampOf(packet), message, limits.queuedMessages, limits.queuedBytes, sharedInFlight],
       ...[topic, retained, client, messageId, incoming ? message : '', ...sessions],
     )
     if ((drops as number[])[0] === -1) return false

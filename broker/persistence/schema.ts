@@ -2,7 +2,8 @@ import type { StoreKind } from '@faultline/runtime'
 
 /**
  * What has to outlive a broker that is killed. Each script runs once, in order; what was released is never edited.
- * `queue.sequence` is the time of queueing in microseconds, made unique: it gives order and age in one.
+ * `queue.sequence` gives the order of queueing and nothing else (in stores of the first schema it was a time of day);
+ * `queue.queued_at` is the time of the store's own clock, by which messages grow old.
  */
 export const migrations: readonly string[] = [
   `
@@ -52,6 +53,11 @@ CREATE TABLE wills (
   qos INTEGER NOT NULL,
   retain INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;`,
+  // What waits already grows old from here on: nobody knows how right the clock was that it was queued by.
+  `
+ALTER TABLE queue ADD COLUMN queued_at INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE clock (ms INTEGER NOT NULL) STRICT;
+INSERT INTO clock (ms) VALUES (0);`,
 ]
 
 export const brokerStore: StoreKind = {

@@ -1,29 +1,18 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import type { Identity } from '@faultline/protocol'
 import { Registry } from '@faultline/provisioning'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
-import { startScript } from '../support/processes.ts'
 import { missing } from '../support/programs.ts'
 import { startRedis } from '../support/redis.ts'
 import { temporaryDirectory } from '../support/temp.ts'
+import { startProcess } from './broker-process.ts'
 import { anna, ben, collect, connected, credentials, escalationOf, escalations, press, pump } from './harness.ts'
 
 const total = 2_000
 const stateOf = ({ name }: Identity) => `faultline/v1/${name}/state`
 const group = `$share/servers/${escalations}`
-
-/** A broker in a process of its own; gives its port. */
-async function startProcess(t: TestContext, directory: string, name: string, redis: string) {
-  const config = join(directory, `${name}.yaml`)
-  const limits = { messagesPerSecond: 1_000_000 }
-  await writeFile(config, JSON.stringify({ port: 0, registry: join(directory, 'registry.db'), redis, limits })) // JSON is YAML.
-  const program = startScript(t, 'broker/main.ts', ['--config', config])
-  const [, port] = await program.said(/"port":(\d+)/, 60_000)
-  return { program, port: Number(port) }
-}
 
 test('when a broker is killed under load its clients go to the other, and nothing acknowledged is lost', {
   skip: missing('redis-server'),
@@ -36,8 +25,8 @@ test('when a broker is killed under load its clients go to the other, and nothin
   const secrets = new Map<string, string>()
   for (const identity of [press, pump, anna, ben]) secrets.set(identity.name, (await registry.enroll(identity)).secret)
   const [mortal, other] = await Promise.all([
-    startProcess(t, directory, 'mortal', redis.url),
-    startProcess(t, directory, 'other', redis.url),
+    startProcess(t, { directory, name: 'mortal', redis: redis.url }),
+    startProcess(t, { directory, name: 'other', redis: redis.url }),
   ])
   const servers = [mortal, other].map(({ port }) => ({ host: '127.0.0.1', port, protocol: 'mqtt' as const }))
 

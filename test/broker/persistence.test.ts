@@ -3,13 +3,14 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { after, before, type TestContext, test } from 'node:test'
-import { type DatabaseSync, silentLogger } from '@faultline/runtime'
+import { type DatabaseSync, openDatabase, silentLogger } from '@faultline/runtime'
 import type { AedesPublishPacket } from 'aedes'
 import { RedisLink } from '../../broker/cluster/redis.ts'
 import { noCounts } from '../../broker/counts.ts'
 import { type BrokerLimits, defaultLimits } from '../../broker/limits.ts'
 import type { BrokerPersistence, PersistenceOptions } from '../../broker/persistence/persistence.ts'
 import { RedisPersistence } from '../../broker/persistence/redis.ts'
+import { migrations } from '../../broker/persistence/schema.ts'
 import { SqlitePersistence } from '../../broker/persistence/sqlite.ts'
 import { missing } from '../support/programs.ts'
 import { startRedis, type TestRedis } from '../support/redis.ts'
@@ -25,6 +26,8 @@ const inference = 'faultline/v1/devices/plant-a/press-1/points/de/inference'
 /** Where a persistence keeps things: another one of the same place finds them again. */
 interface Place {
   create(limits?: Partial<BrokerLimits>): { persistence: BrokerPersistence; dropped: Record<string, number> }
+  /** Has so much time pass by which messages grow old. */
+  pass(ms: number): void | Promise<void>
 }
 
 interface Kind {
@@ -45,12 +48,26 @@ function optionsWith(limits: Partial<BrokerLimits>) {
   return { options, dropped }
 }
 
+/** Lets the monotonic clock of this process run ahead. */
+function mockMonotonicClock(t: TestContext): { pass(ms: number): void } {
+  let passed = 0
+  const real = performance.now.bind(performance)
+  t.mock.method(performance, 'now', () => real() + passed)
+  return {
+    pass: ms => {
+      passed += ms
+    },
+  }
+}
+
 const sqlite = (name: string, pathOf: (t: TestContext) => Promise<string>): Kind => ({
   name,
   skip: false,
   place: async t => {
     const path = await pathOf(t)
+    const { pass } = mockMonotonicClock(t)
     return {
+      pass,
       create: (limits = {}) => {
         const { options, dropped } = optionsWith(limits)
         return { persistence: new SqlitePersistence({ path, ...options }), dropped }
@@ -75,6 +92,7 @@ const redis: Kind = {
   place: async () => {
     await server!.flush()
     return {
+      pass: ms => server!.pass(ms),
       create: (limits = {}) => {
         const { options, dropped } = optionsWith(limits)
         const link = new RedisLink(server!.url, silentLogger)
@@ -209,8 +227,7 @@ behaviours([inMemory, redis], 'a filter that covers another takes it not along w
 behaviours(
   [inMemory, redis],
   'telemetry gives way to commands, and grows old; commands do neither',
-  async ({ create }, t) => {
-    t.mock.timers.enable({ apis: ['Date'] })
+  async ({ create, pass }) => {
     const { persistence, dropped } = create({ queuedMessages: 4, queuedMs: 10_000 })
     await persistence.setup({ id: 'b', counter: 0 })
     const enqueue = (topic: string, counter: number) =>
@@ -218,9 +235,9 @@ behaviours(
     await enqueue(command, 1)
     for (let i = 2; i <= 5; i++) await enqueue(inference, i)
     assert.deepEqual(await waiting(persistence), ['1', '3', '4', '5'])
-    t.mock.timers.tick(6_000)
+    await pass(6_000)
     await enqueue(inference, 6)
-    t.mock.timers.tick(6_000)
+    await pass(6_000)
     await persistence.expireQueued()
     assert.deepEqual(await waiting(persistence), ['1', '6'])
     assert.deepEqual([dropped['queue-full'], dropped['queue-age']], [2, 2])
@@ -229,9 +246,58 @@ behaviours(
     assert.deepEqual(await waiting(persistence), ['1', '7', '8', '9'])
     await enqueue(command, 11)
     assert.deepEqual(await waiting(persistence), ['7', '8', '9', '11'])
-    t.mock.timers.tick(1_000_000)
+    await pass(1_000_000)
     await persistence.expireQueued()
     assert.equal((await waiting(persistence)).length, 4)
+    await persistence.destroy()
+  },
+)
+
+const dayMs = 86_400_000
+
+behaviours(
+  [inMemory, redis],
+  'a wall clock that jumps neither ages messages nor mixes them up',
+  async ({ create }, t) => {
+    const { mock } = t
+    const { persistence, dropped } = create({ queuedMs: dayMs })
+    mock.timers.enable({ apis: ['Date'], now: Date.parse('2026-01-01') })
+    await persistence.setup({ id: 'b', counter: 0 })
+    const enqueue = (counter: number) => persistence.outgoingEnqueue({ clientId: 'a' }, packetOf(inference, counter))
+    await enqueue(1)
+    mock.timers.tick(2 * dayMs)
+    await enqueue(2)
+    await persistence.expireQueued()
+    mock.timers.setTime(Date.parse('2025-01-01'))
+    await enqueue(3)
+    await persistence.expireQueued()
+    assert.deepEqual(await waiting(persistence), ['1', '2', '3'])
+    assert.equal(dropped['queue-age'], 0)
+    await persistence.destroy()
+  },
+)
+
+behaviours(
+  [inFile, redis],
+  'messages do not grow old while no broker runs, and then go on to',
+  async ({ create, pass }, t) => {
+    const limits = { queuedMs: dayMs }
+    const first = create(limits).persistence
+    await first.setup({ id: 'b', counter: 0 })
+    await first.outgoingEnqueue({ clientId: 'a' }, packetOf(inference, 1))
+    await pass(dayMs / 2)
+    await first.expireQueued()
+    await first.destroy()
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 2 * dayMs })
+    const { persistence, dropped } = create(limits)
+    await persistence.setup({ id: 'c', counter: 0 })
+    await persistence.outgoingEnqueue({ clientId: 'a' }, packetOf(inference, 2))
+    await persistence.expireQueued()
+    assert.deepEqual(await waiting(persistence), ['1', '2'])
+    await pass(dayMs / 2 + 1_000)
+    await persistence.expireQueued()
+    assert.deepEqual(await waiting(persistence), ['2'])
+    assert.equal(dropped['queue-age'], 1)
     await persistence.destroy()
   },
 )
@@ -280,6 +346,28 @@ test('what cannot be stored is not said to be safe, and is not counted', async t
   database.exec('PRAGMA max_page_count = 1000000')
   await store(persistence, packetOf(inference, 0, { payload: Buffer.from('room again') }))
   assert.deepEqual(await waiting(persistence), ['0', 'room again'])
+  await persistence.destroy()
+})
+
+test('a store of the first schema is opened, whatever clock it was written by: in its order, and nothing is old', async t => {
+  const path = join(await temporaryDirectory(t), 'broker.db')
+  const old = openDatabase(path, migrations.slice(0, 1))
+  const add = old.prepare(
+    `INSERT INTO queue (sequence, client, broker_id, counter, is_order, topic, payload, qos, retain, bytes)
+     VALUES (?, 'a', 'b', ?, 0, ?, ?, 1, 0, 100)`,
+  )
+  const [past, future] = [Date.parse('2020-01-01'), Date.now() + 2 * dayMs]
+  for (const [i, ms] of [past, future].entries()) add.run(ms * 1_000, i, inference, String(i))
+  old.close()
+  const { pass } = mockMonotonicClock(t)
+  const persistence = new SqlitePersistence({ path, ...optionsWith({ queuedMs: dayMs }).options })
+  await persistence.setup({ id: 'c', counter: 0 })
+  await persistence.outgoingEnqueue({ clientId: 'a' }, packetOf(inference, 2))
+  persistence.expireQueued()
+  assert.deepEqual(await waiting(persistence), ['0', '1', '2'])
+  pass(dayMs + 1_000)
+  persistence.expireQueued()
+  assert.deepEqual(await waiting(persistence), [])
   await persistence.destroy()
 })
 

@@ -11,6 +11,10 @@ export interface TestRedis {
   flush(): Promise<void>
   /** Ends the connections of those who listen, who connect anew. */
   dropListeners(): Promise<void>
+  /** Whether a shared group is known to have no member. */
+  isEmptyGroup(group: string): Promise<boolean>
+  /** Lets the clock of the brokers in it run ahead. */
+  pass(ms: number): Promise<void>
   kill(): Promise<void>
 }
 
@@ -23,15 +27,18 @@ export async function startRedis(t: { after(clean: () => Promise<void>): unknown
   const program = startProgram(t, findProgram('redis-server')!, flags)
   await program.said(/Ready to accept connections/)
   const url = `redis://127.0.0.1:${port}`
-  const ask = async (question: (redis: Redis) => Promise<unknown>) => {
+  const ask = async <T>(question: (redis: Redis) => Promise<T>): Promise<T> => {
     const redis = new Redis(url, { retryStrategy: null })
-    await question(redis)
+    const answer = await question(redis)
     redis.disconnect()
+    return answer
   }
   return {
     url,
-    flush: () => ask(redis => redis.flushall()),
-    dropListeners: () => ask(redis => redis.client('KILL', 'TYPE', 'pubsub')),
+    flush: async () => void (await ask(redis => redis.flushall())),
+    dropListeners: async () => void (await ask(redis => redis.client('KILL', 'TYPE', 'pubsub'))),
+    isEmptyGroup: async group => (await ask(redis => redis.hexists('faultline:empty', group))) === 1,
+    pass: async ms => void (await ask(redis => redis.hincrby('faultline:clock', 'ms', ms))),
     kill: async () => void (await program.stop('SIGKILL')),
   }
 }
