@@ -1,7 +1,15 @@
 import { mkdir } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { FaultlineError } from '@faultline/protocol'
-import { checkOutput, createLogger, runProgram, terminationSignal, version, writeJson } from '@faultline/runtime'
+import {
+  checkOutput,
+  createLogger,
+  fromCaller,
+  runProgram,
+  terminationSignal,
+  version,
+  writeJson,
+} from '@faultline/runtime'
 import { type Flags, fleetProgram } from './command-line.ts'
 import { Fleet } from './fleet.ts'
 import type { FleetSummary } from './scoreboard.ts'
@@ -44,9 +52,6 @@ async function run(flags: Flags): Promise<void> {
   await writeJson(summaryFile, summary)
   process.exit() // Node-RED keeps a timer of a week for everybody who logged in to its editor.
 }
-
-/** npm runs a script in the package's directory; a relative path means the one the person is in. */
-const fromCaller = (path: string): string => resolve(process.env.INIT_CWD ?? '.', path)
 
 /** Databases and logs are the business of whoever runs the fleet. */
 async function makePrivate(directory: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { FaultlineError, type Identity } from '@faultline/protocol'
-import { accessProblem, type BrokerAccess } from '@faultline/runtime'
+import { accessProblem, type BrokerAccess, configVersion } from '@faultline/runtime'
 import { stringify } from 'yaml'
 import type { Claim } from './claims.ts'
 
@@ -35,7 +35,7 @@ export function claimingAccess(
 export function agentConfig(identity: Identity, broker: BrokerAccess, changes: object = {}, start?: string): string {
   const [program, entries] =
     identity.role === 'device' ? deviceEntries(identity, broker) : serverEntries(identity, broker)
-  return `# ${start ?? `Start with: npm run ${program} -- --config FILE`}\n# It holds a secret: keep it to its owner.\n${stringify({ ...entries, ...changes })}`
+  return `# ${start ?? `Start with: npm run ${program} -- --config FILE`}\n# It holds a secret: keep it to its owner.\n${stringify({ version: configVersion, ...entries, ...changes })}`
 }
 
 const deviceEntries = (identity: Identity, broker: BrokerAccess): [string, object] => [

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { longestTimerMs } from './timers.ts'
@@ -52,6 +53,9 @@ export function reportError(thrown: unknown): void {
   if (error.code === 'INTERNAL' && error.cause instanceof Error) process.stderr.write(`${error.cause.stack}\n`)
   process.exitCode = usageCodes.has(error.code) ? 2 : 1
 }
+
+/** The path a person means: npm runs a script in the package's directory, not in the one the person is in. */
+export const fromCaller = (path: string): string => resolve(process.env.INIT_CWD ?? '.', path)
 
 /** Option parsers: each refuses with what it wanted. */
 export function parseInteger(minimum: number, maximum = Number.MAX_SAFE_INTEGER): (text: string) => number {

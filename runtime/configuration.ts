@@ -1,7 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { describeIssue, FaultlineError, type JsonSchema, jsonSchemaOf } from '@faultline/protocol'
+import { closest, distance } from 'fastest-levenshtein'
 import { parse } from 'yaml'
 import type { z } from 'zod'
+import { type ConfigChange, migrateEntries } from './config-migrations.ts'
+import { createLogger } from './logger.ts'
 
 const prefix = 'FAULTLINE_'
 
@@ -19,7 +22,7 @@ export async function loadConfig<S extends z.ZodType>(
   file: string | undefined,
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<z.infer<S>> {
-  const entries = file === undefined ? {} : await readYaml(file)
+  const entries = file === undefined ? {} : await readEntries(file)
   const shape = jsonSchemaOf(schema)
   for (const [name, value] of Object.entries(environment)) {
     if (name.startsWith(prefix) && value !== undefined && !reserved.has(name)) {
@@ -30,14 +33,42 @@ export async function loadConfig<S extends z.ZodType>(
   return checkConfig(schema, entries, file ?? 'configuration')
 }
 
-/** Checks a value against a schema. Throws `CONFIG_INVALID` with the first entry that is wrong. */
-export function checkConfig<S extends z.ZodType>(schema: S, value: unknown, source: string): z.infer<S> {
-  const parsed = schema.safeParse(value)
+/**
+ * Checks entries against a schema; entries of an earlier version of the format are read under their new names, with one
+ * warning for each. Throws `CONFIG_INVALID` with the first entry that is wrong.
+ */
+export function checkConfig<S extends z.ZodType>(
+  schema: S,
+  entries: Record<string, unknown>,
+  source: string,
+  warn: (change: ConfigChange) => void = change => warnOf(change, source),
+): z.infer<S> {
+  for (const change of migrateEntries(schema, entries, source)) warn(change)
+  const parsed = schema.safeParse(entries)
   if (parsed.success) return parsed.data
-  throw new FaultlineError('CONFIG_INVALID', `${source}: ${describeIssue(parsed.error, 'top level')}`)
+  const problem = describeIssue(parsed.error, 'top level') + suggestionFor(schema, parsed.error)
+  throw new FaultlineError('CONFIG_INVALID', `${source}: ${problem}`)
 }
 
-async function readYaml(file: string): Promise<Record<string, unknown>> {
+function warnOf(change: ConfigChange, source: string): void {
+  const entry = change.from.join('.')
+  const logger = createLogger('configuration')
+  if ('to' in change) logger.warn({ file: source, entry, use: change.to.join('.') }, 'entry has a new name')
+  else logger.warn({ file: source, entry }, `entry is ignored: ${change.advice}`)
+}
+
+/** The entry that an unknown one was probably meant to be; nothing where none is like it. */
+function suggestionFor(schema: z.ZodType, { issues: [issue] }: z.ZodError): string {
+  if (issue?.code !== 'unrecognized_keys') return ''
+  const forms = formsAt(jsonSchemaOf(schema), issue.path.map(String))
+  const names = [...new Set(forms.flatMap(({ properties = {} }) => Object.keys(properties)))]
+  const [unknown = ''] = issue.keys
+  const meant = names.length > 0 ? closest(unknown, names) : ''
+  return distance(unknown, meant) <= Math.max(2, unknown.length / 3) ? `; did you mean "${meant}"?` : ''
+}
+
+/** The entries of a YAML file, unchecked. Throws `CONFIG_UNREADABLE`, `CONFIG_INVALID`. */
+export async function readEntries(file: string): Promise<Record<string, unknown>> {
   let text: string
   try {
     text = await readFile(file, 'utf8')

@@ -25,6 +25,7 @@ export const components: readonly Component[] = [
       '[policies](policies.md).',
     schema: deviceAgentConfig,
     example: `
+version: 1
 site: plant-a
 device: press-3
 broker:
@@ -54,6 +55,7 @@ points:
       '`npm run provision -- enroll --role server` writes a file to begin with.',
     schema: serverAgentConfig,
     example: `
+version: 1
 server: gpu-1
 broker:
   url: mqtt://broker.local:1883
@@ -69,6 +71,7 @@ maxBatch: 64
     what: 'Carries every message and knows who may do what. Every entry has a default.',
     schema: brokerConfig,
     example: `
+version: 1
 host: 0.0.0.0
 port: 1883
 webSocketPort: 9001
@@ -83,6 +86,7 @@ limits:
     what: 'Writes what the fleet says into a store: [telemetry](telemetry.md).',
     schema: recorderConfig,
     example: `
+version: 1
 broker:
   url: mqtt://broker.local:1883
   identity: recorders/main
@@ -98,6 +102,7 @@ store:
     what: 'Node-RED with the alarms and the dashboard.',
     schema: flowsConfig,
     example: `
+version: 1
 userDirectory: /var/lib/faultline/node-red
 port: 1880
 broker:

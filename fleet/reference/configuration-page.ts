@@ -11,6 +11,11 @@ export function configurationPage(): string {
     'Each component starts from one YAML file, checked as a whole before anything runs: an entry that is unknown, missing or ' +
       'out of range ends the start with `CONFIG_INVALID` and the name of the entry. Relative paths begin at the ' +
       'directory a component is started in. Broker, recorder and flows can do without a file.',
+    '## Versions',
+    `Every file may begin with ${code('version: 1')}, the version of its format; files from before it have none. An entry that a later version ` +
+      'renamed is read under its old name, with one warning that says the new one; `npm run faultline -- config migrate FILE` ' +
+      'rewrites a file, with its comments, after a copy beside it, and `config check FILE` only says what it would do. A file of a ' +
+      'later version than the software knows is refused.',
     '## Environment variables',
     'A variable takes the place of an entry of the file. Its name is `FAULTLINE_` and the path of the entry, with two ' +
       `underscores for a step down and one between words: ${code(variableOf(['broker', 'secret']))} is \`broker.secret\`. ` +

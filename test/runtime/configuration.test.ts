@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { loadConfig } from '@faultline/runtime'
+import { type ConfigChange, checkConfig, loadConfig, migrateConfigFile, withMigrations } from '@faultline/runtime'
 import { z } from 'zod'
 import { temporaryDirectory } from '../support/temp.ts'
 
@@ -135,4 +135,115 @@ test('a variable that is not YAML is named', async t => {
 test('no variable reaches a prototype', async t => {
   await assert.rejects(load(t, valid, { FAULTLINE___PROTO____POLLUTED: '1' }), { code: 'CONFIG_INVALID' })
   assert.equal(({} as { polluted?: number }).polluted, undefined)
+})
+
+const migrated = withMigrations(
+  z.strictObject({
+    bridge: z.strictObject({ maxMessages: z.int().default(9), url: z.string().optional() }).prefault({}),
+    points: z.array(z.strictObject({ name: z.string(), limit: z.int().optional() })).default([]),
+    dataDirectory: z.string().optional(),
+  }),
+  {
+    renamed: {
+      'bridge.mostMessages': 'bridge.maxMessages',
+      'points.*.mostOf': 'points.*.limit',
+      home: 'dataDirectory',
+    },
+    removed: { colour: 'pages follow the browser' },
+  },
+)
+
+async function written(t: TestContext, yaml: string): Promise<string> {
+  const file = join(await temporaryDirectory(t), 'agent.yaml')
+  await writeFile(file, yaml, { mode: 0o600 })
+  return file
+}
+
+test('entries of files from before versions are read under their new names, with a warning for each', async () => {
+  const warnings: ConfigChange[] = []
+  const old = { bridge: { mostMessages: 3 }, points: [{ name: 'a', mostOf: 1 }, { name: 'b' }], colour: 'red' }
+  const config = checkConfig(migrated, old, 'agent.yaml', change => warnings.push(change))
+  assert.deepEqual(config, { bridge: { maxMessages: 3 }, points: [{ name: 'a', limit: 1 }, { name: 'b' }] })
+  assert.deepEqual(warnings, [
+    { from: ['bridge', 'mostMessages'], to: ['bridge', 'maxMessages'] },
+    { from: ['points', '0', 'mostOf'], to: ['points', '0', 'limit'] },
+    { from: ['colour'], advice: 'pages follow the browser' },
+  ])
+})
+
+test('variables with old names set the entries of the new ones', async () => {
+  const config = await loadConfig(migrated, undefined, {
+    FAULTLINE_BRIDGE__MOST_MESSAGES: '4',
+    FAULTLINE_LOG_LEVEL: 'x',
+  })
+  assert.equal(config.bridge.maxMessages, 4)
+})
+
+test('a file of the present version has the present names alone', async () => {
+  assert.deepEqual(checkConfig(migrated, { version: 1 }, 'f').bridge, { maxMessages: 9 })
+  assert.throws(() => checkConfig(migrated, { version: 1, bridge: { mostMessages: 3 } }, 'f'), {
+    code: 'CONFIG_INVALID',
+    message: /mostMessages.*did you mean "maxMessages"\?/,
+  })
+})
+
+test('a version that is none, or later than this software, is refused', () => {
+  for (const version of [-1, 1.5, '1', null, 2, 1e9])
+    assert.throws(() => checkConfig(migrated, { version }, 'f'), { code: 'CONFIG_INVALID', message: /^f: version: / })
+})
+
+test('an entry under its old and its new name is refused', () => {
+  assert.throws(() => checkConfig(migrated, { bridge: { mostMessages: 3, maxMessages: 4 } }, 'f'), {
+    code: 'CONFIG_INVALID',
+    message:
+      'f: bridge.mostMessages is an old name of bridge.maxMessages, which is there too: remove bridge.mostMessages',
+  })
+})
+
+test('an unknown entry names the one that was probably meant, and none that is not like it', async t => {
+  await assert.rejects(load(t, `${valid}point: []`), { message: /"point"; did you mean "points"\?$/ })
+  await assert.rejects(load(t, 'broker: { url: x, keepaliveS: 3 }'), { message: /did you mean "keepAliveS"\?$/ })
+  await assert.rejects(load(t, `${valid}zebra: 1`), error => !(error as Error).message.includes('did you mean'))
+})
+
+test('a file is rewritten with its comments, its order and its rights, after a copy of it', async t => {
+  const before = `# Hall 3
+bridge:
+  # A week of them.
+  mostMessages: 3 # enough
+  url: mqtt://above
+points:
+  - name: a
+    mostOf: 1
+colour: red
+home: /var/lib/x # a disk of its own
+`
+  const file = await written(t, before)
+  const { changes, backup } = await migrateConfigFile(migrated, file)
+  assert.equal(changes.length, 4)
+  assert.equal(await readFile(backup!, 'utf8'), before)
+  assert.equal((await stat(file)).mode & 0o777, 0o600)
+  assert.equal((await stat(backup!)).mode & 0o777, 0o600)
+  assert.equal(
+    await readFile(file, 'utf8'),
+    `# Hall 3
+
+version: 1
+bridge:
+  # A week of them.
+  maxMessages: 3 # enough
+  url: mqtt://above
+points:
+  - name: a
+    limit: 1
+dataDirectory: /var/lib/x # a disk of its own
+`,
+  )
+  assert.deepEqual(await migrateConfigFile(migrated, file), { changes: [] })
+})
+
+test('a file that no program would start from is not rewritten', async t => {
+  const file = await written(t, 'bridge: { mostMessages: many }\n')
+  await assert.rejects(migrateConfigFile(migrated, file), { code: 'CONFIG_INVALID', message: /bridge\.maxMessages/ })
+  assert.equal(await readFile(file, 'utf8'), 'bridge: { mostMessages: many }\n')
 })
