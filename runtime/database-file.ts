@@ -70,13 +70,20 @@ export function removeDatabase(path: string): void {
  * it goes first: SQLite would take the write-ahead log of one database for that of the next.
  */
 export function moveAside(path: string): string {
-  const aside = `${path}.damaged-${new Date().toISOString().replaceAll(':', '-')}`
+  const aside = asideOf(path)
   for (const suffix of [...companions, '']) {
     if (statOf(`${path}${suffix}`)) renameSync(`${path}${suffix}`, `${aside}${suffix}`)
   }
   for (const old of setAsideOf(path).slice(0, -maxSetAside)) removeDatabase(old)
   return aside
 }
+
+/** Renames the write-ahead log that a deleted database left, unless another process has put its own in that place since. */
+export function moveLogAside(path: string, { ino }: Stats): void {
+  if (statOf(`${path}-wal`)?.ino === ino) renameSync(`${path}-wal`, `${asideOf(path)}-wal`)
+}
+
+const asideOf = (path: string): string => `${path}.damaged-${new Date().toISOString().replaceAll(':', '-')}`
 
 /** Damaged files of a database that were set aside, oldest first. */
 export function setAsideOf(path: string): string[] {

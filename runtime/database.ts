@@ -2,7 +2,7 @@ import { chmodSync, constants, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { databaseFailure, Finding, toDatabaseError } from './database-failure.ts'
-import { checkFile, makeBeside, moveAside, place, removeDatabase, statOf } from './database-file.ts'
+import { checkFile, makeBeside, moveAside, moveLogAside, place, removeDatabase, statOf } from './database-file.ts'
 
 export type { DatabaseSync, StatementSync } from 'node:sqlite'
 export { setAsideOf } from './database-file.ts'
@@ -36,11 +36,12 @@ export interface SetAside {
 export function openDatabase(path: string, migrations: readonly string[], options: DatabaseOptions = {}): DatabaseSync {
   try {
     if (path === ':memory:') return connect(path, migrations)
+    // Looked at before the database: another process that makes it has a log only once the database has its name.
+    const log = statOf(`${path}-wal`)
     if (!statOf(path)) {
-      const made = make(path, migrations, options)
-      // A write-ahead log without its database, which was deleted: it would be taken for that of the new one.
-      if (statOf(`${path}-wal`)) moveAside(path)
-      place(made, path)
+      // The log of a database that was deleted would be taken for that of the new one.
+      if (log) moveLogAside(path, log)
+      place(make(path, migrations, options), path)
     }
     return openExisting(path, migrations, options)
   } catch (thrown) {

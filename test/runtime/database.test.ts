@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { type DatabaseSync, inTransaction, openDatabase, openReadOnly } from '@faultline/runtime'
+import { moveLogAside } from '../../runtime/database-file.ts'
 import { runProgramFile } from '../support/command.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
@@ -116,10 +117,38 @@ test('a transaction that throws leaves nothing behind, and its reason is kept', 
   database.close()
 })
 
-test('several processes may open a new file at once', async t => {
+test('several processes may open a new file at once, and find what each of them wrote', async t => {
   const directory = await temporaryDirectory(t)
   const path = join(directory, 'shared.db')
   const program = 'test/runtime/fixtures/open-database.ts'
   const results = await Promise.all(Array.from({ length: 4 }, () => runProgramFile(program, [path])))
   for (const { code, stderr } of results) assert.equal(code, 0, stderr)
+  const database = openReadOnly(path)
+  assert.deepEqual({ ...database.prepare('SELECT count(*) AS windows FROM windows').get() }, { windows: 80 })
+  database.close()
+  assert.deepEqual(
+    (await readdir(directory)).filter(name => name.includes('.damaged-')),
+    [],
+  )
+})
+
+test('the log of a database that was deleted is set aside, not taken for that of the new one', async t => {
+  const { path, open } = await opener(t)
+  const deleted = open(first)
+  deleted.exec("INSERT INTO windows VALUES ('old')")
+  await rm(path)
+  assert.ok((await stat(`${path}-wal`)).size > 0)
+  const database = open(first)
+  assert.deepEqual(database.prepare('SELECT * FROM windows').all(), [])
+  const aside = (await readdir(dirname(path))).filter(name => name.includes('.damaged-'))
+  assert.equal(aside.length, 1)
+  assert.match(aside[0]!, /-wal$/)
+})
+
+test('the log of a database that another process has just made stays where it is', async t => {
+  const { path, open } = await opener(t)
+  open(first)
+  const log = await stat(`${path}-wal`)
+  moveLogAside(path, Object.assign(log, { ino: log.ino + 1 }))
+  assert.ok((await stat(`${path}-wal`)).isFile())
 })
