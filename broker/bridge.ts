@@ -1,30 +1,23 @@
-import {
-  decodePayload,
-  type Escalation,
-  encodePayload,
-  identityOf,
-  type Message,
-  parseTopic,
-  type TopicAddress,
-  toFaultlineError,
-  topicFilter,
-  topicOf,
-} from '@faultline/protocol'
+import { encodePayload, identityOf, type Message, toFaultlineError, topicFilter, topicOf } from '@faultline/protocol'
 import { type BrokerAccess, type Logger, MqttSession, type MqttSessionOptions, type Service } from '@faultline/runtime'
+import { type BridgeDrop, BridgeQueue, type WaitingEscalation } from './bridge-queue.ts'
+import type { Collector } from './collector.ts'
 
 export interface BridgeSettings extends BrokerAccess {
-  /** The site this broker belongs to; with the broker above the bridge is `sites/{site}`. */
+  /** The site this broker belongs to; with the upstream broker the bridge is `sites/{site}`. */
   site: string
-  /** Escalations that may wait for the link, and bytes of their windows; beyond, the oldest are dropped. */
-  waitingMessages: number
-  waitingBytes: number
+  /** Escalations that may wait for the upstream broker, and bytes of them; beyond, the oldest are dropped. */
+  maxMessages: number
+  maxBytes: number
+  /** Earlier names of these. */
+  waitingMessages?: number | undefined
+  waitingBytes?: number | undefined
 }
 
 /** The broker that has the bridge. */
 export interface NearEnd {
-  /** Calls back with every message under a filter. */
-  listen(filter: string, take: (topic: string, payload: Uint8Array) => void): Promise<void>
-  /** At QoS 1. */
+  readonly collector: Collector
+  /** At QoS 1; resolves once it is stored. */
   publish(topic: string, payload: Buffer): Promise<void>
 }
 
@@ -34,74 +27,89 @@ export interface BridgeOptions extends BridgeSettings {
   backOff?: MqttSessionOptions['backOff']
 }
 
-type EscalationAddress = Extract<TopicAddress, { kind: 'escalation' }>
-
-interface Waiting {
-  address: EscalationAddress
-  payload: Escalation
-  /** When its sender stops waiting for an answer; monotonic, in ms. */
-  expiresAt: number
-  bytes: number
-}
-
-/** Escalations on their way that the broker above has not acknowledged. */
-const mostUnderWay = 100
+/** Escalations on their way that the upstream broker has not acknowledged. */
+const maxUnderWay = 100
+/** How often those whose senders wait no longer are dropped, and those that failed are tried again, in ms. */
+const lookMs = 1_000
 
 /**
- * Carries the escalations of this broker's server agents to a broker above, and the verdicts of the servers there back:
+ * Carries the escalations of this broker's server agents to an upstream broker, and the verdicts of the servers there back:
  *
  *     upstream/devices/{site}/+/points/+/escalation  ->  devices/{site}/+/points/+/escalation
  *     upstream/devices/{site}/+/points/+/verdict     <-  devices/{site}/+/points/+/verdict
  *
  * Nothing can go round in circles: escalations only go up, verdicts only come down, and neither arrives where it would be taken
- * again. Both are of QoS 1. While the link is down escalations wait, within bounds, for as long as their senders do, and go with
- * what is left of their deadlines.
+ * again. Both are of QoS 1, and neither is acknowledged before it is stored on the other side or waits in a stored session:
+ * escalations in one of this broker, within bounds and for as long as their senders wait, and verdicts in that of the upstream
+ * broker. An escalation goes with what is left of its deadline.
  */
 export class Bridge implements Service {
-  readonly counts = { up: 0, down: 0, dropped: 0, expired: 0 }
+  readonly counts = { up: 0, down: 0, dropped: 0, expired: 0, refused: 0 }
   private readonly options: BridgeOptions
-  private readonly waiting: Waiting[] = []
-  private waitingBytes = 0
+  private readonly queue: BridgeQueue
+  /** What was dropped since the upstream broker was reached last. */
+  private readonly episode = new Map<BridgeDrop, number>()
   private underWay = 0
   private session: MqttSession | undefined
+  private timer: NodeJS.Timeout | undefined
 
   constructor(options: BridgeOptions) {
     this.options = options
+    const { site, near, waitingMessages, waitingBytes, logger } = options
+    const { maxMessages, maxBytes } = options
+    this.queue = new BridgeQueue({
+      site,
+      collector: near.collector,
+      maxMessages: waitingMessages ?? maxMessages,
+      maxBytes: waitingBytes ?? maxBytes,
+      logger,
+    })
+    this.queue.on('arrived', () => this.send())
+    this.queue.on('dropped', reason => this.countDrop(reason))
   }
 
   get online(): boolean {
     return this.session?.online ?? false
   }
 
-  /** Escalations that wait for the link. */
+  /** Escalations that the upstream broker has not acknowledged. */
   get queued(): number {
-    return this.waiting.length
+    return this.queue.size
   }
 
-  /** Does not wait for the broker above. Throws `CERTIFICATE_INVALID`. */
+  /** Does not wait for the upstream broker. Throws `CERTIFICATE_INVALID`. */
   async start(): Promise<void> {
-    const { site, near, logger, waitingMessages: _, waitingBytes: __, ...access } = this.options
+    const { site, logger } = this.options
+    await this.queue.open()
     const session = new MqttSession({
-      ...access,
+      ...this.options,
       identity: identityOf('site', site),
+      // Verdicts wait there while the link is down.
+      clean: false,
       subscriptions: [topicFilter('verdict', { site })],
       onMessage: message => this.bringDown(message),
       logger,
     })
     this.session = session
-    session.on('online', () => this.send())
-    // What was under way comes back, and waits here: the client would send it again however late.
+    session.on('online', () => {
+      this.endEpisode()
+      this.send()
+    })
+    // What was under way waits here: the client would send it again however late.
     session.on('offline', () => session.withdraw())
-    await near.listen(topicFilter('upstream-escalation', { site }), (...message) => this.take(...message))
     await session.start()
+    this.timer = setInterval(() => {
+      this.queue.expire()
+      this.send()
+    }, lookMs)
+    this.timer.unref()
   }
 
   async stop(): Promise<void> {
     const { session } = this
     this.session = undefined
+    clearInterval(this.timer)
     await session?.stop()
-    this.waiting.length = 0
-    this.waitingBytes = 0
   }
 
   private async bringDown(message: Message): Promise<void> {
@@ -111,59 +119,54 @@ export class Bridge implements Service {
     this.counts.down++
   }
 
-  private take(topic: string, bytes: Uint8Array): void {
-    const address = parseTopic(topic)
-    if (!this.session || address?.kind !== 'upstream-escalation') return
-    try {
-      const payload = decodePayload('upstream-escalation', bytes)
-      const expiresAt = performance.now() + Date.parse(payload.deadline) - Date.parse(payload.at)
-      this.wait({ address: { ...address, kind: 'escalation' }, payload, expiresAt, bytes: bytes.byteLength })
-    } catch (thrown) {
-      this.options.logger.warn({ topic, error: toFaultlineError(thrown).message }, 'not taken over the bridge')
-      return
-    }
-    this.send()
-  }
-
-  private wait(item: Waiting): void {
-    const { waitingMessages, waitingBytes } = this.options
-    this.waiting.push(item)
-    this.waitingBytes += item.bytes
-    while (this.waiting.length > waitingMessages || this.waitingBytes > waitingBytes) {
-      this.next()
-      this.counts.dropped++
-    }
-  }
-
   private send(): void {
-    while (this.session?.online && this.underWay < mostUnderWay && this.waiting.length > 0) {
-      const item = this.next()
-      if (item.expiresAt <= performance.now()) this.counts.expired++
-      else void this.carry(this.session, item)
+    while (this.session?.online && this.underWay < maxUnderWay) {
+      const entry = this.queue.next()
+      if (!entry) return
+      void this.carry(this.session, entry)
     }
   }
 
-  private async carry(session: MqttSession, item: Waiting): Promise<void> {
-    const { address, payload, expiresAt } = item
-    const leftMs = expiresAt - performance.now()
-    const deadline = new Date(Date.parse(payload.at) + Math.floor(leftMs)).toISOString()
+  /** Never rejects: what does not arrive is tried again, until its sender waits no longer. */
+  private async carry(session: MqttSession, entry: WaitingEscalation): Promise<void> {
     this.underWay++
     try {
-      await session.publish(address, { ...payload, deadline })
-      this.counts.up++
+      const found = await this.queue.read(entry)
+      if (found) {
+        const { address, payload } = found
+        const leftMs = Math.max(0, Math.floor(entry.expiresAt - performance.now()))
+        const deadline = new Date(Date.parse(payload.at) + leftMs).toISOString()
+        await session.publish(address, { ...payload, deadline })
+        this.counts.up++
+      }
+      this.queue.remove(entry)
     } catch (thrown) {
-      // The link broke under way.
-      if (this.session && !session.online) this.wait(item)
-      else this.options.logger.warn({ id: payload.id, error: toFaultlineError(thrown).message }, 'not carried up')
+      this.queue.putBack(entry)
+      if (session.online) {
+        const error = toFaultlineError(thrown).message
+        this.options.logger.warn({ error }, 'forwarding an escalation to the upstream broker failed')
+      }
+      return
     } finally {
       this.underWay--
     }
     this.send()
   }
 
-  private next(): Waiting {
-    const item = this.waiting.shift()!
-    this.waitingBytes -= item.bytes
-    return item
+  private countDrop(reason: BridgeDrop): void {
+    this.counts[reason]++
+    const before = this.episode.get(reason) ?? 0
+    this.episode.set(reason, before + 1)
+    // The first of many: they go on as long as the upstream broker is away.
+    if (before === 0)
+      this.options.logger.warn({ reason, waiting: this.queued }, 'escalation for the upstream broker dropped')
+  }
+
+  private endEpisode(): void {
+    if (this.episode.size > 0) {
+      const dropped = Object.fromEntries(this.episode)
+      this.options.logger.warn(dropped, 'escalations were dropped while the upstream broker was away')
+    }
+    this.episode.clear()
   }
 }

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { FaultlineError, type RegistryReader } from '@faultline/protocol'
 import { isLoopback, type Logger, type Service, type TlsFiles, TlsMaterial } from '@faultline/runtime'
 import { Bridge, type BridgeSettings } from './bridge.ts'
+import { bridgeSession } from './bridge-queue.ts'
 import { ConnectionLimits } from './connection-limits.ts'
 import { type BrokerCounts, noCounts } from './counts.ts'
 import { Engine } from './engine.ts'
@@ -38,7 +39,7 @@ export interface BrokerOptions {
   store?: string | undefined
   /** URL of a Redis in which several brokers keep sessions and messages together; takes the place of `store`. */
   redis?: string | undefined
-  /** To a broker above, for second opinions of its servers; none when absent. */
+  /** To an upstream broker, for second opinions of its servers; none when absent. */
   bridge?: BridgeSettings | undefined
   limits?: Partial<BrokerLimits>
   logger: Logger
@@ -93,7 +94,7 @@ export class Broker implements Service {
     return this.running?.listeners.tlsWebSocket?.port ?? 0
   }
 
-  /** The bridge to a broker above; undefined while stopped or when there is none. */
+  /** The bridge to an upstream broker; undefined while stopped or when there is none. */
   get bridge(): Bridge | undefined {
     return this.running?.bridge
   }
@@ -129,8 +130,11 @@ export class Broker implements Service {
     this.running = { engine, listeners, material, systemTopics, bridge, listening: false }
     try {
       await engine.start()
-      for (const listener of Object.values(listeners)) await listener.start()
+      // Of a cluster, another broker may have them.
+      if (redis === undefined) await engine.sessions.endBridges(above && bridgeSession(above.site))
+      // Before anybody can publish: what waited comes first.
       await bridge?.start()
+      for (const listener of Object.values(listeners)) await listener.start()
     } catch (error) {
       await this.stop()
       throw error

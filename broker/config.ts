@@ -47,16 +47,22 @@ export const brokerConfig = z.strictObject({
     .optional()
     .describe('URL of a Redis in which several brokers keep sessions and messages together, in place of `store`'),
   bridge: brokerAccess({
-    site: identifier.describe('The site of this broker; with the broker above the bridge is sites/{site}'),
-    waitingMessages: z
+    site: identifier.describe('The site of this broker; with the upstream broker the bridge is sites/{site}'),
+    maxMessages: z
       .int()
       .positive()
-      .default(1_000)
-      .describe('Escalations that may wait while the link is down, each for as long as its deadline; the oldest go'),
-    waitingBytes: z.int().min(65_536).default(16_777_216).describe('Bytes of these'),
+      .default(10_000)
+      .describe(
+        'Escalations that may wait while the upstream broker is away, each for as long as its deadline; the oldest go',
+      ),
+    maxBytes: z.int().min(65_536).default(67_108_864).describe('Bytes of these'),
+    waitingMessages: z.int().positive().optional().describe('Earlier name of `maxMessages`'),
+    waitingBytes: z.int().min(65_536).optional().describe('Earlier name of `maxBytes`'),
   })
     .optional()
-    .describe('Carries what server agents ask further up to another broker, and the verdicts back; none when absent'),
+    .describe(
+      'Carries what server agents ask further up to an upstream broker, and the verdicts back; none when absent',
+    ),
   operations: operationsConfig,
   limits: z
     .strictObject({

@@ -6,6 +6,7 @@ import { Aedes, type AedesPublishPacket, type Client, type PublishPacket } from 
 import { Authentication, Refusal } from './authentication.ts'
 import { mayPublish, maySubscribe } from './authorisation.ts'
 import { ClusterNode } from './cluster/node.ts'
+import { Collector } from './collector.ts'
 import type { BrokerCounts } from './counts.ts'
 import { governDelivery } from './delivery.ts'
 import { DropLog } from './drop-log.ts'
@@ -14,8 +15,8 @@ import { PacketRules } from './packet-rules.ts'
 import type { BrokerPersistence, PersistenceOptions } from './persistence/persistence.ts'
 import { SqlitePersistence } from './persistence/sqlite.ts'
 import { Revocations } from './revocations.ts'
-import { isGroup, readFilter, SharedSubscriptions, type Shares } from './shared-subscriptions.ts'
-import { ownerOf, StoredSessions } from './stored-sessions.ts'
+import { readFilter, SharedSubscriptions, type Shares } from './shared-subscriptions.ts'
+import { isInternal, ownerOf, StoredSessions } from './stored-sessions.ts'
 
 export interface EngineOptions {
   registry: RegistryReader
@@ -36,6 +37,8 @@ export class Engine {
   readonly aedes: Aedes
   readonly persistence: BrokerPersistence
   readonly sessions: StoredSessions
+  /** For what a broker keeps on behalf of no client. */
+  readonly collector: Collector
   private readonly options: EngineOptions
   private readonly drops: DropLog
   private readonly authentication: Authentication
@@ -55,7 +58,7 @@ export class Engine {
     this.authentication = new Authentication({ registry, logger, counts, failedLogins: limits.failedLogins })
     const persistence: PersistenceOptions = {
       limits,
-      isGranted: (client, filter) => isGroup(client.id) || (this.granted.get(client)?.has(filter) ?? false),
+      isGranted: (client, filter) => isInternal(client.id) || (this.granted.get(client)?.has(filter) ?? false),
       dropped: (session, reason, messages) => this.drops.add(session, reason, messages),
     }
     const dropped = this.drops.add.bind(this.drops)
@@ -71,6 +74,7 @@ export class Engine {
       this.aedes = this.createAedes()
       this.shared = new SharedSubscriptions({ aedes: this.aedes, persistence: alone, limits, dropped })
     }
+    this.collector = new Collector(this)
     this.sessions = new StoredSessions({
       absentMs: limits.absentSessionMs,
       persistence: this.persistence,
@@ -101,15 +105,6 @@ export class Engine {
   /** Takes a connection that may speak MQTT now. */
   accept(connection: Duplex, request?: IncomingMessage): void {
     this.rules.apply(this.aedes.handle(connection, request as IncomingMessage))
-  }
-
-  /** Calls back with every message under a filter, beside all clients. */
-  async listen(filter: string, take: (topic: string, payload: Uint8Array) => void): Promise<void> {
-    const listener = ({ topic, payload }: AedesPublishPacket, done: () => void) => {
-      take(topic, Buffer.from(payload))
-      done()
-    }
-    await new Promise<void>(resolve => this.aedes.subscribe(filter, listener, resolve))
   }
 
   /** Publishes at QoS 1, as no client; resolves when the message is stored and on its way. */
@@ -313,6 +308,7 @@ export class Engine {
       'the cluster was out of reach: connections ended',
     )
     for (const client of Object.values(this.clients)) client.conn.destroy()
+    this.collector.emit('missed')
   }
 
   /** The clients of Aedes, which its types leave out. */

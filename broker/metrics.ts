@@ -100,11 +100,15 @@ export class BrokerMetrics {
       'Messages in the longest of these queues',
       () => broker.engine?.persistence.deepestQueue ?? 0,
     )
-    gauge('bridge_connected', '1 while the broker above is connected', () => (broker.bridge?.online ? 1 : 0))
-    gauge('bridge_waiting', 'Escalations that wait for the link to the broker above', () => broker.bridge?.queued ?? 0)
+    gauge('bridge_connected', '1 while the upstream broker is connected', () => (broker.bridge?.online ? 1 : 0))
+    gauge(
+      'bridge_waiting',
+      'Escalations that the upstream broker has not acknowledged',
+      () => broker.bridge?.queued ?? 0,
+    )
     counter(
       'bridge_messages_total',
-      'Escalations taken up and verdicts brought down; dropped for want of room, or expired, while the link was down',
+      'Escalations taken up and verdicts brought down; escalations dropped for want of room, expired or refused',
       () => ({ ...broker.bridge?.counts }),
       'what',
     )

@@ -1,5 +1,8 @@
 import type { Logger } from '@faultline/runtime'
-import { isGroup } from './shared-subscriptions.ts'
+import { isBridge } from './bridge-queue.ts'
+
+/** Whether a session is a broker's own, of a group or a bridge: no client has such an id. */
+export const isInternal = (session: string): boolean => session.startsWith('$')
 
 type Connected = Pick<ReadonlySet<string>, 'has'>
 
@@ -44,6 +47,13 @@ export class StoredSessions {
     }
   }
 
+  /** Ends what a broker kept for bridges that it has no more. */
+  async endBridges(besides: string | undefined): Promise<void> {
+    for (const id of await this.options.persistence.sessions()) {
+      if (isBridge(id) && id !== besides) await this.end(id, 'the broker has this bridge no more')
+    }
+  }
+
   /** How many an identity has, besides the one of that id. */
   async countOf(name: string, besides: string): Promise<number> {
     return (await this.ids()).filter(id => id !== besides && ownerOf(id) === name).length
@@ -74,7 +84,7 @@ export class StoredSessions {
   }
 
   private async ids(): Promise<string[]> {
-    return [...(await this.options.persistence.sessions())].filter(id => !isGroup(id))
+    return [...(await this.options.persistence.sessions())].filter(id => !isInternal(id))
   }
 
   private async end(id: string, reason: string): Promise<void> {

@@ -1,5 +1,6 @@
 import type { AedesPublishPacket } from 'aedes'
 import { decode, encode } from 'cbor-x'
+import type { Stamp } from '../persistence/persistence.ts'
 import { isOrder, type Outgoing } from '../persistence/queues.ts'
 
 type Fields = Pick<AedesPublishPacket, 'topic' | 'payload' | 'qos' | 'retain'>
@@ -22,5 +23,4 @@ export function decodeMessage(message: Buffer, stamp: string, messageId?: number
   return packet as AedesPublishPacket
 }
 
-export const stampOf = ({ brokerId = '', brokerCounter = 0 }: AedesPublishPacket): string =>
-  `${brokerId}:${brokerCounter}`
+export const stampOf = ({ brokerId = '', brokerCounter = 0 }: Stamp): string => `${brokerId}:${brokerCounter}`

@@ -16,6 +16,9 @@ export interface PersistenceOptions {
   dropped(client: string, reason: DropReason, messages: number): void
 }
 
+/** Names a message in the queues. */
+export type Stamp = Pick<AedesPublishPacket, 'brokerId' | 'brokerCounter'>
+
 type Incoming = AedesPublishPacket & { messageId?: number }
 
 /** What a broker keeps of sessions and messages: what Aedes asks of a persistence, and what this broker asks beyond. */
@@ -37,6 +40,9 @@ export interface BrokerPersistence {
   /** Ids of the sessions there are, groups among them. */
   sessions(): Set<string> | Promise<Set<string>>
   end(id: string): void | Promise<void>
+  /** A message that waits in a session; undefined when it does not, or not any more. */
+  findQueued(id: string, stamp: Stamp): Outgoing | undefined | Promise<Outgoing | undefined>
+  removeQueued(id: string, stamp: Stamp): void | Promise<void>
   /** Drops telemetry that has waited too long. */
   expireQueued(): void | Promise<void>
   /** Stores what a message is for, all or nothing; `done` is called once it is safe, for all in the order they came. */

@@ -1,6 +1,7 @@
 import { parseTopic } from '@faultline/protocol'
 import type { DatabaseSync, StatementSync } from '@faultline/runtime'
 import type { AedesPublishPacket } from 'aedes'
+import type { Stamp } from './persistence.ts'
 import { StoreClock } from './store-clock.ts'
 
 /** A message on its way, or the PUBREL (MQTT 3.1.1, 3.6) that takes its place once the client has it. */
@@ -52,6 +53,7 @@ export class QueueTable {
     | 'setId'
     | 'release'
     | 'find'
+    | 'findStamp'
     | 'remove'
     | 'removeStamp'
     | 'page'
@@ -82,6 +84,7 @@ export class QueueTable {
       find: database.prepare(
         `SELECT ${columns} FROM queue WHERE client = ? AND message_id = ? ORDER BY sequence LIMIT 1`,
       ),
+      findStamp: database.prepare(`SELECT ${columns} FROM queue WHERE client = ? AND broker_id = ? AND counter = ?`),
       remove: database.prepare('DELETE FROM queue WHERE sequence = ?'),
       removeStamp: database.prepare(
         'DELETE FROM queue WHERE client = ? AND broker_id = ? AND counter = ? RETURNING bytes',
@@ -170,8 +173,13 @@ export class QueueTable {
     return outgoingOf(row)
   }
 
+  find(client: string, { brokerId = '', brokerCounter = 0 }: Stamp): Outgoing | undefined {
+    const row = this.statements.findStamp.get(client, brokerId, brokerCounter) as unknown as Row | undefined
+    return row && outgoingOf(row)
+  }
+
   /** Takes a message out of the queue that was acknowledged by way of somebody else. */
-  remove(client: string, { brokerId = '', brokerCounter = 0 }: AedesPublishPacket): void {
+  remove(client: string, { brokerId = '', brokerCounter = 0 }: Stamp): void {
     const row = this.statements.removeStamp.get(client, brokerId, brokerCounter) as { bytes: number } | undefined
     if (row) this.grow(client, -1, -row.bytes)
   }

@@ -8,7 +8,7 @@ import { decodeMessage, encodeMessage, stampOf } from '../cluster/message-codec.
 import { prefix, type RedisLink } from '../cluster/redis.ts'
 import { optionsOf, type SubscriptionChange, SubscriptionIndex } from '../cluster/subscription-index.ts'
 import type { Will } from './messages.ts'
-import type { BrokerPersistence, Done, PersistenceOptions, Session } from './persistence.ts'
+import type { BrokerPersistence, Done, PersistenceOptions, Session, Stamp } from './persistence.ts'
 import type { DropReason, Outgoing } from './queues.ts'
 import { Stamps } from './stamps.ts'
 import type { StoredSubscription } from './subscriptions.ts'
@@ -105,6 +105,15 @@ export class RedisPersistence implements BrokerPersistence {
 
   async end(id: string): Promise<void> {
     await this.reach(await this.options.link.run('finish', id))
+  }
+
+  async findQueued(id: string, stamp: Stamp): Promise<Outgoing | undefined> {
+    const message = await this.options.link.db.hgetBuffer(`${prefix}messages:${id}`, stampOf(stamp))
+    return message ? decodeMessage(message, stampOf(stamp)) : undefined
+  }
+
+  async removeQueued(id: string, stamp: Stamp): Promise<void> {
+    await this.options.link.run('remove', id, stampOf(stamp))
   }
 
   async expireQueued(): Promise<void> {

@@ -3,7 +3,7 @@ import { toFaultlineError } from '@faultline/protocol'
 import { type DatabaseSync, openDatabase } from '@faultline/runtime'
 import type { Aedes, AedesPublishPacket, Subscription } from 'aedes'
 import { IncomingTable, RetainedTable, type Will, WillTable } from './messages.ts'
-import type { BrokerPersistence, Done, PersistenceOptions, Session } from './persistence.ts'
+import type { BrokerPersistence, Done, PersistenceOptions, Session, Stamp } from './persistence.ts'
 import { type Outgoing, QueueTable } from './queues.ts'
 import { migrations } from './schema.ts'
 import { Stamps } from './stamps.ts'
@@ -107,8 +107,12 @@ export class SqlitePersistence implements BrokerPersistence {
     return this.tables.queues.sizeOf(id).messages
   }
 
-  removeQueued(id: string, packet: AedesPublishPacket): void {
-    this.change().queues.remove(id, packet)
+  findQueued(id: string, stamp: Stamp): Outgoing | undefined {
+    return this.tables.queues.find(id, stamp)
+  }
+
+  removeQueued(id: string, stamp: Stamp): void {
+    this.change().queues.remove(id, stamp)
   }
 
   /** Ends a session. */

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
 import { type TestContext, test } from 'node:test'
-import { type BridgeSettings, BrokerMetrics } from '@faultline/broker'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type BridgeSettings, BrokerMetrics, type BrokerOptions } from '@faultline/broker'
 import { decodePayload, type Escalation, encodePayload, examples, newId, topicOf } from '@faultline/protocol'
 import type { MqttClient } from 'mqtt'
 import { Wire } from '../support/agent-broker.ts'
 import { TestAuthority } from '../support/authority.ts'
+import { logFile } from '../support/log-file.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { anna, plantA, server, startBroker, type TestBroker } from './harness.ts'
 
@@ -40,11 +42,11 @@ async function prepare(t: TestContext, waiting: Partial<BridgeSettings> = {}) {
     url: wire.url.replace('mqtt:', 'mqtts:'),
     ca: authority.ca,
     ...(await authority.client(plantA, above.registry)),
-    waitingMessages: 100,
-    waitingBytes: 1_000_000,
+    maxMessages: 100,
+    maxBytes: 1_000_000,
     ...waiting,
   }
-  const start = () => startBroker(t, { bridge })
+  const start = (options: Partial<BrokerOptions> = {}) => startBroker(t, { bridge, ...options })
   return { above, wire, start }
 }
 
@@ -92,16 +94,18 @@ test('escalations go up and verdicts come down over mutual TLS, those of the own
   await top.until(2)
   assert.equal(top.seen.length, 2)
   assert.equal(bottom.seen.length, 1)
-  assert.deepEqual(site.broker.bridge!.counts, { up: 2, down: 1, dropped: 0, expired: 0 })
+  assert.deepEqual(site.broker.bridge!.counts, { up: 2, down: 1, dropped: 0, expired: 0, refused: 0 })
 })
 
 test('while the link is down escalations wait within bounds, each for as long as its sender does', async t => {
-  const { above, wire, start } = await prepare(t, { waitingMessages: 4 })
+  const { above, wire, start } = await prepare(t, { maxMessages: 4 })
   wire.sever()
-  const site = await start()
+  const log = await logFile(t)
+  const site = await start({ logger: log.logger })
   const asker = await site.connect(server)
-  const [oldest, hasty, ...rest] = [escalation(), escalation(1), escalation(), escalation(), escalation()]
-  for (const each of [oldest!, hasty!, ...rest]) await ask(asker, each)
+  const oldest = [escalation(), escalation()]
+  const rest = [escalation(), escalation(), escalation()]
+  for (const each of [...oldest, ...rest, escalation(1)]) await ask(asker, each)
   assert.equal(site.broker.bridge!.online, false)
   const top = await watch(above, escalationAbove)
   wire.mend()
@@ -112,16 +116,19 @@ test('while the link is down escalations wait within bounds, each for as long as
     rest.map(({ id }) => id),
   )
   for (const [i, each] of arrived.entries()) assert.ok(patienceOf(each) < patienceOf(rest[i]!), 'it waited')
+  while (site.broker.bridge!.queued > 0) await delay(20)
   const { dropped, expired } = site.broker.bridge!.counts
-  assert.deepEqual({ dropped, expired }, { dropped: 1, expired: 1 })
+  assert.deepEqual({ dropped, expired }, { dropped: 2, expired: 1 })
   const metrics = await new BrokerMetrics(site.broker).registry.metrics()
   for (const line of [
     'connected 1',
     'waiting 0',
-    'messages_total{what="dropped"} 1',
+    'messages_total{what="dropped"} 2',
     'messages_total{what="expired"} 1',
   ])
     assert.ok(metrics.includes(`faultline_broker_bridge_${line}\n`), line)
+  const logged = log.lines().filter(({ msg }) => msg === 'escalation for the upstream broker dropped')
+  assert.equal(logged.filter(line => 'reason' in line && line.reason === 'dropped').length, 1)
 })
 
 test('what is asked while the link breaks and comes back arrives', async t => {

@@ -33,7 +33,7 @@ const siteModels = () => new Map([[tinyTask, new SiteModel()]])
 type StartSite = (t: TestContext, wire: Wire) => Promise<BrokerAccess>
 
 const overOurs: StartSite = (t, { url, secret }) =>
-  startAgentBroker(t, { bridge: { site: 'plant-a', url, secret, waitingMessages: 100, waitingBytes: 1_000_000 } })
+  startAgentBroker(t, { bridge: { site: 'plant-a', url, secret, maxMessages: 100, maxBytes: 1_000_000 } })
 
 /** The lines of docs/guides/scale.md, with a secret in place of a certificate. */
 const overMosquitto: StartSite = (t, { url, secret }) =>
