@@ -9,9 +9,6 @@ export interface BridgeSettings extends BrokerAccess {
   /** Escalations that may wait for the upstream broker, and bytes of them; beyond, the oldest are dropped. */
   maxMessages: number
   maxBytes: number
-  /** Earlier names of these. */
-  waitingMessages?: number | undefined
-  waitingBytes?: number | undefined
 }
 
 /** The broker that has the bridge. */
@@ -55,15 +52,8 @@ export class Bridge implements Service {
 
   constructor(options: BridgeOptions) {
     this.options = options
-    const { site, near, waitingMessages, waitingBytes, logger } = options
-    const { maxMessages, maxBytes } = options
-    this.queue = new BridgeQueue({
-      site,
-      collector: near.collector,
-      maxMessages: waitingMessages ?? maxMessages,
-      maxBytes: waitingBytes ?? maxBytes,
-      logger,
-    })
+    const { site, near, maxMessages, maxBytes, logger } = options
+    this.queue = new BridgeQueue({ site, collector: near.collector, maxMessages, maxBytes, logger })
     this.queue.on('arrived', () => this.send())
     this.queue.on('dropped', reason => this.countDrop(reason))
   }

@@ -1,5 +1,5 @@
 import { identifier } from '@faultline/protocol'
-import { brokerAccess, longestTimerMs, operationsConfig } from '@faultline/runtime'
+import { brokerAccess, longestTimerMs, operationsConfig, withMigrations } from '@faultline/runtime'
 import { z } from 'zod'
 import { type BrokerLimits, defaultLimits } from './limits.ts'
 
@@ -9,8 +9,7 @@ const port = z.int().min(0).max(65_535)
 const limit = (name: keyof BrokerLimits, minimum: number, meaning: string, maximum = Number.MAX_SAFE_INTEGER) =>
   z.int().min(minimum).max(maximum).default(defaultLimits[name]).describe(meaning)
 
-/** The file of `npm run broker -- --config FILE`. */
-export const brokerConfig = z.strictObject({
+const schema = z.strictObject({
   host: z.string().min(1).default('127.0.0.1').describe('Address for MQTT without TLS'),
   port: port.default(1883).describe('MQTT over TCP; 0 takes any free port'),
   webSocketPort: port.optional().describe('MQTT over WebSocket; none when absent'),
@@ -56,8 +55,6 @@ export const brokerConfig = z.strictObject({
         'Escalations that may wait while the upstream broker is away, each for as long as its deadline; the oldest go',
       ),
     maxBytes: z.int().min(65_536).default(67_108_864).describe('Bytes of these'),
-    waitingMessages: z.int().positive().optional().describe('Earlier name of `maxMessages`'),
-    waitingBytes: z.int().min(65_536).optional().describe('Earlier name of `maxBytes`'),
   })
     .optional()
     .describe(
@@ -102,6 +99,11 @@ export const brokerConfig = z.strictObject({
     })
     .optional()
     .describe('On every client'),
+})
+
+/** The file of `npm run broker -- --config FILE`. */
+export const brokerConfig = withMigrations(schema, {
+  renamed: { 'bridge.waitingMessages': 'bridge.maxMessages', 'bridge.waitingBytes': 'bridge.maxBytes' },
 })
 
 export type BrokerConfig = z.infer<typeof brokerConfig>

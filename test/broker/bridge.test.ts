@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type BridgeSettings, BrokerMetrics, type BrokerOptions } from '@faultline/broker'
+import { type BridgeSettings, BrokerMetrics, type BrokerOptions, brokerConfig } from '@faultline/broker'
 import { decodePayload, type Escalation, encodePayload, examples, newId, topicOf } from '@faultline/protocol'
+import { checkConfig } from '@faultline/runtime'
 import type { MqttClient } from 'mqtt'
 import { Wire } from '../support/agent-broker.ts'
 import { TestAuthority } from '../support/authority.ts'
@@ -157,4 +158,12 @@ test('a payload that is no escalation is not carried', async t => {
   await ask(asker, escalation())
   await top.until(1)
   assert.equal(top.seen.length, 1)
+})
+
+test('the bounds of a bridge are read under their earlier names', () => {
+  const bridge = { url: 'mqtt://127.0.0.1', site: 'plant-a', waitingMessages: 5, waitingBytes: 65_536 }
+  const renamed: string[] = []
+  const config = checkConfig(brokerConfig, { bridge }, 'broker.yaml', ({ from }) => renamed.push(from.join('.')))
+  assert.deepEqual([config.bridge?.maxMessages, config.bridge?.maxBytes], [5, 65_536])
+  assert.deepEqual(renamed, ['bridge.waitingMessages', 'bridge.waitingBytes'])
 })
