@@ -73,7 +73,7 @@ export class Fleet implements Service {
     const machines = await this.chooseMachines(models.local)
     const devices = machines.map(({ device }) => identityOf('device', site, device))
     this.secrets = await this.enrol(registry, devices)
-    this.scoreboard = new Scoreboard(machines)
+    this.scoreboard = new Scoreboard(machines, Date.now())
     await this.startServices(store, models.server)
     this.members = await Promise.all(machines.map((machine, i) => this.createMember(machine, i, models.local)))
     this.startedAt = performance.now()
@@ -153,9 +153,17 @@ export class Fleet implements Service {
 
   private async startBroker(registry: Registry): Promise<void> {
     if (this.options.broker !== undefined) return this.findBroker(this.options.broker)
-    const { mqtt, webSocket } = this.options.ports
+    const { ports, directory } = this.options
     this.broker = await this.add(
-      new Broker({ host: '127.0.0.1', port: mqtt, webSocketPort: webSocket, registry, logger: this.logger }),
+      new Broker({
+        host: '127.0.0.1',
+        port: ports.mqtt,
+        webSocketPort: ports.webSocket,
+        registry,
+        // Alarms and their acknowledgements are retained messages: they are there again at the next start.
+        store: join(directory, 'broker.db'),
+        logger: this.logger,
+      }),
     )
   }
 

@@ -48,10 +48,13 @@ export class Scoreboard {
   private readonly raised = new Map<string, Set<string>>()
   private readonly falseRaised = new Set<string>()
   private readonly truthNow = new Map<string, string>()
+  private readonly startedAt: number
   /** Raised alarms that have not returned to normal. */
   readonly activeAlarms = new Map<string, Alarm>()
 
-  constructor(machines: readonly Machine[]) {
+  /** @param startedAt Alarms that stand from before this time, in ms since 1970, were raised in an earlier run and do not count. */
+  constructor(machines: readonly Machine[], startedAt = 0) {
+    this.startedAt = startedAt
     this.machines = new Map(machines.map(machine => [machine.machine, machine]))
     for (const machine of machines) {
       this.scores.set(machine.machine, new Score())
@@ -88,7 +91,8 @@ export class Scoreboard {
   /** Follows an alarm. It counts as false when its machine is healthy at the moment it is raised. */
   recordAlarm(alarm: Alarm): void {
     const key = `${alarm.machine}/${alarm.fault}`
-    if (alarm.state === 'unacknowledged' && !this.activeAlarms.has(key)) {
+    const isOfThisRun = Date.parse(alarm.since) >= this.startedAt
+    if (isOfThisRun && alarm.state === 'unacknowledged' && !this.activeAlarms.has(key)) {
       this.raised.get(alarm.machine)?.add(alarm.fault)
       if ((this.truthNow.get(alarm.machine) ?? this.machines.get(alarm.machine)?.fault) === 'normal')
         this.falseRaised.add(key)

@@ -6,7 +6,7 @@ import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import type { Service } from '@faultline/runtime'
 import type { StoreSettings } from '@faultline/telemetry'
 import { DashboardAccess } from './access/dashboard-access.ts'
-import { adminOf, firstAdmin } from './access/first-admin.ts'
+import { configuredAdmin, firstAdmin } from './access/first-admin.ts'
 import { buildNodes, nodesPackage, shippedFlow } from './build.ts'
 import { flowsStarted } from './flows-started.ts'
 import {
@@ -154,7 +154,7 @@ export class FlowRunner implements Service {
   private async accounts(): Promise<Accounts> {
     const { users, adminPassword, onFirstPassword } = this.options
     if (users) return new Accounts(users)
-    if (adminPassword !== undefined) return new Accounts([await adminOf(adminPassword)])
+    if (adminPassword !== undefined) return new Accounts([await configuredAdmin(this.directory, adminPassword)])
     const { user, password } = await firstAdmin(this.directory)
     if (password !== undefined) onFirstPassword?.(password)
     return new Accounts([user])

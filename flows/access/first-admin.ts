@@ -1,6 +1,7 @@
-import { chmod, readFile, writeFile } from 'node:fs/promises'
+import { chmod, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FaultlineError, newSecret } from '@faultline/protocol'
+import { compare } from 'bcryptjs'
 import { type FlowUser, flowUser, hashPassword } from '../users.ts'
 
 export const adminName = 'admin'
@@ -33,6 +34,23 @@ export async function firstAdmin(directory: string): Promise<FirstAdmin> {
   return { user, password }
 }
 
-export const adminOf = async (password: string): Promise<FlowUser> => adminWith(await hashPassword(password))
+/** Where a password is configured: its hash is kept, because sessions end with the hash of the password they began with. */
+export async function configuredAdmin(directory: string, password: string): Promise<FlowUser> {
+  const file = join(directory, 'configured-password-hash')
+  const kept = flowUser.safeParse(adminWith((await readFile(file, 'utf8').catch(() => '')).trim()))
+  if (kept.success && (await compare(password, kept.data.passwordHash))) return kept.data
+  const user = await adminOf(password)
+  await replaceSecret(file, user.passwordHash)
+  return user
+}
+
+async function replaceSecret(file: string, secret: string): Promise<void> {
+  const draft = `${file}.part`
+  await rm(draft, { force: true })
+  await writeFile(draft, `${secret}\n`, { mode: 0o600, flag: 'wx' })
+  await rename(draft, file)
+}
+
+const adminOf = async (password: string): Promise<FlowUser> => adminWith(await hashPassword(password))
 
 const adminWith = (passwordHash: string): FlowUser => ({ name: adminName, role: 'admin', passwordHash })

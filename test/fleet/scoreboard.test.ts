@@ -85,6 +85,15 @@ test('an alarm counts once, however often it is repeated, and is false on a heal
   assert.deepEqual({ alarmsRaised, falseAlarms }, { alarmsRaised: 2, falseAlarms: 1 })
 })
 
+test('an alarm that stands from an earlier run is shown and not counted', () => {
+  const standing = alarm(healthy!.machine, 'unacknowledged')
+  const board = new Scoreboard([healthy!], Date.parse(standing.since) + 1)
+  board.recordAlarm(standing)
+  assert.equal(board.activeAlarms.size, 1)
+  const { alarmsRaised, falseAlarms } = scores(board)
+  assert.deepEqual({ alarmsRaised, falseAlarms }, { alarmsRaised: 0, falseAlarms: 0 })
+})
+
 test('an alarm before a simulated fault has begun is false', () => {
   const board = new Scoreboard([faulty!])
   board.record(inference('a', 'ball'), 'normal')

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { adminHashFile, firstAdmin } from '../../flows/access/first-admin.ts'
+import { adminHashFile, configuredAdmin, firstAdmin } from '../../flows/access/first-admin.ts'
 import { signed } from '../../flows/access/gate.ts'
 import { SessionStore } from '../../flows/access/session-store.ts'
 import { Sessions } from '../../flows/access/sessions.ts'
@@ -51,6 +51,23 @@ test('the first admin gets a password once; a damaged file gives no second one',
   assert.equal((await stat(adminHashFile(directory))).mode & 0o777, 0o600)
   await writeFile(adminHashFile(directory), '')
   await assert.rejects(firstAdmin(directory), { code: 'CONFIG_INVALID' })
+})
+
+test('sessions of the configured admin outlive a restart, until another password is configured', async t => {
+  const directory = await temporaryDirectory(t)
+  const database = join(directory, 'sessions.db')
+  await logIn(database, await configuredAdmin(directory, 'first password'))
+  const personAfterRestart = async (password: string) => {
+    const sessions = new Sessions(new Accounts([await configuredAdmin(directory, password)]), 'key', database)
+    const person = sessions.renew('id')
+    sessions.close()
+    return person
+  }
+  assert.deepEqual(await personAfterRestart('first password'), { name: 'admin', role: 'admin' })
+  assert.equal(await personAfterRestart('second password'), undefined)
+  const other = new Accounts([await configuredAdmin(directory, 'second password')])
+  assert.equal((await other.verify('admin', 'second password'))?.role, 'admin')
+  assert.equal(await other.verify('admin', 'first password'), undefined)
 })
 
 test('no more than two passwords are checked at a time', async () => {

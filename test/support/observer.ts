@@ -12,11 +12,11 @@ export class Observer {
   readonly messages: Message[] = []
   private readonly events = new EventEmitter()
 
-  constructor(broker: BrokerAccess) {
+  constructor(broker: BrokerAccess, id = 'watcher') {
     this.session = new MqttSession({
       url: broker.url,
       secret: broker.secret,
-      identity: identityOf('operator', 'watcher'),
+      identity: identityOf('operator', id),
       subscriptions: ['faultline/v1/#'],
       onMessage: message => {
         this.messages.push(message)
@@ -58,8 +58,8 @@ export class Observer {
 }
 
 /** An observer that is connected, and leaves with the test. */
-export async function observe(t: Pick<TestContext, 'after'>, broker: BrokerAccess): Promise<Observer> {
-  const observer = new Observer(broker)
+export async function observe(t: Pick<TestContext, 'after'>, broker: BrokerAccess, id?: string): Promise<Observer> {
+  const observer = new Observer(broker, id)
   t.after(() => observer.session.stop())
   await observer.session.start()
   await observer.session.whenOnline(AbortSignal.timeout(20_000))
