@@ -161,7 +161,7 @@ test('a payload that is no escalation is not carried', async t => {
 })
 
 test('the bounds of a bridge are read under their earlier names', () => {
-  const bridge = { url: 'mqtt://127.0.0.1', site: 'plant-a', waitingMessages: 5, waitingBytes: 65_536 }
+  const bridge = { url: 'mqtt://127.0.0.1', secret: 's', site: 'plant-a', waitingMessages: 5, waitingBytes: 65_536 }
   const renamed: string[] = []
   const config = checkConfig(brokerConfig, { bridge }, 'broker.yaml', ({ from }) => renamed.push(from.join('.')))
   assert.deepEqual([config.bridge?.maxMessages, config.bridge?.maxBytes], [5, 65_536])
