@@ -27,8 +27,9 @@ interface Tables {
 
 /**
  * What Aedes keeps of sessions and messages, in a SQLite file. The changes of one turn of the event loop are one
- * transaction, which a killed process cannot lose once it is committed (a power cut may take the last moments); what is
- * to be acknowledged waits for that. The methods have the names and promises Aedes asks for; its own suite of tests for persistences passes.
+ * transaction, which a killed process cannot lose once it is committed (a power cut may take the last moments). A method
+ * after which something goes to a client (a message, its release, an acknowledgement) resolves once that has happened: a
+ * broker that is killed then finds in its store what the client has seen. The methods have the names and promises Aedes asks for; its own suite of tests for persistences passes.
  */
 export class SqlitePersistence implements BrokerPersistence {
   private readonly options: SqlitePersistenceOptions
@@ -168,10 +169,12 @@ export class SqlitePersistence implements BrokerPersistence {
   async addSubscriptions(client: Session, subscriptions: readonly Subscription[]): Promise<void> {
     const granted = subscriptions.filter(({ topic }) => this.options.isGranted(client, topic))
     for (const subscription of granted) this.change().subscriptions.add(client.id, subscription)
+    await this.committed()
   }
 
   async removeSubscriptions(client: Session, topics: readonly string[]): Promise<void> {
     for (const topic of topics) this.change().subscriptions.remove(client.id, topic)
+    await this.committed()
   }
 
   async subscriptionsByClient(client: Session): Promise<Subscription[]> {
@@ -210,7 +213,10 @@ export class SqlitePersistence implements BrokerPersistence {
   }
 
   async outgoingUpdate(client: Session, packet: Outgoing): Promise<void> {
+    // As below: whoever has nothing waiting needs no transaction.
+    if (!this.tables.queues.waiting.has(client.id)) return
     this.change().queues.update(client.id, packet)
+    await this.committed()
   }
 
   async outgoingClearMessageId(client: Session, packet: { messageId?: number }): Promise<Outgoing | undefined> {
@@ -229,19 +235,20 @@ export class SqlitePersistence implements BrokerPersistence {
     this.change().incoming.store(client.id, packet.messageId!, packet)
     this.keep(packet)
     this.stamps.remember(packet)
-    await new Promise<void>((resolve, reject) => {
-      this.waiting!.push(error => (error ? reject(error) : resolve()))
-    })
+    await this.committed()
   }
 
   async incomingGetPacket(client: Session, { messageId }: { messageId: number }): Promise<AedesPublishPacket> {
     const packet = this.tables.incoming.get(client.id, messageId)
-    if (packet) return packet
-    throw new Error('no such packet')
+    if (!packet) throw new Error('no such packet')
+    // One that comes again is acknowledged for that, so the first has to be safe.
+    await this.committed()
+    return packet
   }
 
   async incomingDelPacket(client: Session, { messageId }: { messageId: number }): Promise<void> {
     this.change().incoming.delete(client.id, messageId)
+    await this.committed()
   }
 
   async cleanIncoming(client: Session): Promise<void> {
@@ -250,6 +257,7 @@ export class SqlitePersistence implements BrokerPersistence {
 
   async putWill(client: Session, will: Omit<Will, 'clientId'>): Promise<void> {
     this.change().wills.put(Object.assign(will, { clientId: client.id, brokerId: this.broker.id }))
+    await this.committed()
   }
 
   async getWill(client: Session): Promise<Will | undefined> {
@@ -287,6 +295,15 @@ export class SqlitePersistence implements BrokerPersistence {
       setImmediate(() => this.commit())
     }
     return tables
+  }
+
+  /** Resolves once the changes made so far are safe. */
+  private async committed(): Promise<void> {
+    const { waiting } = this
+    if (!waiting) return
+    await new Promise<void>((resolve, reject) => {
+      waiting.push(error => (error ? reject(error) : resolve()))
+    })
   }
 
   private commit(): void {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { Readable } from 'node:stream'
 import { after, before, type TestContext, test } from 'node:test'
-import { type DatabaseSync, openDatabase, silentLogger } from '@faultline/runtime'
+import { openDatabase, silentLogger } from '@faultline/runtime'
 import type { AedesPublishPacket } from 'aedes'
 import { RedisLink } from '../../broker/cluster/redis.ts'
 import { noCounts } from '../../broker/counts.ts'
@@ -369,6 +370,37 @@ test('a store of the first schema is opened, whatever clock it was written by: i
   persistence.expireQueued()
   assert.deepEqual(await waiting(persistence), [])
   await persistence.destroy()
+})
+
+test('what a client may see of a change is in the file by then', async t => {
+  const file = join(await temporaryDirectory(t), 'broker.db')
+  const persistence = new SqlitePersistence({ path: file, ...optionsWith({}).options })
+  await persistence.setup({ id: 'b', counter: 0 })
+  t.after(() => persistence.destroy())
+  const reader = new DatabaseSync(file)
+  t.after(() => reader.close())
+  // A reader of its own sees what is committed, and a broker that is started after a kill finds no more.
+  const find = (sql: string) => Object.values(reader.prepare(sql).get() ?? { none: undefined })[0]
+  const subscribed = 'SELECT count(*) FROM subscriptions'
+  await persistence.addSubscriptions(session, [{ topic: inference, qos: 2 }])
+  assert.equal(find(subscribed), 1, 'SUBACK')
+  const packet = packetOf(inference, 1, { qos: 2 })
+  await persistence.incomingStorePacket(session, Object.assign(packet, { messageId: 5 }))
+  assert.equal(find('SELECT message_id FROM incoming'), 5, 'PUBREC')
+  await persistence.outgoingUpdate(session, Object.assign({ ...packet }, { messageId: 9 }))
+  assert.equal(find('SELECT message_id FROM queue'), 9, 'PUBLISH')
+  await persistence.outgoingUpdate(session, { cmd: 'pubrel', messageId: 9 })
+  assert.equal(find('SELECT released FROM queue'), 1, 'PUBREL')
+  const other = persistence.incomingStorePacket(session, Object.assign(packetOf(inference, 2), { messageId: 6 }))
+  await persistence.incomingGetPacket(session, { messageId: 6 })
+  assert.equal(find('SELECT count(*) FROM incoming'), 2, 'PUBREC of one that comes again')
+  await other
+  await persistence.incomingDelPacket(session, { messageId: 5 })
+  assert.equal(find('SELECT message_id FROM incoming'), 6, 'PUBCOMP')
+  await persistence.putWill(session, { topic: inference, payload: Buffer.from('x'), qos: 1, retain: false })
+  assert.equal(find('SELECT count(*) FROM wills'), 1, 'CONNACK')
+  await persistence.removeSubscriptions(session, [inference])
+  assert.equal(find(subscribed), 0, 'UNSUBACK')
 })
 
 test('a store that is written by a newer version, or is none, is refused', async t => {
