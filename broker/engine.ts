@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { Duplex } from 'node:stream'
+import { type Duplex, Readable } from 'node:stream'
 import { FaultlineError, type Identity, parseTopic, type RegistryReader, type TopicKind } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import { Aedes, type AedesPublishPacket, type Client, type PublishPacket } from 'aedes'
@@ -8,7 +8,7 @@ import { mayPublish, maySubscribe } from './authorisation.ts'
 import { ClusterNode } from './cluster/node.ts'
 import { Collector } from './collector.ts'
 import type { BrokerCounts } from './counts.ts'
-import { governDelivery } from './delivery.ts'
+import { Delivery, type DeliveryOptions, deliveryOf, retainedOriginOf } from './delivery.ts'
 import { DropLog } from './drop-log.ts'
 import type { BrokerLimits } from './limits.ts'
 import { PacketRules } from './packet-rules.ts'
@@ -44,6 +44,7 @@ export class Engine {
   private readonly authentication: Authentication
   private readonly shared: Shares
   private readonly rules: PacketRules
+  private readonly delivery: DeliveryOptions
   private readonly node: ClusterNode | undefined
   private readonly revocations: Revocations
   /** The filters a client was granted, those it restored included. */
@@ -82,7 +83,7 @@ export class Engine {
       ended: () => counts.expiredSessions++,
       logger,
     })
-    this.acknowledgeGroups()
+    this.delivery = this.takeDelivery()
     this.rules = new PacketRules(this.aedes, (client, level) => this.authentication.refuseVersion(client, level))
     this.revocations = new Revocations({ registry, logger, changed: () => this.applyRevocations() })
   }
@@ -133,7 +134,7 @@ export class Engine {
   }
 
   private createAedes(): Aedes {
-    const { limits, counts, logger } = this.options
+    const { limits, logger } = this.options
     const aedes = new Aedes({
       connectTimeout: limits.connectTimeoutMs,
       drainTimeout: limits.drainTimeoutMs,
@@ -148,11 +149,7 @@ export class Engine {
         if (packet.protocolVersion === 5) this.authentication.refuseVersion(client, 5, packet)
         packet.keepalive = Math.min(packet.keepalive || limits.keepAliveS, limits.keepAliveS)
         this.authentication.connecting(client, packet)
-        governDelivery(client, {
-          outboundBytes: limits.outboundBytes,
-          dropped: ({ id }) => this.drops.add(id, 'slow-consumer', 1),
-          tooSlow: () => counts.limited['slow-consumer']++,
-        })
+        new Delivery(client, this.delivery)
         done(null, true)
       },
       authenticate: (client, name, secret, done) => {
@@ -171,14 +168,17 @@ export class Engine {
         if (added) added.then(() => done(null, subscription), done)
         else done(null, subscription)
       },
-      // Nothing to decide: nobody has a subscription, stored or not, that goes beyond its rights.
-      authorizeForward: (_, packet): AedesPublishPacket => {
-        counts.sent++
-        counts.sentBytes += sizeOf(packet)
-        return packet
-      },
     })
-    aedes.on('clientReady', client => this.shared.ready(client))
+    aedes.on('clientReady', client => {
+      deliveryOf(client)?.start()
+      this.shared.ready(client)
+    })
+    aedes.on('subscribe', (subscriptions, client) => {
+      // Refused ones have 0x80 there; a shared one brings nothing that is retained.
+      const filters = subscriptions.filter(({ qos, topic }) => qos <= 2 && !isGroup(topic)).map(({ topic }) => topic)
+      const sent = filters.length > 0 ? deliveryOf(client)?.subscribed(filters) : undefined
+      sent?.catch(error => client.conn.destroy(error)) // It subscribes again when it returns.
+    })
     aedes.on('unsubscribe', (filters, client) => {
       // Aedes says so of a clean session's end too; a member whose connection ended did not ask to leave its groups.
       if (client.closed) return
@@ -244,6 +244,7 @@ export class Engine {
       done(new Error(`may not publish to ${packet.topic.slice(0, 200)}`))
       return
     }
+    packet.dup = false // It says how often this publisher sent it, which is no business of others (MQTT 3.1.1, 3.3.1-3).
     counts.received++
     counts.receivedBytes += sizeOf(packet)
     counts.receivedByKind[kind] = (counts.receivedByKind[kind] ?? 0) + 1
@@ -281,12 +282,46 @@ export class Engine {
     return name === undefined ? undefined : this.options.registry.credential(name)?.identity
   }
 
-  /** An acknowledgement may be for a message of a group, which is in no queue of the client's own. */
-  private acknowledgeGroups(): void {
-    const { persistence, shared } = this
-    const acknowledge = persistence.outgoingClearMessageId.bind(persistence)
-    persistence.outgoingClearMessageId = async (client, packet) =>
-      shared.acknowledge(client as Client, packet.messageId) ? undefined : acknowledge(client, packet)
+  /**
+   * Takes it from Aedes to send what is queued and retained, and hears of acknowledgements, which may be for a message of a
+   * group and in no queue of the client's own. Nobody has a subscription, stored or not, that goes beyond its rights, so
+   * nothing is left to decide when a message is sent.
+   */
+  private takeDelivery(): DeliveryOptions {
+    const { persistence, shared, aedes } = this
+    const { limits, counts } = this.options
+    const queue = {
+      outgoingEnqueue: persistence.outgoingEnqueue.bind(persistence),
+      outgoingUpdate: persistence.outgoingUpdate.bind(persistence),
+      outgoingClearMessageId: persistence.outgoingClearMessageId.bind(persistence),
+      outgoingStream: persistence.outgoingStream.bind(persistence),
+    }
+    const retained = persistence.createRetainedStreamCombi.bind(persistence)
+    persistence.outgoingStream = () => Readable.from([])
+    persistence.createRetainedStreamCombi = () => Readable.from([])
+    persistence.outgoingClearMessageId = async (client, packet) => {
+      if (packet.messageId !== undefined) deliveryOf(client)?.acknowledged(packet.messageId)
+      return shared.acknowledge(client as Client, packet.messageId)
+        ? undefined
+        : queue.outgoingClearMessageId(client, packet)
+    }
+    persistence.outgoingUpdate = async (client, packet) => {
+      if (packet.cmd === 'pubrel') deliveryOf(client)?.received(packet.messageId)
+      await queue.outgoingUpdate(client, packet)
+    }
+    let copies = 0
+    return {
+      outboundBytes: limits.outboundBytes,
+      queue,
+      retained,
+      stamp: () => ({ brokerId: retainedOriginOf(aedes.id), brokerCounter: ++copies }),
+      sent: packet => {
+        counts.sent++
+        counts.sentBytes += sizeOf(packet)
+      },
+      dropped: ({ id }) => this.drops.add(id, 'slow-consumer', 1),
+      tooSlow: () => counts.limited['slow-consumer']++,
+    }
   }
 
   private applyRevocations(): void {

@@ -1,4 +1,5 @@
 import type { Aedes, AedesPublishPacket, Client } from 'aedes'
+import { deliveryOf } from './delivery.ts'
 import type { GroupPersistence } from './shared-subscriptions.ts'
 
 /** The parts of Aedes' client that its types leave out. */
@@ -6,7 +7,6 @@ export type MemberClient = Client & {
   /** CONNACK was written, so that PUBLISH may follow. */
   readonly connackSent: boolean
   deliverQoS(packet: AedesPublishPacket, done: () => void): void
-  _nextId: number
 }
 
 interface Member {
@@ -147,7 +147,7 @@ export class Group {
     const { topic, payload } = packet
     const copy: AedesPublishPacket = { cmd: 'publish', topic, payload, qos, retain: false, dup: false, ...stamp() }
     if (qos === 1) {
-      const messageId = nextId(client)
+      const messageId = deliveryOf(client)!.nextId()
       member.inFlight.set(messageId, packet)
       this.inFlight.add(stampOf(packet))
       client.deliverQoS(Object.assign(copy, { messageId }), () => {})
@@ -197,10 +197,3 @@ export class Group {
 }
 
 const stampOf = ({ brokerId, brokerCounter }: AedesPublishPacket): string => `${brokerId}:${brokerCounter}`
-
-/** As Aedes counts the identifiers of what it sends to a client. */
-export function nextId(client: MemberClient): number {
-  const id = client._nextId
-  client._nextId = id >= 65_535 ? 1 : id + 1
-  return id
-}

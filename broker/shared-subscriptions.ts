@@ -1,4 +1,5 @@
 import type { Aedes, AedesPublishPacket, Client } from 'aedes'
+import { shareOriginOf } from './delivery.ts'
 import type { Outgoing } from './persistence/queues.ts'
 import { Group } from './shared-group.ts'
 
@@ -150,7 +151,7 @@ export class SharedSubscriptions implements Shares {
 
   /** A member may get the same message for itself (MQTT 5, 4.8.2), so copies for groups are counted apart. */
   private readonly stamp = (): { brokerId: string; brokerCounter: number } => ({
-    brokerId: `${this.options.aedes.id}/share`,
+    brokerId: shareOriginOf(this.options.aedes.id),
     brokerCounter: ++this.copies,
   })
 }

@@ -1,6 +1,7 @@
 import type { Aedes, AedesPublishPacket, Client } from 'aedes'
+import { deliveryOf, shareOriginOf } from '../delivery.ts'
 import type { BrokerPersistence } from '../persistence/persistence.ts'
-import { type MemberClient, nextId } from '../shared-group.ts'
+import type { MemberClient } from '../shared-group.ts'
 import { type GroupDropped, isGroup, readFilter, type Shares } from '../shared-subscriptions.ts'
 import type { Membership } from './membership.ts'
 import { decodeMessage } from './message-codec.ts'
@@ -170,7 +171,7 @@ export class ClusterShares implements Shares {
     const qos = Math.min(packet.qos, member.qos) as 0 | 1 | 2
     const copy = this.copyOf(packet, qos)
     if (qos === 1) {
-      const messageId = nextId(client)
+      const messageId = deliveryOf(client)!.nextId()
       member.inFlight.set(messageId, stamp)
       client.deliverQoS(Object.assign(copy, { messageId }), () => {})
       return
@@ -192,7 +193,7 @@ export class ClusterShares implements Shares {
     { topic, payload }: Pick<AedesPublishPacket, 'topic' | 'payload'>,
     qos: 0 | 1 | 2,
   ): AedesPublishPacket {
-    const brokerId = `${this.options.aedes.id}/share`
+    const brokerId = shareOriginOf(this.options.aedes.id)
     return { cmd: 'publish', topic, payload, qos, retain: false, dup: false, brokerId, brokerCounter: ++this.copies }
   }
 

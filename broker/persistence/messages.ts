@@ -23,15 +23,15 @@ const messageOf = ({ topic, payload, qos, retain }: Row): Message => ({
 export class RetainedTable {
   private readonly put: StatementSync
   private readonly remove: StatementSync
-  private readonly range: StatementSync
+  private readonly find: StatementSync
+  private readonly page: StatementSync
   private readonly counts: StatementSync
 
   constructor(database: DatabaseSync) {
     this.put = database.prepare('INSERT OR REPLACE INTO retained (topic, payload, qos) VALUES (?, ?, ?)')
     this.remove = database.prepare('DELETE FROM retained WHERE topic = ?')
-    this.range = database.prepare(
-      'SELECT topic, payload, qos, 1 AS retain FROM retained WHERE topic >= ? AND topic < ? ORDER BY topic',
-    )
+    this.find = database.prepare('SELECT topic, payload, qos, 1 AS retain FROM retained WHERE topic = ?')
+    this.page = database.prepare('SELECT topic FROM retained WHERE topic > ? AND topic < ? ORDER BY topic LIMIT 500')
     this.counts = database.prepare('SELECT count(*) AS topics FROM retained')
   }
 
@@ -45,14 +45,35 @@ export class RetainedTable {
     else this.put.run(topic, payload, qos)
   }
 
-  /** Those whose topics a filter matches; only topics that begin as it does are looked at. */
-  *matching(filter: string): Generator<AedesPublishPacket> {
-    const prefix = filter.slice(0, /[+#]/.exec(filter)?.index ?? filter.length)
-    // "a/#" matches "a" too (MQTT 3.1.1, 4.7.1.2).
-    const from = filter.endsWith('/#') ? prefix.slice(0, -1) : prefix
-    for (const row of this.range.all(from, `${from}\u{10ffff}`) as unknown as Row[]) {
-      if (covers(filter, row.topic)) yield { cmd: 'publish', ...messageOf(row) } as AedesPublishPacket
+  /**
+   * Those whose topics a filter matches, each as it is when it is asked for; only topics that begin as the filter does are
+   * looked at, a page in a turn of the event loop.
+   */
+  async *matching(filter: string): AsyncGenerator<AedesPublishPacket> {
+    const wildcard = /[+#]/.exec(filter)
+    const prefix = filter.slice(0, wildcard?.index ?? filter.length)
+    if (!wildcard || filter.endsWith('/#')) {
+      // "a/#" matches "a" too (MQTT 3.1.1, 4.7.1.2).
+      const packet = this.get(wildcard ? prefix.slice(0, -1) : filter)
+      if (packet && covers(filter, packet.topic)) yield packet
+      if (!wildcard) return
     }
+    let after = prefix
+    for (;;) {
+      const topics = this.page.all(after, `${prefix}\u{10ffff}`) as unknown as { topic: string }[]
+      for (const { topic } of topics) {
+        const packet = covers(filter, topic) ? this.get(topic) : undefined
+        if (packet) yield packet
+      }
+      if (topics.length === 0) return
+      after = topics.at(-1)!.topic
+      await new Promise(setImmediate)
+    }
+  }
+
+  private get(topic: string): AedesPublishPacket | undefined {
+    const row = this.find.get(topic) as unknown as Row | undefined
+    return row && ({ cmd: 'publish', ...messageOf(row) } as AedesPublishPacket)
   }
 }
 

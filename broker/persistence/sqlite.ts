@@ -162,8 +162,7 @@ export class SqlitePersistence implements BrokerPersistence {
   }
 
   createRetainedStreamCombi(filters: readonly string[]): Readable {
-    const { retained } = this.tables
-    return Readable.from(filters.flatMap(filter => [...retained.matching(filter)]))
+    return Readable.from(this.readRetained(filters))
   }
 
   async addSubscriptions(client: Session, subscriptions: readonly Subscription[]): Promise<void> {
@@ -273,6 +272,12 @@ export class SqlitePersistence implements BrokerPersistence {
   /** Wills of brokers that are not alive. */
   streamWill(alive: Readonly<Record<string, unknown>> = {}): Readable {
     return Readable.from(this.tables.wills.list().filter(({ brokerId = '' }) => !alive[brokerId]))
+  }
+
+  private async *readRetained(filters: readonly string[]): AsyncGenerator<AedesPublishPacket> {
+    for (const filter of filters) {
+      for await (const packet of this.tables.retained.matching(filter)) yield packet
+    }
   }
 
   private *readPackets(id: string): Generator<Outgoing> {

@@ -70,6 +70,8 @@ test('a half-open connection ends when its keep-alive has run out, and its will 
   raw.socket.pause() // It neither reads nor says goodbye, as a machine that lost its power.
   await received.until(1)
   assert.deepEqual(received.payloads(), ['gone'])
+  raw.socket.resume()
+  await raw.closed()
   assert.equal(test.broker.counts.connected, 1)
 })
 
