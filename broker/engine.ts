@@ -15,7 +15,7 @@ import { PacketRules } from './packet-rules.ts'
 import type { BrokerPersistence, PersistenceOptions } from './persistence/persistence.ts'
 import { SqlitePersistence } from './persistence/sqlite.ts'
 import { Revocations } from './revocations.ts'
-import { readFilter, SharedSubscriptions, type Shares } from './shared-subscriptions.ts'
+import { isGroup, readFilter, SharedSubscriptions, type Shares } from './shared-subscriptions.ts'
 import { isInternal, ownerOf, StoredSessions } from './stored-sessions.ts'
 
 export interface EngineOptions {
@@ -297,7 +297,8 @@ export class Engine {
       outgoingStream: persistence.outgoingStream.bind(persistence),
     }
     const retained = persistence.createRetainedStreamCombi.bind(persistence)
-    persistence.outgoingStream = () => Readable.from([])
+    // For Aedes; what is no client reads its queue itself.
+    persistence.outgoingStream = client => (deliveryOf(client) ? Readable.from([]) : queue.outgoingStream(client))
     persistence.createRetainedStreamCombi = () => Readable.from([])
     persistence.outgoingClearMessageId = async (client, packet) => {
       if (packet.messageId !== undefined) deliveryOf(client)?.acknowledged(packet.messageId)
