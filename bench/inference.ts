@@ -24,6 +24,8 @@ const referenceEngine: EngineName = 'tfjs-wasm'
 
 /** Milliseconds per window by bundle and batch. */
 type Figures = Map<string, number>
+/** A first run and the median of the next ones, by bundle and batch. */
+type FirstRuns = Map<string, { firstMs: number; nextMs: number }>
 const keyOf = (bundle: string, batch: number) => `${bundle}, batch ${batch}`
 
 /** The engines on the shipped bundles, and what preparing a window costs before them. */
@@ -35,10 +37,13 @@ export const inferenceBenchmark: Benchmark = {
     bar.start(bundles.length * batches.length * engineNames.length, 0, { detail: '' })
     const figures = new Map<EngineName, Figures>()
     const notes: string[] = []
+    const warmth: Row[] = []
     try {
       for (const engine of engineNames) {
         const measured = await measureEngine(engine, bundles, detail => bar.increment(1, { detail }))
         figures.set(engine, measured.figures)
+        for (const [key, { firstMs, nextMs }] of measured.firstRuns)
+          warmth.push(rowOf(`${key}, ${engine}, first run`, 'ms', firstMs, nextMs))
         if (measured.absent) notes.push(`${engine} is absent: ${measured.absent}`)
       }
     } finally {
@@ -50,8 +55,8 @@ export const inferenceBenchmark: Benchmark = {
       preparation.push(rowOf(`${bundle.description.name}, preparation`, 'ms per window', ms))
     }
     return {
-      rows: [...comparedRows(bundles, figures), ...preparation],
-      notes: [`reference: ${referenceEngine}`, ...notes],
+      rows: [...comparedRows(bundles, figures), ...warmth, ...preparation],
+      notes: [`reference: ${referenceEngine}; of a first run, the median of the next ones`, ...notes],
     }
   },
 }
@@ -90,8 +95,9 @@ function measureEngine(
   engine: EngineName,
   bundles: readonly Bundle[],
   measured: (detail: string) => void,
-): Promise<{ figures: Figures; absent?: string }> {
+): Promise<{ figures: Figures; firstRuns: FirstRuns; absent?: string }> {
   const figures: Figures = new Map()
+  const firstRuns: FirstRuns = new Map()
   let absent: string | undefined
   const args = [engine, batches.join(','), ...bundles.map(({ directory }) => directory)]
   const child = fork(join(import.meta.dirname, 'inference-engine.ts'), args, {
@@ -105,15 +111,17 @@ function measureEngine(
       absent = `${parsed.data.code}: ${parsed.data.message.split('\n')[0]}`
       return
     }
-    const key = keyOf(parsed.data.bundle, parsed.data.batch)
-    figures.set(key, parsed.data.msPerWindow)
+    const { bundle, batch, msPerWindow } = parsed.data
+    const key = keyOf(bundle, batch)
+    figures.set(key, msPerWindow)
+    firstRuns.set(key, parsed.data)
     measured(`${key}, ${engine}`)
   })
   return new Promise((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code, signal) => {
       if (code !== 0) absent ??= `its process ended with ${signal ?? `exit code ${code}`}`
-      resolve({ figures, absent })
+      resolve({ figures, firstRuns, absent })
     })
   })
 }

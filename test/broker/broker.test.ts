@@ -84,7 +84,7 @@ test('a WebSocket that does not speak MQTT is closed', async t => {
   text.send(login.toString())
   await connect(press)
   text.resume()
-  assert.equal((await once(text, 'close', { signal: AbortSignal.timeout(5_000) }))[0], 1003)
+  assert.equal((await once(text, 'close', { signal: AbortSignal.timeout(30_000) }))[0], 1003)
   assert.ok(holder.connected, 'the text was read: it logged in with the same client id')
   const answer = await fetch(url.replace('ws:', 'http:'))
   assert.equal(answer.status, 426)

@@ -94,7 +94,7 @@ export function collect(client: MqttClient) {
     messages,
     payloads: () => messages.map(({ payload }) => payload),
     until: async (count: number) => {
-      const signal = AbortSignal.timeout(10_000)
+      const signal = AbortSignal.timeout(30_000)
       while (messages.length < count) await once(arrivals, 'message', { signal })
       return messages
     },

@@ -12,7 +12,7 @@ const inferenceOf = ({ name }: { name: string }) => `faultline/v1/${name}/points
 
 /** Waits, without a fixed time, until something has come about. */
 async function until(condition: () => boolean): Promise<void> {
-  const signal = AbortSignal.timeout(10_000)
+  const signal = AbortSignal.timeout(30_000)
   while (!condition()) {
     signal.throwIfAborted()
     await new Promise(resolve => setTimeout(resolve, 5))
@@ -59,7 +59,7 @@ test('an address has so many connections, and no more; another address has its o
   assert.ok(open.every(socket => !socket.closed) && !other.closed)
   open[0]!.destroy()
   // Until the broker has noticed, there is no room.
-  const signal = AbortSignal.timeout(10_000)
+  const signal = AbortSignal.timeout(30_000)
   while (!(await connect(anna).catch(() => undefined))) signal.throwIfAborted()
 })
 
@@ -81,17 +81,18 @@ test('a client that publishes too fast is held back, loses nothing and hurts nob
   await watcher.subscribeAsync(inferenceOf(press), { qos: 1 })
   const device = await connect(press)
   const startedAt = performance.now()
-  const published = Promise.all(
-    Array.from({ length: 500 }, (_, i) => device.publishAsync(inferenceOf(press), String(i).padEnd(2_000), { qos: 1 })),
-  )
-  await assertUnhurt(test)
-  const unhurtMs = performance.now() - startedAt
-  await published
+  let sent = 0
+  const publish = () => device.publishAsync(inferenceOf(press), String(sent++).padEnd(2_000), { qos: 1 })
+  const publishMany = () => Promise.all(Array.from({ length: 500 }, publish))
+  const others = assertUnhurt(test).then(() => true)
+  // As fast as it can, for as long as the others need.
+  do await publishMany()
+  while (!(await Promise.race([others, false])))
   const tookMs = performance.now() - startedAt
-  // 200 at once, 300 at 200 a second; what stands in one chunk of the connection is taken together.
-  assert.ok(tookMs > 1_000 && tookMs > unhurtMs, `${tookMs} ms, the others ${unhurtMs} ms`)
+  // 200 at once, the others at 200 a second; what stands in one chunk of the connection is taken together.
+  assert.ok(tookMs > (sent - 300) * 5, `${sent} in ${tookMs} ms`)
   assert.ok(broker.counts.heldBack > 0)
-  await received.until(500)
+  await received.until(sent)
   assert.ok(device.connected)
   assert.equal(broker.counts.limited.rate, 0)
 })

@@ -24,7 +24,7 @@ export class RawClient {
   }
 
   /** The next packet, whatever it is. */
-  async take(signal: AbortSignal = AbortSignal.timeout(10_000)): Promise<Packet> {
+  async take(signal: AbortSignal = AbortSignal.timeout(30_000)): Promise<Packet> {
     for (;;) {
       const packet = this.packets.shift()
       if (packet) return packet
@@ -34,7 +34,7 @@ export class RawClient {
 
   /** The next packet of a kind; those before it are dropped. */
   async next<C extends Packet['cmd']>(cmd: C): Promise<Extract<Packet, { cmd: C }>> {
-    const signal = AbortSignal.timeout(10_000)
+    const signal = AbortSignal.timeout(30_000)
     for (;;) {
       const packet = await this.take(signal)
       if (packet.cmd === cmd) return packet as Extract<Packet, { cmd: C }>
@@ -48,7 +48,7 @@ export class RawClient {
 
   /** Resolves when the broker has ended the connection. */
   async closed(): Promise<void> {
-    const signal = AbortSignal.timeout(10_000)
+    const signal = AbortSignal.timeout(30_000)
     // An error comes first where the broker ended the connection with something on its way.
     while (!this.socket.closed && !signal.aborted) await once(this.socket, 'close', { signal }).catch(() => {})
     signal.throwIfAborted()

@@ -310,7 +310,7 @@ test('a group that nobody comes back to ends', async t => {
   await member.client.endAsync()
   await escalate(broker, 3)
   const { persistence } = broker.broker.engine!
-  const signal = AbortSignal.timeout(10_000)
+  const signal = AbortSignal.timeout(30_000)
   while (persistence.queued.messages > 0) {
     signal.throwIfAborted()
     await new Promise(setImmediate)

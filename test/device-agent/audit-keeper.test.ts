@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { DecisionContext } from '@faultline/inference'
-import { type Health, upperBound } from '@faultline/protocol'
+import { examples, type Health, upperBound } from '@faultline/protocol'
 import { silentLogger } from '@faultline/runtime'
 import { AuditKeeper } from '../../device-agent/decisions/audit-keeper.ts'
 import type { WindowRecord } from '../../device-agent/decisions/window-record.ts'
 import { openStorage, Settings } from '../../device-agent/spool/storage.ts'
 import { startAgentBroker } from '../support/agent-broker.ts'
-import { machine, startDevice, startServer } from '../support/edge.ts'
+import { device, machine, point, site, startDevice, startServer, startVoice } from '../support/edge.ts'
 import { observe } from '../support/observer.ts'
 import { temporaryDirectory } from '../support/temp.ts'
-import { sample, TinyServerModel, tinyLocalModel, tinyTask } from '../support/tiny-models.ts'
+import { sample, tinyLocalModel } from '../support/tiny-models.ts'
 
 const classifier = { ...tinyLocalModel, bundle: { description: { normal: 'normal', calibration: {} } } }
 /** Accepts everything, and audits all of it. */
@@ -48,14 +48,16 @@ test('an audit that nobody answers does not count, one that is answered late cou
   const broker = await startAgentBroker(t)
   const edge = await startDevice(t, broker, { ...audited, deadlineMs: 60 })
   await edge.infer(sample.normal)
-  const model = new TinyServerModel()
-  const release = model.hold()
+  const watcher = await observe(t, broker)
+  const voice = await startVoice(t, broker)
   await edge.online()
-  await startServer(t, broker, { classifiers: new Map([[tinyTask, model]]) })
   await edge.infer(sample.doubtful)
   assert.deepEqual(edge.agent.health!.audited, account(0, 0))
   assert.equal(edge.counters.late, 1)
-  release()
+  // Said by hand: a server agent would not begin with a window that has expired.
+  const { id } = await watcher.seeOne('escalation', ({ reason }) => reason === 'audit')
+  const verdict = { ...examples.verdict.payload, id, label: 'fault' }
+  await voice.publish({ kind: 'verdict', site, device, point }, verdict)
   const [, , revision] = await edge.inferred(3)
   assert.equal(revision?.outcome, 'late')
   assert.deepEqual(edge.agent.health!.audited, account(1, 1))

@@ -183,19 +183,30 @@ test('a price list comes and goes while the agent runs', async t => {
 test('a server that announces a queue makes devices ask less, and more again when it is done', async t => {
   const broker = await startAgentBroker(t)
   const voice = await startVoice(t, broker)
+  const operator = await observe(t, broker)
   const announce = (waitMs: number) =>
     voice.publish({ kind: 'server-state', server: 'voice' }, serverState(waitMs, tinyTask))
+  /** What was announced before has been heard: a device is sent one thing after the other. */
+  const heard = async (id: string) => {
+    await operator.session.publish({ kind: 'command', site, device }, { id, name: 'ping', args: {} })
+    await operator.seeOne('command-result', result => result.id === id)
+  }
   await announce(0)
   const dear = { ...priceList, links: { lte: { ...priceList.links.lte!, tariffPerMB: 200 } } }
   const edge = await startDevice(t, broker, { ...calibrated, prices: dear, deadlineMs: 100 })
   await edge.online()
-  const under = (serverLoad: number | undefined) =>
-    inferUntil(edge, ({ numbers }) => numbers!.serverLoad === serverLoad)
-  assert.equal((await under(undefined)).reason, 'cheaper-to-ask')
+  const next = async () => {
+    const [inference] = await edge.infer(sample.doubtful)
+    return [inference!.numbers!.serverLoad, inference!.reason]
+  }
+  await heard('first')
+  assert.deepEqual(await next(), [undefined, 'cheaper-to-ask'])
   await announce(90)
-  assert.equal((await under(0.9)).reason, 'cheaper-to-accept')
+  await heard('second')
+  assert.deepEqual(await next(), [0.9, 'cheaper-to-accept'])
   await announce(0)
-  assert.equal((await under(undefined)).reason, 'cheaper-to-ask')
+  await heard('third')
+  assert.deepEqual(await next(), [undefined, 'cheaper-to-ask'])
 })
 
 test('a server agent announces how long its queue will take', async t => {

@@ -93,10 +93,8 @@ test('a device claims its certificate, publishes with it, renews it while it run
   const before = watcher.of('inference').length
   await watcher.see('inference', undefined, before + 1).catch(fail)
 
-  const revokedAt = performance.now()
   registry.revoke(press.name)
   await watcher.seeOne('state', ({ online }) => !online).catch(fail)
-  assert.ok(performance.now() - revokedAt < 1_000)
   await agent.said(/CREDENTIALS_REFUSED/)
   const actions = registry.history(press.name).map(({ action }) => action)
   assert.deepEqual([actions[0], actions[1], actions.at(-1)], ['enrolled', 'claimed', 'revoked'])

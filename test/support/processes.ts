@@ -34,7 +34,7 @@ export class RunningProgram {
   }
 
   /** Resolves with the match once the output holds it; fails when the program ends or the time runs out first. */
-  async said(pattern: RegExp, timeoutMs = 30_000): Promise<RegExpMatchArray> {
+  async said(pattern: RegExp, timeoutMs = 120_000): Promise<RegExpMatchArray> {
     const signal = AbortSignal.timeout(timeoutMs)
     let ended = false
     const end = this.exited.then(() => {

@@ -53,6 +53,6 @@ export class ObservedStore extends EventEmitter<Events> implements TelemetryStor
   async untilWritten(points: number): Promise<void> {
     const written = () => this.batches.reduce((sum, size) => sum + size, 0)
     if (written() >= points) return
-    for await (const _ of on(this, 'write', { signal: AbortSignal.timeout(10_000) })) if (written() >= points) return
+    for await (const _ of on(this, 'write', { signal: AbortSignal.timeout(30_000) })) if (written() >= points) return
   }
 }

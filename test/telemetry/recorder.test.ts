@@ -63,7 +63,7 @@ async function openFleet(
     const recorder = new Recorder({ ...options, ...changes })
     t.after(() => recorder.stop())
     await recorder.start()
-    await recorder.whenOnline(AbortSignal.timeout(10_000))
+    await recorder.whenOnline(AbortSignal.timeout(30_000))
     return recorder
   }
   return { url, store, startRecorder, publish: await connect(t, url) }
