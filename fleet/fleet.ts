@@ -58,7 +58,7 @@ export class Fleet implements Service {
 
   async start(): Promise<void> {
     const { options, logger } = this
-    const store = createStore(this.storeSettings)
+    const store = createStore(this.storeSettings, { logger })
     // What can fail for a reason of the user's comes first, and what is slow runs side by side.
     const registry = new Registry(join(options.directory, 'registry.db'))
     await this.add(registry)

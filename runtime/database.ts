@@ -144,7 +144,11 @@ function openExisting(path: string, migrations: readonly string[], { mode }: Dat
   return connect(path, migrations)
 }
 
-function setAside(
+/**
+ * Renames a database whose damage was met while it was in use, as `openOrSetAside` does with one that it finds damaged, and
+ * opens a new one. Throws `DATABASE_FAILED` where there is no room for it; the damaged one stays then.
+ */
+export function setAside(
   path: string,
   migrations: readonly string[],
   options: DatabaseOptions,

@@ -1,5 +1,5 @@
 import { FaultlineError, type Identity, parseIdentity } from '@faultline/protocol'
-import { brokerAccess, operationsConfig } from '@faultline/runtime'
+import { brokerAccess, type Logger, operationsConfig } from '@faultline/runtime'
 import { z } from 'zod'
 import { retentionConfig } from './retention.ts'
 import type { TelemetryStore } from './store.ts'
@@ -68,10 +68,13 @@ export type StoreSettings = z.input<typeof storeSettings>
 export type RecorderConfig = z.infer<typeof recorderConfig>
 
 /** A store that others write is opened with `readOnly`; its start throws `STORE_NOT_FOUND` where there is none. */
-export function createStore(settings: StoreSettings, { readOnly = false } = {}): TelemetryStore {
+export function createStore(
+  settings: StoreSettings,
+  { readOnly = false, logger }: { readOnly?: boolean; logger?: Logger } = {},
+): TelemetryStore {
   const retention = retentionConfig.parse(settings.retention ?? {})
   return settings.kind === 'sqlite'
-    ? new SqliteStore({ ...settings, retention, readOnly })
+    ? new SqliteStore({ ...settings, retention, readOnly, ...(logger && { logger }) })
     : new InfluxStore({ ...settings, retention, readOnly })
 }
 

@@ -16,6 +16,11 @@ export interface RefusedPoint {
   reason: string
 }
 
+export interface Upkeep {
+  setAside: number
+  failed: number
+}
+
 /**
  * Where telemetry is kept. Every method throws `STORE_FAILED` (as `StoreError`) and nothing else, except that
  * the start of a store opened read-only throws `STORE_NOT_FOUND` where there is none. Times are in
@@ -23,6 +28,8 @@ export interface RefusedPoint {
  */
 export interface TelemetryStore extends Service {
   readonly name: string
+  /** Since the start: damaged files that were set aside, and deletions and roll-ups in the background that failed. */
+  readonly upkeep: Readonly<Upkeep>
   /**
    * Writes points and resolves with those that it refuses for good; throws where it cannot be asked, and then the same points
    * may be written again without harm. A point of the same measurement, tags, time and offset as one that is there is the

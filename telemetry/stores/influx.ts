@@ -30,6 +30,7 @@ import {
   sortCounts,
   splitByAge,
   type TelemetryStore,
+  type Upkeep,
 } from '../store.ts'
 import { InfluxClient, type InfluxClientOptions, statusOf } from './influx-client.ts'
 import {
@@ -62,6 +63,7 @@ const lateRollUpMs = 5_000
  */
 export class InfluxStore implements TelemetryStore {
   readonly name = 'influx'
+  readonly upkeep: Upkeep = { setAside: 0, failed: 0 }
   private readonly database: string
   private readonly client: InfluxClient
   private readonly version: 1 | 2 | 3
@@ -295,6 +297,7 @@ export class InfluxStore implements TelemetryStore {
           await this.rollUp(hour, hour + tierMs.hours)
         } catch (error) {
           if (error instanceof StoreError && !error.retryable) continue
+          this.upkeep.failed++
           // The store is away; the next late points bring these hours back with theirs.
           for (const left of hours.slice(i)) this.lateHours.add(left)
           return

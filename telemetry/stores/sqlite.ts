@@ -1,7 +1,17 @@
 import { existsSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { FaultlineError } from '@faultline/protocol'
-import { type DatabaseSync, inTransaction, openDatabase, openReadOnly, type StatementSync } from '@faultline/runtime'
+import {
+  type DatabaseSync,
+  databaseFailure,
+  inTransaction,
+  type Logger,
+  openOrSetAside,
+  openReadOnly,
+  type SetAside,
+  type StatementSync,
+  setAside,
+} from '@faultline/runtime'
 import { catalogue } from '../catalogue.ts'
 import { storablePoint, type TelemetryPoint } from '../point.ts'
 import {
@@ -42,6 +52,7 @@ import {
   splitByAge,
   storeRequest,
   type TelemetryStore,
+  type Upkeep,
 } from '../store.ts'
 import { rollUpEveryMs, SqliteRollUps } from './sqlite-roll-ups.ts'
 import {
@@ -59,16 +70,22 @@ export interface SqliteStoreOptions {
   path: string
   /** What is older is deleted on start and every hour. */
   retention?: Retention
-  /** For a store that somebody else writes: nothing is made, changed or deleted, and it has to be there. */
+  /** For a store that another process writes: nothing is made, changed or deleted, and it has to be there. */
   readOnly?: boolean
+  logger?: Logger
 }
 
 const hourMs = 3_600_000
 const maxCachedSeries = 10_000
 
-/** Telemetry in one SQLite file: the embedded default, which needs no server. */
+/**
+ * Telemetry in one SQLite file: the embedded default, which needs no server. A damaged file is set aside, when it is opened
+ * and when the damage is met in writing. A file that could not be opened, because the disk is full for one, is opened by
+ * the write that finds room.
+ */
 export class SqliteStore implements TelemetryStore {
   readonly name = 'sqlite'
+  readonly upkeep: Upkeep = { setAside: 0, failed: 0 }
   private readonly options: SqliteStoreOptions
   private database: DatabaseSync | undefined
   private statements = new Map<string, StatementSync>()
@@ -87,37 +104,35 @@ export class SqliteStore implements TelemetryStore {
 
   async start(): Promise<void> {
     if (this.options.readOnly) return this.openExisting(this.options.path)
-    await this.request(() => {
-      this.database = openDatabase(this.options.path, migrations)
-    })
-    await this.prune()
     this.pruneTimer = setInterval(() => this.keepHouse(() => this.prune()), hourMs).unref()
     this.rollUpTimer = setInterval(() => this.keepHouse(() => this.rollUpStale()), rollUpEveryMs.minutes).unref()
+    await this.request(() => this.openForWriting())
+    // Nothing depends on it, and a full disk may refuse it.
+    this.keepHouse(() => this.prune())
+    await this.housekeeping
   }
 
   async stop(): Promise<void> {
     clearInterval(this.pruneTimer)
     clearInterval(this.rollUpTimer)
-    const database = this.database
+    this.pruneTimer = undefined
+    const { database } = this
     this.database = undefined
     await this.housekeeping
-    this.statements.clear()
-    this.seriesIds.clear()
-    database?.close()
+    this.database = database
+    this.close()
   }
 
   async write(points: readonly TelemetryPoint[]): Promise<readonly RefusedPoint[]> {
     const { kept, refused } = splitByAge(points, this.retention)
     await this.request(() => {
+      if (!this.database && this.pruneTimer) this.openForWriting()
       try {
-        inTransaction(this.open(), () => {
-          for (const point of kept) this.insert(storablePoint(point))
-          this.rollUps.note(kept)
-        })
+        this.insertAll(kept)
       } catch (error) {
-        // Ids given out inside a transaction that was rolled back belong to nobody.
-        this.seriesIds.clear()
-        throw error
+        if (databaseFailure(error) !== 'damaged') throw error
+        this.replaceDamaged(error as Error)
+        this.insertAll(kept)
       }
     })
     return refused
@@ -245,9 +260,11 @@ export class SqliteStore implements TelemetryStore {
     }
   }
 
-  /** Work that nobody waits for. What fails is tried again the next time; a full disk shows itself in `write`. */
+  /** Work in the background. What fails is counted, and tried again the next time; its reason shows itself in `write`. */
   private keepHouse(work: () => Promise<void>): void {
-    this.housekeeping = this.housekeeping.then(work).catch(() => {})
+    this.housekeeping = this.housekeeping.then(work).catch(() => {
+      this.upkeep.failed++
+    })
   }
 
   /** Deletes what is older than it is kept. */
@@ -274,6 +291,48 @@ export class SqliteStore implements TelemetryStore {
       this.hoursRolledUpAt = now
       await this.rollUps.run('hours', until ?? now, isOpen)
     })
+  }
+
+  private openForWriting(): void {
+    const opened = openOrSetAside(this.options.path, migrations)
+    this.database = opened.database
+    if (opened.setAside) this.reportSetAside(opened.setAside)
+  }
+
+  private replaceDamaged({ message }: Error): void {
+    this.close()
+    const opened = setAside(this.options.path, migrations, {}, message)
+    this.database = opened.database
+    this.reportSetAside(opened.setAside)
+  }
+
+  private reportSetAside(aside: SetAside): void {
+    this.upkeep.setAside++
+    this.options.logger?.error(
+      { code: 'DATABASE_FAILED', ...aside },
+      'the telemetry store was damaged: it was set aside, and a new one begun',
+    )
+  }
+
+  private close(): void {
+    const { database } = this
+    this.database = undefined
+    this.statements.clear()
+    this.seriesIds.clear()
+    database?.close()
+  }
+
+  private insertAll(points: readonly TelemetryPoint[]): void {
+    try {
+      inTransaction(this.open(), () => {
+        for (const point of points) this.insert(storablePoint(point))
+        this.rollUps.note(points)
+      })
+    } catch (error) {
+      // Ids given out inside a transaction that was rolled back belong to no series.
+      this.seriesIds.clear()
+      throw error
+    }
   }
 
   private insert(point: TelemetryPoint): void {

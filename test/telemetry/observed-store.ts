@@ -25,6 +25,9 @@ export class ObservedStore extends EventEmitter<Events> implements TelemetryStor
 
   start = (): Promise<void> => this.store.start()
   stop = (): Promise<void> => this.store.stop()
+  get upkeep(): TelemetryStore['upkeep'] {
+    return this.store.upkeep
+  }
   inferences: TelemetryStore['inferences'] = query => this.store.inferences(query)
   history: TelemetryStore['history'] = query => this.store.history(query)
   counts: TelemetryStore['counts'] = query => this.store.counts(query)

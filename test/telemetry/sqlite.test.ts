@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { StoreError } from '../../telemetry/store.ts'
 import { SqliteStore } from '../../telemetry/stores/sqlite.ts'
 import { withCode } from '../inference/bundles.ts'
 import { temporaryDirectory } from '../support/temp.ts'
-import { forever, inferencePoint, iso, samplePoint } from './messages.ts'
+import { forever, inferencePoint, iso, noon, samplePoint } from './messages.ts'
 import { testStore } from './store-suite.ts'
 
 testStore('sqlite', {
@@ -101,11 +101,68 @@ test('sqlite: another process reads while the recorder writes', async t => {
   assert.deepEqual(await reader.counts({ groupBy: [] }), [{ count: 1 }])
 })
 
-test('sqlite: a file that is no database, and a store that is not started, give STORE_FAILED', async t => {
-  const path = join(await temporaryDirectory(t), 'telemetry.sqlite')
-  await writeFile(path, 'this is not a database, and it is long enough to be seen as one that is broken '.repeat(20))
+test('sqlite: a path that can be no database, and a store that is not started, give STORE_FAILED', async t => {
+  const directory = await temporaryDirectory(t)
   const failed = (error: unknown) => error instanceof StoreError && error.code === 'STORE_FAILED' && error.retryable
-  await assert.rejects(new SqliteStore({ path, retention: forever }).start(), failed)
+  await assert.rejects(new SqliteStore({ path: directory, retention: forever }).start(), failed)
   await assert.rejects(new SqliteStore({ path: ':memory:' }).write([inferencePoint()]), failed)
   await assert.rejects(new SqliteStore({ path: ':memory:' }).inferences(), failed)
+})
+
+/** Damage, by its name. */
+const damages: Record<string, (path: string) => Promise<void>> = {
+  'is no database': path =>
+    writeFile(path, 'this is not a database, and it is long enough to be seen as one '.repeat(20)),
+  'has zero bytes': path => writeFile(path, ''),
+}
+
+for (const [name, damage] of Object.entries(damages)) {
+  test(`sqlite: a file that ${name} is set aside at the start, counted, and a new one takes points`, async t => {
+    const directory = await temporaryDirectory(t)
+    const path = join(directory, 'telemetry.sqlite')
+    await damage(path)
+    const store = new SqliteStore({ path, retention: forever })
+    t.after(() => store.stop())
+    await store.start()
+    await store.write([inferencePoint()])
+    assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 1 }])
+    assert.equal(store.upkeep.setAside, 1)
+    assert.ok((await readdir(directory)).some(file => file.startsWith('telemetry.sqlite.damaged-')))
+  })
+}
+
+test('sqlite: damage that a write meets sets the file aside, and the write is in the new one', async t => {
+  const directory = await temporaryDirectory(t)
+  const path = join(directory, 'telemetry.sqlite')
+  const store = new SqliteStore({ path, retention: forever })
+  t.after(() => store.stop())
+  await store.start()
+  const points = Array.from({ length: 10_000 }, (_, i) => inferencePoint({ id: `${i}`, at: iso(noon + i) }))
+  await store.write(points)
+  // Into the file, so that nothing of it lies in the write-ahead log. It is larger than what SQLite keeps in memory.
+  await store.stop()
+  await store.start()
+  const file = await open(path, 'r+')
+  const { size } = await file.stat()
+  await file.write(Buffer.alloc(size - 4_096, 0x5a), 0, size - 4_096, 4_096)
+  await file.close()
+  await store.write([inferencePoint({ id: 'after', at: iso(noon + 1) })])
+  assert.deepEqual(
+    (await store.inferences()).map(({ id }) => id),
+    ['after'],
+  )
+  assert.equal(store.upkeep.setAside, 1)
+})
+
+test('sqlite: a write finds the disk that the start did not', async t => {
+  const directory = await temporaryDirectory(t)
+  const place = join(directory, 'disk')
+  await writeFile(place, '')
+  const store = new SqliteStore({ path: join(place, 'telemetry.sqlite'), retention: forever })
+  t.after(() => store.stop())
+  await assert.rejects(store.start(), StoreError)
+  await assert.rejects(store.write([inferencePoint()]), StoreError)
+  await rm(place)
+  await store.write([inferencePoint()])
+  assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 1 }])
 })
