@@ -34,13 +34,25 @@ export interface MqttSessionOptions extends BrokerAccess {
   /** Topic filters, `$share/…` included; subscribed again after every reconnect. */
   subscriptions: readonly string[]
   /**
-   * Called for each valid message; refused ones, and those it throws on, are logged and emitted as `refused`. A retained
-   * message that something newer has overtaken is passed over.
+   * Called for each valid message, which is acknowledged (QoS 1) when it has returned; refused ones, and those it throws on,
+   * are logged and emitted as `refused`, and acknowledged: a second delivery would end the same. A `HeldMessage` is not. A
+   * retained message that something newer has overtaken is passed over.
    */
   onMessage?: (message: Message) => void | Promise<void>
   logger: Logger
   /** First and longest pause between connection attempts, in ms. */
   backOff?: { initialMs: number; maximumMs: number }
+}
+
+/**
+ * Thrown by `onMessage` for a message that it cannot keep now. The message is not acknowledged, so that the broker keeps it
+ * for a stored session, and nothing more is taken: the session is to be stopped, and started when there is room again.
+ */
+export class HeldMessage extends Error {
+  constructor(cause: FaultlineError) {
+    super(cause.message, { cause })
+    this.name = 'HeldMessage'
+  }
 }
 
 interface SessionEvents {
@@ -192,7 +204,10 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
       if (error.message === 'Keepalive timeout') this.contention.leave()
       this.report(error)
     })
-    client.on('message', (topic, payload, { retain }) => this.receive(topic, payload, retain))
+    // MQTT.js acknowledges what it calls back for, and reads on then.
+    client.handleMessage = ({ topic, payload, retain }, done) => {
+      if (this.receive(topic, typeof payload === 'string' ? Buffer.from(payload) : payload, retain)) done()
+    }
   }
 
   /** Gives its subscriptions up, so that a member of a shared group finishes its work and gets no more. */
@@ -357,24 +372,27 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     this.announce('offline')
   }
 
-  private receive(topic: string, payload: Buffer, retained: boolean): void {
+  /** False for a message that is held: it is not to be acknowledged. */
+  private receive(topic: string, payload: Buffer, retained: boolean): boolean {
     this.bytes.received += Buffer.byteLength(topic) + payload.byteLength
     // A handler that fails, now or later, must not end the session, nor the process.
     try {
       if (payload.byteLength === 0) {
         this.clear(topic)
-        return
+        return true
       }
       const message = decodeMessage(topic, payload)
       if (delivery[message.kind].retain && !this.order.accepts(topic, message, retained)) {
         this.options.logger.debug({ topic }, 'retained message passed over: a newer one came before')
-        return
+        return true
       }
       const handled = this.options.onMessage?.(message)
       handled?.catch(thrown => this.refuse(thrown, topic, payload))
     } catch (thrown) {
+      if (thrown instanceof HeldMessage) return false
       this.refuse(thrown, topic, payload)
     }
+    return true
   }
 
   private clear(topic: string): void {

@@ -5,6 +5,9 @@ import type { Logger } from '@faultline/runtime'
 /** Messages remembered; the file holds at most twice as many lines. */
 const maxRemembered = 10_000
 
+/** How long a file that could not be written is left alone, in ms. */
+const retryMs = 10_000
+
 /**
  * When messages that carry no time of their own were first seen, so that a second delivery is the same point: verdicts, and
  * the wills of devices. It outlives the process: QoS 1 delivers again above all after a restart.
@@ -14,6 +17,7 @@ export class FirstSeen {
   private readonly logger: Logger
   private readonly times = new Map<string, number>()
   private descriptor: number | undefined
+  private failedAt = 0
   private lines = 0
 
   constructor(file: string, logger: Logger) {
@@ -21,10 +25,10 @@ export class FirstSeen {
     this.logger = logger
   }
 
+  /** A file that cannot be read, or not be written now, costs at most points that are recorded twice. */
   start(): void {
     this.times.clear()
-    this.try(() => {
-      mkdirSync(dirname(this.file), { recursive: true })
+    try {
       const lines = existsSync(this.file) ? readFileSync(this.file, 'utf8').split('\n') : []
       for (const line of lines) {
         const [, time, key] = /^(\d+) (.+)$/.exec(line) ?? []
@@ -33,11 +37,17 @@ export class FirstSeen {
         else this.remember(key, Number(time))
       }
       this.rewrite()
-    })
+    } catch (error) {
+      this.report(error)
+    }
   }
 
   stop(): void {
-    if (this.descriptor !== undefined) closeSync(this.descriptor)
+    try {
+      if (this.descriptor !== undefined) closeSync(this.descriptor)
+    } catch (error) {
+      this.report(error)
+    }
     this.descriptor = undefined
   }
 
@@ -55,13 +65,22 @@ export class FirstSeen {
     if (this.times.delete(key)) this.keep(key, 0)
   }
 
-  /** The time 0 says that the key is forgotten. */
+  /** The time 0 says that the key is forgotten. Without the file it still knows what this process has seen. */
   private keep(key: string, time: number): void {
-    this.try(() => {
-      if (this.lines >= 2 * maxRemembered) this.rewrite()
-      else if (this.descriptor !== undefined) writeSync(this.descriptor, lineOf(key, time))
+    if (this.descriptor === undefined && Date.now() - this.failedAt < retryMs) return
+    try {
+      if (this.descriptor === undefined || this.lines >= 2 * maxRemembered) {
+        this.rewrite()
+        return
+      }
+      const line = Buffer.from(lineOf(key, time))
+      for (let at = 0; at < line.length; ) at += writeSync(this.descriptor, line, at)
       this.lines++
-    })
+    } catch (error) {
+      // The whole file is written anew when the disk has room: a line may be torn, and others are missing.
+      this.stop()
+      this.report(error)
+    }
   }
 
   private remember(key: string, time: number): void {
@@ -71,21 +90,18 @@ export class FirstSeen {
   }
 
   private rewrite(): void {
-    this.stop()
+    mkdirSync(dirname(this.file), { recursive: true })
     const temporary = `${this.file}.new`
     writeFileSync(temporary, [...this.times].map(([key, time]) => lineOf(key, time)).join(''))
+    this.stop()
     renameSync(temporary, this.file)
     this.descriptor = openSync(this.file, 'a')
     this.lines = this.times.size
   }
 
-  /** Without the file it still knows what this process has seen. */
-  private try(work: () => void): void {
-    try {
-      work()
-    } catch (error) {
-      this.logger.warn({ file: this.file, error: (error as Error).message }, 'second deliveries may be recorded twice')
-    }
+  private report(error: unknown): void {
+    this.failedAt = Date.now()
+    this.logger.warn({ file: this.file, error: (error as Error).message }, 'second deliveries may be recorded twice')
   }
 }
 

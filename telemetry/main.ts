@@ -1,7 +1,8 @@
 import {
   createLogger,
   createProgram,
-  type Logger,
+  type DatabaseFailure,
+  databaseFailure,
   loadConfig,
   Operations,
   runProgram,
@@ -27,8 +28,8 @@ const program = createProgram('npm run recorder --', 'Writes what the fleet publ
 async function run(flags: { config?: string }): Promise<void> {
   const { broker, store: settings, normal, batch, spool, operations } = await loadConfig(recorderConfig, flags.config)
   const identity = recorderIdentity(broker.identity)
-  const store = createStore(settings)
   const logger = createLogger('recorder')
+  const store = createStore(settings, { logger })
   const { directory, maxMegabytes, maxAgeHours } = spool
   const recorder = new Recorder({
     broker: { ...broker, identity },
@@ -38,7 +39,7 @@ async function run(flags: { config?: string }): Promise<void> {
     batch,
     spool: { directory, maxBytes: maxMegabytes * 1e6, maxAgeMs: maxAgeHours * 3_600_000 },
   })
-  const services: Service[] = [serviceOf(store, settings, logger), recorder]
+  const services: Service[] = [serviceOf(store, settings, recorder), recorder]
   if (operations) {
     const registries = [new RecorderMetrics(recorder).registry]
     // Before the others and until after them, so that they can be seen to start and to stop.
@@ -48,13 +49,16 @@ async function run(flags: { config?: string }): Promise<void> {
   logger.info(recorder.counts, 'recorder stopped')
 }
 
-/** A file that cannot be opened is a mistake. A server that is away at the start is as one that goes away later. */
-function serviceOf(store: TelemetryStore, { kind }: RecorderConfig['store'], logger: Logger): Service {
-  if (kind === 'sqlite') return store
+/** What a store on disk may fail with at the start and recover from by itself. */
+const passing: readonly DatabaseFailure[] = ['full', 'io', 'locked']
+
+/** A server that is away at the start, or a disk that is full, is as one that goes away later. Other failures are mistakes. */
+function serviceOf(store: TelemetryStore, { kind }: RecorderConfig['store'], recorder: Recorder): Service {
   return {
     start: () =>
-      store.start().catch((error: Error) => {
-        logger.warn({ code: 'STORE_FAILED', error: error.message }, 'the telemetry store is away')
+      store.start().catch((thrown: Error) => {
+        if (kind === 'sqlite' && !passing.includes(databaseFailure(thrown))) throw thrown.cause ?? thrown
+        recorder.queue.storeAway(thrown)
       }),
     stop: () => store.stop(),
   }

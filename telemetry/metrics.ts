@@ -30,6 +30,31 @@ export class RecorderMetrics {
     const { Gauge, Counter } = metrics
     add(Gauge, 'broker_connected', '1 while connected to the broker and subscribed', () => Number(recorder.online))
     add(Gauge, 'store_up', '0 while the store does not take what it is given', () => Number(queue.outage === undefined))
+    add(Gauge, 'spool_up', '0 while the disk of the spool takes nothing and messages wait at the broker', () =>
+      Number(recorder.holding === undefined),
+    )
+    add(
+      Counter,
+      'held_messages_total',
+      'Messages not acknowledged because the spool could not be written',
+      () => recorder.counts.held,
+    )
+    add(
+      Counter,
+      'damaged_files_total',
+      'Damaged files that were set aside',
+      () => ({
+        store: recorder.store.upkeep.setAside,
+        spool: queue.spool.damagedFiles,
+      }),
+      'kind',
+    )
+    add(
+      Counter,
+      'failed_upkeep_total',
+      'Deletions and roll-ups of the store that failed',
+      () => recorder.store.upkeep.failed,
+    )
     add(Counter, 'points_total', 'Points written, repetitions included', () => queue.recorded)
     add(Counter, 'dropped_points_total', 'Points lost, by reason', () => ({ ...queue.spool.dropped }), 'reason')
     add(Counter, 'set_aside_points_total', 'Points that the store refuses', () => queue.setAside.count)

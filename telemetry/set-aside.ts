@@ -1,5 +1,6 @@
 import { appendFileSync, existsSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { FaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import type { RefusedPoint } from './store.ts'
 
@@ -19,12 +20,11 @@ export class SetAside {
     this.logger = logger
   }
 
+  /** Throws `DATABASE_FAILED` where the disk does not take them; the same points may be added again then. */
   add(refused: readonly RefusedPoint[]): void {
     if (refused.length === 0) return
-    this.count += refused.length
     const [{ reason, point }] = refused as [RefusedPoint]
     const measurement = typeof point === 'string' ? undefined : point.measurement
-    this.logger.warn({ points: refused.length, measurement, reason, file: this.file }, 'points are set aside')
     const at = new Date().toISOString()
     const text = refused.map(entry => `${JSON.stringify({ at, ...entry })}\n`).join('')
     try {
@@ -34,9 +34,12 @@ export class SetAside {
         this.bytes = 0
       }
       appendFileSync(this.file, text)
-      this.bytes += Buffer.byteLength(text)
-    } catch (error) {
-      this.logger.error({ error: (error as Error).message, file: this.file }, 'points set aside are not kept')
+    } catch (cause) {
+      this.bytes = undefined // Part of it may have been written.
+      throw new FaultlineError('DATABASE_FAILED', `${this.file}: ${(cause as Error).message}`, { cause })
     }
+    this.bytes += Buffer.byteLength(text)
+    this.count += refused.length
+    this.logger.warn({ points: refused.length, measurement, reason, file: this.file }, 'points are set aside')
   }
 }

@@ -1,8 +1,20 @@
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { FaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
-import type { TelemetryPoint } from './point.ts'
+import { measurements, type TelemetryPoint } from './point.ts'
 
 export interface SpoolOptions {
   /** Made when missing; belongs to one recorder. */
@@ -22,8 +34,11 @@ interface Batch {
   at: number
   /** Absent where only the file has them. */
   kept?: TelemetryPoint[]
-  /** Points that are in memory only, because the disk did not take them. */
-  unsaved: number
+}
+
+interface OpenBatch extends Batch {
+  kept: TelemetryPoint[]
+  descriptor: number
 }
 
 /** Closed batches whose points stay in memory, so that a store that keeps up never makes us read a file. */
@@ -31,19 +46,29 @@ const keptBatches = 2
 
 const suffix = '.ndjson'
 
+/** Room that a disk has to have again before points are taken again, so that they are not refused at once. */
+const probeBytes = 262_144
+
+/** Reasons of the disk itself, which may pass: no room, no quota, no read or write, mounted read-only. */
+const diskCodes = ['ENOSPC', 'EDQUOT', 'EIO', 'EROFS']
+
 /**
- * Points on their way into a store, on disk and in order. Every point is in a file when `append` returns, so that whoever
- * sent it may be told that it is safe: what was told is written to the store by this process or by the next one. One file
- * is one batch, a JSON object a line, deleted when the store has all of it. While the store keeps up that is within a
- * second, and the system does not even begin to write it to the disk.
+ * Points on their way into a store, on disk and in order. Every point is in a file when `append` returns, so that its
+ * message may be acknowledged: it is written to the store by this process or by the next one. `append` throws where the
+ * disk does not take it, and keeps nothing of it. One file is one batch, a JSON object a line, deleted when the store has
+ * all of it. While the store keeps up that is within a second, and the system does not even begin to write it to the disk.
  */
 export class Spool {
-  /** Points lost: to a full spool, to their age, and to a disk that took nothing. */
+  /** Points lost: to a full spool, to their age, and to files that cannot be read. */
   readonly dropped = { full: 0, age: 0, disk: 0 }
+  /** Why the disk takes no points; undefined while it does. */
+  failure: string | undefined
+  /** Files that could not be read and were set aside. */
+  damagedFiles = 0
   private readonly options: SpoolOptions
   /** Closed batches, oldest first. */
   private batches: Batch[] = []
-  private open: (Batch & { kept: TelemetryPoint[]; descriptor: number | undefined }) | undefined
+  private open: OpenBatch | undefined
   private taken: Batch | undefined
   private number = 0
   private points = 0
@@ -73,50 +98,72 @@ export class Spool {
     return this.batches[0]?.at
   }
 
-  /** Finds what an earlier run has left. Throws `DATABASE_FAILED` where the directory is no use. */
+  /**
+   * Finds what an earlier run has left. A disk that is full or broken shows in `failure`; throws `DATABASE_FAILED` where the
+   * directory cannot be used for another reason.
+   */
   start(): void {
     const { directory } = this.options
     try {
-      mkdirSync(directory, { recursive: true })
-      for (const file of readdirSync(directory)
-        .filter(name => /^\d+\.ndjson$/.test(name))
-        .sort()) {
-        const path = join(directory, file)
-        const points = countLines(readFileSync(path))
-        const { size: bytes, mtimeMs: at } = statSync(path)
-        this.batches.push({ file: path, points, bytes, at, unsaved: 0 })
-        this.points += points
-        this.totalBytes += bytes
-        this.number = Number(file.slice(0, -suffix.length))
+      this.makeDirectory()
+      const names = readdirSync(directory).filter(name => /^\d+\.ndjson$/.test(name))
+      for (const name of names.sort()) {
+        this.number = Number(name.slice(0, -suffix.length))
+        this.find(join(directory, name))
       }
     } catch (cause) {
-      throw new FaultlineError('DATABASE_FAILED', `the spool ${directory}: ${(cause as Error).message}`, { cause })
+      const { code, message } = cause as NodeJS.ErrnoException
+      if (!diskCodes.includes(code ?? '')) {
+        const advice = `make it writable, or set spool.directory to another ("ls -ld ${directory}")`
+        throw new FaultlineError('DATABASE_FAILED', `the spool ${directory}: ${message}; ${advice}`, { cause })
+      }
+      this.failure = message
     }
   }
 
   /** Leaves everything on disk for the next run. */
   stop(): void {
     this.close()
-    for (const batch of this.batches) {
-      if (batch.unsaved > 0) this.lose('disk', batch.unsaved)
-    }
     this.batches = []
     this.points = 0
     this.totalBytes = 0
   }
 
-  append(point: TelemetryPoint): void {
-    this.open ??= this.begin()
+  /** All of these or, where the disk does not take them, none: then it throws `DATABASE_FAILED`. */
+  append(...points: TelemetryPoint[]): void {
+    const text = Buffer.from(points.map(point => `${JSON.stringify(point)}\n`).join(''))
+    try {
+      this.open ??= this.begin()
+      this.save(this.open, text)
+    } catch (cause) {
+      this.failure = (cause as Error).message
+      throw new FaultlineError('DATABASE_FAILED', `the spool cannot be written: ${this.failure}`, { cause })
+    }
+    this.failure = undefined
     const { open } = this
-    const line = Buffer.from(`${JSON.stringify(point)}\n`)
-    if (!this.save(open.descriptor, line)) open.unsaved++
-    open.kept.push(point)
-    open.points++
-    open.bytes += line.length
+    open.kept.push(...points)
+    open.points += points.length
+    open.bytes += text.length
     open.at = Date.now()
-    this.points++
-    this.totalBytes += line.length
+    this.points += points.length
+    this.totalBytes += text.length
     if (this.totalBytes > this.options.maxBytes) this.dropOverflow()
+  }
+
+  /** Whether the disk has room again after it took no points. */
+  hasRoom(): boolean {
+    const file = join(this.options.directory, 'probe')
+    try {
+      this.makeDirectory()
+      writeFileSync(file, Buffer.alloc(probeBytes))
+      this.failure = undefined
+    } catch (error) {
+      this.failure = (error as Error).message
+    }
+    try {
+      rmSync(file, { force: true })
+    } catch {} // It is overwritten the next time.
+    return this.failure === undefined
   }
 
   /** Ends the batch that is being collected; the next point begins another. */
@@ -124,10 +171,14 @@ export class Spool {
     const { open } = this
     if (!open) return
     this.open = undefined
-    if (open.descriptor !== undefined) closeSync(open.descriptor)
+    this.closeFile(open.descriptor)
+    // Its first points were not taken.
+    if (open.points === 0) {
+      this.removeFile(open.file)
+      return
+    }
     this.batches.push(open)
-    const kept = this.batches.filter(batch => batch.kept)
-    if (kept.length > keptBatches) this.forget(open)
+    if (this.batches.filter(batch => batch.kept).length > keptBatches) delete (open as Batch).kept
   }
 
   /** The points of the oldest closed batch; lines that cannot be read come as text. Undefined where none waits. */
@@ -139,8 +190,9 @@ export class Spool {
         return content
       } catch (error) {
         // One file that cannot be read must not hold up all those behind it.
-        this.reportDisk(error)
-        this.drop('disk', batch)
+        this.forget(batch)
+        this.lose('disk', batch.points)
+        this.moveAside(batch.file, error)
       }
     }
     return undefined
@@ -159,34 +211,72 @@ export class Spool {
     this.dropOverflow()
   }
 
-  private begin(): NonNullable<typeof this.open> {
-    const file = join(this.options.directory, `${String(++this.number).padStart(12, '0')}${suffix}`)
-    const batch = { file, points: 0, bytes: 0, at: Date.now(), kept: [], unsaved: 0 }
+  private makeDirectory(): void {
+    mkdirSync(this.options.directory, { recursive: true })
+  }
+
+  private find(file: string): void {
     try {
-      return { ...batch, descriptor: openSync(file, 'a') }
+      const points = countLines(readFileSync(file))
+      const { size: bytes, mtimeMs: at } = statSync(file)
+      if (bytes === 0) {
+        this.options.logger.warn(
+          { file },
+          'an empty file of the spool is removed: it was not written yet, or lost with the power',
+        )
+        this.removeFile(file)
+        return
+      }
+      this.batches.push({ file, points, bytes, at })
+      this.points += points
+      this.totalBytes += bytes
     } catch (error) {
-      this.reportDisk(error)
-      return { ...batch, descriptor: undefined }
+      this.moveAside(file, error)
     }
   }
 
-  private save(descriptor: number | undefined, line: Buffer): boolean {
-    if (descriptor === undefined) return false
+  private begin(): OpenBatch {
+    this.makeDirectory()
+    const file = join(this.options.directory, `${String(this.number + 1).padStart(12, '0')}${suffix}`)
+    const descriptor = openSync(file, 'a')
+    this.number++
+    return { file, points: 0, bytes: 0, at: Date.now(), kept: [], descriptor }
+  }
+
+  /** Writes all of the text, or takes back what was written of it. */
+  private save({ descriptor, bytes }: OpenBatch, text: Buffer): void {
     try {
-      return writeSync(descriptor, line) === line.length
+      for (let at = 0; at < text.length; ) at += writeSync(descriptor, text, at)
     } catch (error) {
-      this.reportDisk(error)
-      return false
+      try {
+        ftruncateSync(descriptor, bytes)
+      } catch {
+        // The torn line is set aside when it is read; the next point must not be written behind it.
+        this.close()
+      }
+      throw error
     }
   }
 
-  /** Gives the memory back; the file stays. */
-  private forget(batch: Batch): void {
-    if (batch.unsaved > 0) this.lose('disk', batch.unsaved)
-    batch.points -= batch.unsaved
-    this.points -= batch.unsaved
-    batch.unsaved = 0
-    delete batch.kept
+  private closeFile(descriptor: number): void {
+    try {
+      closeSync(descriptor)
+    } catch (error) {
+      this.reportDisk(error)
+    }
+  }
+
+  /** Renames a file that cannot be read; what is left of it is for a person to look at. */
+  private moveAside(file: string, thrown: unknown): void {
+    const aside = `${file}.damaged-${new Date().toISOString().replaceAll(':', '-')}`
+    const fields = { code: 'DATABASE_FAILED', file: aside, error: (thrown as Error).message }
+    this.options.logger.error(fields, 'a file of the spool cannot be read and was set aside')
+    this.damagedFiles++
+    try {
+      renameSync(file, aside)
+    } catch (error) {
+      this.reportDisk(error)
+    }
   }
 
   private dropExpired(): void {
@@ -208,18 +298,26 @@ export class Spool {
   }
 
   private remove(batch: Batch): void {
+    this.forget(batch)
+    this.removeFile(batch.file)
+  }
+
+  private forget(batch: Batch): void {
     this.batches.splice(this.batches.indexOf(batch), 1)
     this.points -= batch.points
     this.totalBytes -= batch.bytes
+  }
+
+  private removeFile(file: string): void {
     try {
-      rmSync(batch.file, { force: true })
+      rmSync(file, { force: true })
     } catch (error) {
       this.reportDisk(error)
     }
   }
 
   private lose(reason: keyof Spool['dropped'], points: number): void {
-    const why = { full: 'the spool is full', age: 'it waited too long', disk: 'the disk did not take it' }[reason]
+    const why = { full: 'the spool is full', age: 'it waited too long', disk: 'its file cannot be read' }[reason]
     // Once for each outage and reason would hide how much; once for each batch of thousands is little.
     this.options.logger.error({ code: 'STORE_FAILED', points }, `telemetry lost: ${why}`)
     this.dropped[reason] += points
@@ -229,7 +327,10 @@ export class Spool {
     if (Date.now() - this.reportedDiskAt < 60_000) return
     this.reportedDiskAt = Date.now()
     const { message } = error as Error
-    this.options.logger.error({ code: 'DATABASE_FAILED', error: message }, 'the spool cannot be written')
+    this.options.logger.error(
+      { code: 'DATABASE_FAILED', error: message },
+      'a file of the spool cannot be closed or removed',
+    )
   }
 }
 
@@ -245,11 +346,24 @@ function readBatch(file: string): { points: TelemetryPoint[]; damaged: string[] 
   // A power cut may leave the end of a file torn, or as zeros.
   for (const line of readFileSync(file, 'utf8').split('\n')) {
     if (line === '') continue
-    try {
-      points.push(JSON.parse(line) as TelemetryPoint)
-    } catch {
-      damaged.push(line)
-    }
+    const point = parsed(line)
+    if (isPoint(point)) points.push(point)
+    else damaged.push(line)
   }
   return { points, damaged }
+}
+
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return undefined
+  }
+}
+
+/** One damaged line must not keep a store from taking all the others. */
+function isPoint(value: unknown): value is TelemetryPoint {
+  const { measurement, tags, fields, time, offset } = (value ?? {}) as Record<string, unknown>
+  const areRecords = [tags, fields].every(part => typeof part === 'object' && part !== null)
+  return measurements.some(name => name === measurement) && areRecords && [time, offset].every(Number.isSafeInteger)
 }

@@ -17,7 +17,7 @@ export interface WriteQueueOptions {
 }
 
 /** How long stopping goes on writing, in ms. What is left stays on disk. */
-const goodbyeMs = 5_000
+const maxStopMs = 5_000
 
 const dayMs = 86_400_000
 
@@ -74,7 +74,7 @@ export class WriteQueue implements Service {
     this.timer = undefined
     await this.writing
     this.spool.close()
-    const end = performance.now() + goodbyeMs
+    const end = performance.now() + maxStopMs
     while (performance.now() < end && (await this.writeBatch())) {}
     const points = this.spool.length
     if (points > 0) this.logger.warn({ points }, 'telemetry stays in the spool for the next start')
@@ -89,8 +89,10 @@ export class WriteQueue implements Service {
     }
   }
 
-  add(point: TelemetryPoint): void {
-    this.spool.append(point)
+  /** All of these points are on disk when it returns. Throws `DATABASE_FAILED` where the disk takes none of them. */
+  add(...points: TelemetryPoint[]): void {
+    if (points.length === 0) return
+    this.spool.append(...points)
     if (this.spool.collected >= this.batch.maxPoints) this.spool.close()
     if (this.writing || this.stopping.signal.aborted) return
     if (this.spool.collected === 0) this.beginWriting()
@@ -105,7 +107,7 @@ export class WriteQueue implements Service {
     clearTimeout(this.timer)
     this.timer = undefined
     this.spool.close()
-    this.writing = this.drain().finally(() => {
+    this.writing = this.drain().then(() => {
       this.writing = undefined
       if (this.stopping.signal.aborted) return
       if (this.spool.oldest !== undefined) this.beginWriting()
@@ -113,18 +115,25 @@ export class WriteQueue implements Service {
     })
   }
 
+  /** The store could not be started: it is asked until it is back, whether there is something to write or not. */
+  storeAway(thrown: unknown): void {
+    this.reportOutage(thrown)
+    if (!this.writing) this.beginWriting()
+  }
+
   private async drain(): Promise<void> {
-    while (!this.stopping.signal.aborted && this.spool.oldest !== undefined) {
+    while (!this.stopping.signal.aborted && (this.spool.oldest !== undefined || this.outage !== undefined)) {
       if (!(await this.writeBatch())) await this.pauseAfterFailure()
     }
   }
 
-  /** False when the store is away, and when nothing waits. */
+  /** False when the store is away, and when nothing waits. Never rejects. */
   private async writeBatch(): Promise<boolean> {
-    const batch = this.spool.take()
+    const batch = this.spool.take() ?? (this.outage === undefined ? undefined : { points: [], damaged: [] })
     if (!batch) return false
     try {
-      const refused = batch.points.length > 0 ? await this.store.write(batch.points) : []
+      // What cannot be set aside stays in the spool, and is written again: that does no harm.
+      const refused = await this.store.write(batch.points)
       this.setAside.add([...refused, ...batch.damaged.map(point => ({ point, reason: 'damaged in the spool' }))])
       this.recorded += batch.points.length - refused.length
       this.spool.done()

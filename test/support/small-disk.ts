@@ -26,7 +26,8 @@ export class SmallDisk {
     if (status !== 0) throw new Error(`the disk cannot be resized to ${bytes} bytes: ${stderr}`)
   }
 
+  /** Also while a process that is about to end has files open there. */
   unmount(): void {
-    spawnSync('umount', [this.directory])
+    spawnSync('umount', ['--lazy', this.directory])
   }
 }

@@ -82,6 +82,7 @@ test('every kind of message that a fleet publishes is recorded once', async t =>
     setAside: 0,
     refused: 0,
     unknown: 0,
+    held: 0,
     waiting: 0,
   })
   assert.deepEqual(await store.counts({ groupBy: ['machine', 'outcome'] }), [
@@ -106,7 +107,15 @@ test('what is on its way up, and what is asked of devices, is not recorded', asy
   await publish.raw(topicFor('escalation'), Buffer.from([0xff]))
   await publish.inference()
   await store.untilWritten(1)
-  assert.deepEqual(recorder.counts, { recorded: 1, dropped: nothing, setAside: 0, refused: 0, unknown: 0, waiting: 0 })
+  assert.deepEqual(recorder.counts, {
+    recorded: 1,
+    dropped: nothing,
+    setAside: 0,
+    refused: 0,
+    unknown: 0,
+    held: 0,
+    waiting: 0,
+  })
 })
 
 test('hostile payloads are refused and counted, and the recorder goes on', async t => {
@@ -138,6 +147,7 @@ test('hostile payloads are refused and counted, and the recorder goes on', async
     setAside: 0,
     refused: hostile.length,
     unknown: 1,
+    held: 0,
     waiting: 0,
   })
 })
@@ -228,7 +238,15 @@ test('a store that is away for a while costs nothing', async t => {
   await failed
   store.failWith = () => undefined
   await store.untilWritten(50)
-  assert.deepEqual(recorder.counts, { recorded: 50, dropped: nothing, setAside: 0, refused: 0, unknown: 0, waiting: 0 })
+  assert.deepEqual(recorder.counts, {
+    recorded: 50,
+    dropped: nothing,
+    setAside: 0,
+    refused: 0,
+    unknown: 0,
+    held: 0,
+    waiting: 0,
+  })
 })
 
 test('InfluxDB that goes and comes back has everything', { skip: missing('influxd') }, async t => {
@@ -273,7 +291,7 @@ test('the program records from its configuration file, and flushes when it is to
   assert.equal(await program.stop(), 0)
   assert.match(
     program.output,
-    /"recorded":1,"dropped":\{"full":0,"age":0,"disk":0\},"setAside":0,"refused":1,"unknown":0,"waiting":0/,
+    /"recorded":1,"dropped":\{"full":0,"age":0,"disk":0\},"setAside":0,"refused":1,"unknown":0,"held":0,"waiting":0/,
   )
   assert.doesNotMatch(program.output, new RegExp(secret))
 
@@ -294,11 +312,17 @@ test('the program says what it wants, and what is wrong, in one line', async t =
     config,
     'broker: { url: mqtt://127.0.0.1, identity: devices/plant-a/press-3, secret: s }\nstore: { kind: sqlite, path: x }\n',
   )
-  const [help, wrongRole, nothing, absent] = await Promise.all([
+  const folder = join(directory, 'folder.yaml')
+  await writeFile(
+    folder,
+    `broker: { url: mqtt://127.0.0.1, identity: recorders/main, secret: s }\nstore: { kind: sqlite, path: ${directory} }\n`,
+  )
+  const [help, wrongRole, nothing, absent, noFile] = await Promise.all([
     run('--help'),
     run('--config', config),
     run(),
     run('--config', join(directory, 'none.yaml')),
+    run('--config', folder),
   ])
   assert.equal(help.code, 0)
   assert.match(help.output, /--config <file>/)
@@ -308,4 +332,6 @@ test('the program says what it wants, and what is wrong, in one line', async t =
   assert.match(nothing.output, /^error CONFIG_INVALID: configuration: broker: .*\n$/)
   assert.equal(absent.code, 1)
   assert.match(absent.output, /^error CONFIG_UNREADABLE: .*none\.yaml.*\n$/)
+  assert.equal(noFile.code, 1)
+  assert.match(noFile.output, /^error DATABASE_FAILED: .*check the path \("ls -l .*"\).*\n$/m)
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { appendFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -171,21 +171,89 @@ test('a file torn by a power cut costs the torn line only', async t => {
   assert.deepEqual([next.setAside.count, next.length], [2, 0])
 })
 
-test('a disk that takes nothing costs no points while the store takes them', async t => {
-  const { directory, store, queue, add, stored, failure } = await openQueue(t, {
+test('points that the disk does not take are refused, nothing of them is kept, and others are taken when it does', async t => {
+  const { directory, queue, add, stored, files } = await openQueue(t, { batch: { maxPoints: 2, maxDelayMs: 1 } })
+  // A directory in the place of the next file is as good as a full disk.
+  const obstacles = [join(directory, '000000000001.ndjson'), join(directory, 'probe')]
+  for (const obstacle of obstacles) await mkdir(obstacle)
+  assert.throws(() => add(0), { code: 'DATABASE_FAILED' })
+  assert.equal(queue.length, 0)
+  assert.match(queue.spool.failure ?? '', /EISDIR/)
+  assert.equal(queue.spool.hasRoom(), false)
+  for (const obstacle of obstacles) await rm(obstacle, { recursive: true })
+  assert.equal(queue.spool.hasRoom(), true)
+  assert.equal(queue.spool.failure, undefined)
+  add(0, 1)
+  await queue.stop()
+  assert.deepEqual(await stored(), [0, 1])
+  assert.deepEqual([queue.spool.dropped, await files()], [nothing, []])
+})
+
+test('a line that is no point is set aside, and does not keep the store from the others', async t => {
+  const { directory, store, queue, open, add, stored, failure, files } = await openQueue(t, {
+    batch: { maxPoints: 3, maxDelayMs: 1 },
+  })
+  store.failWith = away
+  const failed = failure()
+  add(0, 1, 2)
+  await failed
+  await queue.stop()
+  const [file] = await files()
+  const hostile = ['null', '7', '{"measurement":"nothing"}', '{"measurement":"state","tags":null,"fields":{}}']
+  await appendFile(join(directory, file!), hostile.map(line => `${line}\n`).join(''))
+  store.failWith = () => undefined
+  const next = await open()
+  await store.untilWritten(3)
+  await next.stop()
+  assert.deepEqual(await stored(), [0, 1, 2])
+  assert.deepEqual([next.setAside.count, next.length], [hostile.length, 0])
+})
+
+test('a file of the spool that cannot be read is set aside, counted, and does not hold up the others', async t => {
+  const { directory, store, queue, open, add, stored, failure, files } = await openQueue(t, {
     batch: { maxPoints: 2, maxDelayMs: 1 },
   })
-  // A directory in the place of the next file is as good as a full disk.
-  for (const number of [1, 2, 3]) await mkdir(join(directory, `${String(number).padStart(12, '0')}.ndjson`))
-  const failed = failure()
   store.failWith = away
-  add(...upTo(6))
+  const failed = failure()
+  add(...upTo(8))
   await failed
+  await queue.stop()
+  const [first, , third] = await files()
+  // Unreadable at the start, and unreadable only when its turn comes.
+  await rm(join(directory, first!))
+  await mkdir(join(directory, first!))
+  const next = await open()
+  await rm(join(directory, third!))
+  await mkdir(join(directory, third!))
   store.failWith = () => undefined
   await store.untilWritten(4)
-  await queue.stop()
-  assert.deepEqual(await stored(), [0, 1, 2, 3])
-  assert.deepEqual(queue.spool.dropped, { ...nothing, disk: 2 })
+  await next.stop()
+  assert.deepEqual(await stored(), [2, 3, 6, 7])
+  assert.equal(next.spool.damagedFiles, 2)
+  assert.deepEqual(next.spool.dropped, { ...nothing, disk: 2 })
+  const names = await readdir(directory)
+  for (const file of [first, third])
+    assert.ok(
+      names.some(name => name.startsWith(`${file}.damaged-`)),
+      names.join(),
+    )
+})
+
+test('what cannot be set aside stays in the spool until it can', async t => {
+  const { directory, store, queue, add, stored } = await openQueue(t, { batch: { maxPoints: 2, maxDelayMs: 1 } })
+  store.refuses = ({ fields }) => fields.id === '1'
+  const file = join(directory, 'set-aside.jsonl')
+  await mkdir(file)
+  const outage = once(store, 'write').then(nextTurn)
+  add(0, 1)
+  await outage
+  assert.deepEqual([queue.length, queue.setAside.count], [2, 0])
+  assert.match(queue.outage ?? '', /set-aside/)
+  await rm(file, { recursive: true })
+  await queue.whenWritten()
+  assert.deepEqual([queue.length, queue.setAside.count, queue.outage], [0, 1, undefined])
+  assert.match(await readFile(file, 'utf8'), /"reason":"wrong type"/)
+  assert.deepEqual(await stored(), [0])
 })
 
 test('stopping writes what is waiting, however little', async t => {
