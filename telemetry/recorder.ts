@@ -133,7 +133,7 @@ export class Recorder implements Service {
     } catch (thrown) {
       const error = toFaultlineError(thrown)
       this.held++
-      this.hold(error.message)
+      this.hold(this.queue.spool.failure ?? error.message)
       throw new HeldMessage(error)
     }
   }

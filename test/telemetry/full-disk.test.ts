@@ -78,7 +78,7 @@ test('while the spool cannot be written nothing is acknowledged, and the recorde
     held: 1,
     waiting: 0,
   })
-  assert.equal((await readFile(log, 'utf8')).match(/the spool cannot be written:/g)?.length, 1)
+  assert.equal((await readFile(log, 'utf8')).match(/"msg":"the spool cannot be written/g)?.length, 1)
 
   for (const obstacle of obstacles) await rm(obstacle, { recursive: true })
   await until(t, () => recorder.counts.recorded === 100)
