@@ -107,7 +107,8 @@ export class Broker implements Service {
   /** Why it should get no clients now; none when it should. */
   notReady(): string[] {
     if (!this.running?.listening) return ['the broker does not listen']
-    if (!this.running.engine.ready) return ['Redis cannot be reached']
+    const { trouble } = this.running.engine
+    if (trouble !== undefined) return [trouble]
     try {
       this.options.registry.version()
     } catch (thrown) {

@@ -39,6 +39,8 @@ export interface BrokerCounts {
   heldBack: number
   /** Stored sessions that ended because their clients stayed away or were revoked. */
   expiredSessions: number
+  /** Commands that the Redis of a cluster refused or did not take. */
+  redisErrors: number
   dropped: Record<DropReason, number>
   limited: Record<LimitReason, number>
 }
@@ -59,6 +61,7 @@ export const noCounts = (): BrokerCounts => ({
   refusedSubscriptions: 0,
   heldBack: 0,
   expiredSessions: 0,
+  redisErrors: 0,
   dropped: zeros(dropReasons),
   limited: zeros(limitReasons),
 })

@@ -65,7 +65,8 @@ export class Engine {
     const dropped = this.drops.add.bind(this.drops)
     if (options.redis !== undefined) {
       const lost = () => this.endAll()
-      this.node = new ClusterNode({ url: options.redis, limits, persistence, dropped, lost, logger })
+      const failed = () => counts.redisErrors++
+      this.node = new ClusterNode({ url: options.redis, limits, persistence, dropped, failed, lost, logger })
       this.persistence = this.node.persistence
       this.aedes = this.createAedes()
       this.shared = this.node.join(this.aedes)
@@ -84,13 +85,14 @@ export class Engine {
       logger,
     })
     this.delivery = this.takeDelivery()
+    this.keepWills()
     this.rules = new PacketRules(this.aedes, (client, level) => this.authentication.refuseVersion(client, level))
     this.revocations = new Revocations({ registry, logger, changed: () => this.applyRevocations() })
   }
 
-  /** Whether it can store messages and reach the other brokers. */
-  get ready(): boolean {
-    return this.node?.ready ?? true
+  /** Why it cannot store messages or reach the other brokers now; undefined while it can. */
+  get trouble(): string | undefined {
+    return this.node?.trouble
   }
 
   /** Throws `DATABASE_FAILED`, `REDIS_UNREACHABLE`. */
@@ -325,6 +327,19 @@ export class Engine {
     }
   }
 
+  /**
+   * Aedes publishes the wills of brokers that it has not heard of for three minutes by the wall clock: after a jump of
+   * that clock, those of clients that are connected.
+   */
+  private keepWills(): void {
+    const { persistence, node, aedes } = this
+    const streamWill = persistence.streamWill.bind(persistence)
+    persistence.streamWill = (alive = {}) => {
+      const living = [aedes.id, ...(node?.brokers ?? [])].map(id => [id, true])
+      return streamWill({ ...alive, ...Object.fromEntries(living) })
+    }
+  }
+
   private applyRevocations(): void {
     const { registry, counts, logger } = this.options
     for (const client of this.authentication.revoked()) {
@@ -339,11 +354,11 @@ export class Engine {
 
   /** Has every client come back, for what it may have missed. */
   private endAll(): void {
-    this.options.logger.warn(
-      { clients: Object.keys(this.clients).length },
-      'the cluster was out of reach: connections ended',
-    )
-    for (const client of Object.values(this.clients)) client.conn.destroy()
+    const clients = Object.values(this.clients)
+    if (clients.length > 0) {
+      this.options.logger.warn({ clients: clients.length }, 'the cluster was out of reach: connections ended')
+    }
+    for (const client of clients) client.conn.destroy()
     this.collector.emit('missed')
   }
 

@@ -89,6 +89,7 @@ export class BrokerMetrics {
       () => counts.takeovers,
     )
     counter('ended_sessions_total', 'Stored sessions that were ended', () => counts.expiredSessions)
+    counter('redis_errors_total', 'Commands that Redis refused or did not take', () => counts.redisErrors)
     gauge(
       'queued_messages',
       'Messages waiting in the queues of sessions and groups',

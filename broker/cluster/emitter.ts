@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis'
 import MqemitterRedis from 'mqemitter-redis'
 import type { RedisLink } from './redis.ts'
 
@@ -28,7 +29,8 @@ export class ClusterEmitter extends Base {
     const subConn = link.connection()
     super({ subConn, pubConn: link.connection(), matchEmptyLevels: true })
     this.link = link
-    this.state.on('error', () => {}) // The link tells of them.
+    this.state.on('error', () => {}) // The link reports them.
+    for (const event of ['messageBuffer', 'pmessageBuffer']) passOverUnreadable(subConn, event)
     let before = false
     subConn.on('ready', () => {
       if (before) reconnected()
@@ -42,8 +44,22 @@ export class ClusterEmitter extends Base {
   }
 
   override close(done: Done): void {
-    // It would wait for a Redis that is not there to say goodbye.
-    if (this.link.ready) super.close(done)
+    // It would wait for the answer of a Redis that gives none.
+    if (this.link.trouble === undefined) super.close(done)
     else this._close(done)
+  }
+}
+
+/** Others may have access to the same Redis: what is no message of a broker does not end the process. */
+function passOverUnreadable(connection: Redis, event: string): void {
+  for (const listener of connection.listeners(event)) {
+    connection.off(event, listener as () => void)
+    connection.on(event, (...published: unknown[]) => {
+      try {
+        listener(...published)
+      } catch {
+        // Not of ours.
+      }
+    })
   }
 }

@@ -1,5 +1,5 @@
 import type { Logger } from '@faultline/runtime'
-import { prefix, type RedisLink } from './redis.ts'
+import { prefix, type RedisLink, readJson } from './redis.ts'
 
 const lookMs = 1_000
 /** A broker whose machine vanished is given up after so long; one whose process died, at once. */
@@ -32,9 +32,13 @@ export interface MembershipOptions {
  * renews its lease, which a machine without power does not.
  */
 export class Membership {
+  /** Ids of the other brokers, as of the last look. */
+  others: readonly string[] = []
   private readonly options: MembershipOptions
   private timer: NodeJS.Timeout | undefined
   private looking = false
+  /** Until when others may not have renewed their leases either, by the monotonic clock. */
+  private graceUntil = 0
   private id = ''
 
   constructor(options: MembershipOptions) {
@@ -45,7 +49,10 @@ export class Membership {
     this.id = id
     const { link, heard, lost } = this.options
     const channel = link.connection()
-    channel.on('message', (_, text) => heard(JSON.parse(text) as ClusterMessage))
+    channel.on('message', (_, text) => {
+      const message = readJson<ClusterMessage>(text)
+      if (message) heard(message)
+    })
     await channel.subscribe(`${prefix}broker:${id}`)
     // What was said meanwhile is lost.
     channel.on('ready', lost)
@@ -87,19 +94,25 @@ export class Membership {
     this.looking = true
     const { link, look, died, lost, logger } = this.options
     try {
-      if ((await link.db.set(`${prefix}alive:${this.id}`, '1', 'PX', leaseMs, 'XX')) === null) {
+      // Redis takes this without memory left, too.
+      if ((await link.db.pexpire(`${prefix}alive:${this.id}`, leaseMs)) === 0) {
+        // Its Redis stood still, or was away, for all.
+        this.graceUntil = performance.now() + leaseMs
         await link.db.set(`${prefix}alive:${this.id}`, '1', 'PX', leaseMs)
         await link.db.sadd(`${prefix}brokers`, this.id)
         lost()
       }
-      for (const id of await link.db.smembers(`${prefix}brokers`)) {
-        if (id === this.id || (await this.isAlive(id))) continue
+      const others = (await link.db.smembers(`${prefix}brokers`)).filter(id => id !== this.id)
+      this.others = others
+      for (const id of others) {
+        if (performance.now() < this.graceUntil || (await this.isAlive(id))) continue
         await died(id)
         await link.db.srem(`${prefix}brokers`, id)
+        this.others = this.others.filter(other => other !== id)
       }
       await look()
     } catch (thrown) {
-      logger.warn({ error: (thrown as Error).message }, 'no look at the cluster')
+      logger.debug({ error: (thrown as Error).message }, 'cluster heartbeat failed')
     }
     this.looking = false
   }

@@ -16,6 +16,8 @@ export interface ClusterNodeOptions {
   limits: BrokerLimits
   persistence: PersistenceOptions
   dropped: GroupDropped
+  /** A command failed. */
+  failed(): void
   /** What others sent may not have come: clients have to come back for it. */
   lost(): void
   logger: Logger
@@ -32,14 +34,16 @@ export class ClusterNode {
 
   constructor(options: ClusterNodeOptions) {
     this.options = options
-    const { url, limits, logger, lost } = options
-    this.link = new RedisLink(url, logger)
+    const { url, limits, logger, lost, failed } = options
+    this.link = new RedisLink({ url, failed, logger })
     const { sharedInFlight } = limits
     this.persistence = new RedisPersistence({ ...options.persistence, link: this.link, sharedInFlight, logger })
     this.emitter = new ClusterEmitter(this.link, lost)
     this.membership = new Membership({
       link: this.link,
-      heard: message => void this.hear(message).catch(error => logger.warn({ error: error.message }, 'not done')),
+      heard: message => {
+        this.hear(message).catch(error => logger.debug({ error: error.message }, 'cluster message handler failed'))
+      },
       look: async () => this.parts?.shares.look(),
       died: id => this.bury(id),
       lost,
@@ -58,8 +62,14 @@ export class ClusterNode {
     return shares
   }
 
-  get ready(): boolean {
-    return this.link.ready
+  /** Ids of the brokers that live, as far as is known. */
+  get brokers(): readonly string[] {
+    return this.membership.others
+  }
+
+  /** Why Redis cannot be relied on now; undefined while it can. */
+  get trouble(): string | undefined {
+    return this.link.trouble
   }
 
   async start(): Promise<void> {

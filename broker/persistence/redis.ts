@@ -5,7 +5,7 @@ import type { Aedes, AedesPublishPacket, Subscription } from 'aedes'
 import { decode, encode } from 'cbor-x'
 import type { Redis } from 'ioredis'
 import { decodeMessage, encodeMessage, stampOf } from '../cluster/message-codec.ts'
-import { prefix, type RedisLink } from '../cluster/redis.ts'
+import { prefix, type RedisLink, readJson } from '../cluster/redis.ts'
 import { optionsOf, type SubscriptionChange, SubscriptionIndex } from '../cluster/subscription-index.ts'
 import type { Will } from './messages.ts'
 import type { BrokerPersistence, Done, PersistenceOptions, Session, Stamp } from './persistence.ts'
@@ -57,11 +57,12 @@ export class RedisPersistence implements BrokerPersistence {
     const { link, logger } = this.options
     await link.start()
     const reload = () => {
-      this.load().catch(error => logger.debug({ error: error.message }, 'no subscriptions from Redis'))
+      this.load().catch(error => logger.debug({ error: error.message }, 'reading subscriptions from Redis failed'))
     }
     await this.announcements.subscribe(`${prefix}subscriptions`)
     this.announcements.on('message', (_, text) => {
-      if (this.index.apply(JSON.parse(text) as SubscriptionChange)) this.caughtUp?.()
+      const change = readJson<SubscriptionChange>(text)
+      if (change && this.index.apply(change)) this.caughtUp?.()
       else reload()
     })
     // What was announced while it was away is lost.
@@ -69,7 +70,7 @@ export class RedisPersistence implements BrokerPersistence {
     await this.load()
     await this.measure()
     this.timer = setInterval(() => {
-      this.measure().catch(error => logger.debug({ error: error.message }, 'no figures of Redis'))
+      this.measure().catch(error => logger.debug({ error: error.message }, 'reading queue sizes from Redis failed'))
     }, figuresMs)
     this.timer.unref()
   }
@@ -345,7 +346,7 @@ export class RedisPersistence implements BrokerPersistence {
     try {
       yield* this.readRetained(filters)
     } catch (thrown) {
-      this.options.logger.error({ error: (thrown as Error).message }, 'retained messages are not sent')
+      this.options.logger.debug({ error: (thrown as Error).message }, 'reading retained messages from Redis failed')
     }
   }
 

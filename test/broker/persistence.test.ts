@@ -96,7 +96,7 @@ const redis: Kind = {
       pass: ms => server!.pass(ms),
       create: (limits = {}) => {
         const { options, dropped } = optionsWith(limits)
-        const link = new RedisLink(server!.url, silentLogger)
+        const link = new RedisLink({ url: server!.url, logger: silentLogger })
         return {
           persistence: new RedisPersistence({ link, sharedInFlight: 10, logger: silentLogger, ...options }),
           dropped,

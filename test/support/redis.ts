@@ -15,7 +15,14 @@ export interface TestRedis {
   isEmptyGroup(group: string): Promise<boolean>
   /** Lets the clock of the brokers in it run ahead. */
   pass(ms: number): Promise<void>
+  /** Whatever else there is to ask or to change. */
+  ask<T>(question: (redis: Redis) => Promise<T>): Promise<T>
+  /** It stays connected and answers nothing, until it is resumed. */
+  hang(): void
+  resume(): void
   kill(): Promise<void>
+  /** After `kill`, on the same port and empty. */
+  restart(): Promise<void>
 }
 
 /** Starts a Redis on a free port of loopback that writes nothing to disk; it goes with the test. */
@@ -24,8 +31,12 @@ export async function startRedis(t: { after(clean: () => Promise<void>): unknown
   t.after(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }))
   const port = await freePort()
   const flags = ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', '', '--appendonly', 'no']
-  const program = startProgram(t, findProgram('redis-server')!, flags)
-  await program.said(/Ready to accept connections/)
+  const start = async () => {
+    const program = startProgram(t, findProgram('redis-server')!, flags)
+    await program.said(/Ready to accept connections/)
+    return program
+  }
+  let program = await start()
   const url = `redis://127.0.0.1:${port}`
   const ask = async <T>(question: (redis: Redis) => Promise<T>): Promise<T> => {
     const redis = new Redis(url, { retryStrategy: null })
@@ -39,6 +50,12 @@ export async function startRedis(t: { after(clean: () => Promise<void>): unknown
     dropListeners: async () => void (await ask(redis => redis.client('KILL', 'TYPE', 'pubsub'))),
     isEmptyGroup: async group => (await ask(redis => redis.hexists('faultline:empty', group))) === 1,
     pass: async ms => void (await ask(redis => redis.hincrby('faultline:clock', 'ms', ms))),
+    ask,
+    hang: () => void program.child.kill('SIGSTOP'),
+    resume: () => void program.child.kill('SIGCONT'),
     kill: async () => void (await program.stop('SIGKILL')),
+    restart: async () => {
+      program = await start()
+    },
   }
 }
