@@ -5,10 +5,11 @@ import { Registry } from '@faultline/provisioning'
 import mqtt, { type IClientOptions } from 'mqtt'
 import { Broker } from '../../broker/broker.ts'
 import { silentLogger } from '../../runtime/logger.ts'
+import { MortalBroker } from '../support/mortal-broker.ts'
 import { missing } from '../support/programs.ts'
 import { startRedis } from '../support/redis.ts'
+import { shiftedClock } from '../support/shifted-clock.ts'
 import { temporaryDirectory } from '../support/temp.ts'
-import { startProcess } from './broker-process.ts'
 import { anna, collect, connected, credentials, escalationOf, escalations, press } from './harness.ts'
 import { connectRaw } from './raw-client.ts'
 
@@ -27,13 +28,9 @@ test('a broker whose clock is two days ahead keeps what others acknowledged', {
   for (const identity of [press, anna]) secrets.set(identity.name, (await registry.enroll(identity)).secret)
   // It looks at sessions every half second, and ends those whose clients were away for two seconds of its own.
   const limits = { absentSessionMs: 2_000 }
-  const ahead = await startProcess(t, {
-    directory,
-    name: 'ahead',
-    redis: redis.url,
-    limits,
-    aheadMs: 48 * 60 * minuteMs,
-  })
+  const entries = { registry: join(directory, 'registry.db'), redis: redis.url, limits }
+  const ahead = new MortalBroker(t, directory, entries, 'ahead', shiftedClock(48 * 60 * minuteMs))
+  await ahead.start()
   const right = new Broker({ port: 0, registry, redis: redis.url, logger: silentLogger })
   await right.start()
   t.after(() => right.stop())

@@ -4,10 +4,10 @@ import { test } from 'node:test'
 import type { Identity } from '@faultline/protocol'
 import { Registry } from '@faultline/provisioning'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
+import { MortalBroker } from '../support/mortal-broker.ts'
 import { missing } from '../support/programs.ts'
 import { startRedis } from '../support/redis.ts'
 import { temporaryDirectory } from '../support/temp.ts'
-import { startProcess } from './broker-process.ts'
 import { anna, ben, collect, connected, credentials, escalationOf, escalations, press, pump } from './harness.ts'
 
 const total = 2_000
@@ -24,10 +24,11 @@ test('when a broker is killed under load its clients go to the other, and nothin
   t.after(() => registry.stop())
   const secrets = new Map<string, string>()
   for (const identity of [press, pump, anna, ben]) secrets.set(identity.name, (await registry.enroll(identity)).secret)
-  const [mortal, other] = await Promise.all([
-    startProcess(t, { directory, name: 'mortal', redis: redis.url }),
-    startProcess(t, { directory, name: 'other', redis: redis.url }),
-  ])
+  const limits = { messagesPerSecond: 1_000_000 }
+  const entries = { registry: join(directory, 'registry.db'), redis: redis.url, limits }
+  const mortal = new MortalBroker(t, directory, entries, 'mortal')
+  const other = new MortalBroker(t, directory, entries, 'other')
+  await Promise.all([mortal.start(), other.start()])
   const servers = [mortal, other].map(({ port }) => ({ host: '127.0.0.1', port, protocol: 'mqtt' as const }))
 
   /** Goes to the first broker that answers. */
@@ -68,7 +69,7 @@ test('when a broker is killed under load its clients go to the other, and nothin
       const payload = String(next++)
       await device.publishAsync(escalationOf('press-1'), payload, { qos: 1 })
       acknowledged.add(payload)
-      if (acknowledged.size === total / 4) mortal.program.child.kill('SIGKILL')
+      if (acknowledged.size === total / 4) void mortal.kill()
     }
   }
   await Promise.all(Array.from({ length: 30 }, worker))

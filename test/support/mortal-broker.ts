@@ -11,14 +11,22 @@ export class MortalBroker {
   private readonly t: Parameters<typeof startScript>[0]
   private readonly file: string
   private readonly entries: Entries
+  private readonly env: NodeJS.ProcessEnv
   private program: RunningProgram | undefined
   private ended = true
 
   /** With the file of its configuration in a directory that exists. */
-  constructor(t: Parameters<typeof startScript>[0], directory: string, entries: Entries, name = 'broker') {
+  constructor(
+    t: Parameters<typeof startScript>[0],
+    directory: string,
+    entries: Entries,
+    name = 'broker',
+    env: NodeJS.ProcessEnv = {},
+  ) {
     this.t = t
     this.file = join(directory, `${name}.yaml`)
     this.entries = entries
+    this.env = env
   }
 
   get running(): boolean {
@@ -39,7 +47,7 @@ export class MortalBroker {
   /** Resolves while it is still starting. */
   async spawn(): Promise<void> {
     await writeFile(this.file, JSON.stringify({ ...this.entries, port: this.port })) // JSON is YAML.
-    const program = startScript(this.t, 'broker/main.ts', ['--config', this.file])
+    const program = startScript(this.t, 'broker/main.ts', ['--config', this.file], this.env)
     this.program = program
     this.ended = false
     void program.exited.then(() => {

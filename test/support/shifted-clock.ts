@@ -1,5 +1,5 @@
-/** What to give Node.js so that the wall clock of the process is off by so much; its monotonic clock is not. */
-export function shiftedClock(offsetMs: number): readonly string[] {
+/** The environment of a Node.js whose wall clock is off by so much; its monotonic clock is not. */
+export function shiftedClock(offsetMs: number): NodeJS.ProcessEnv {
   const source = `
     const Right = Date
     globalThis.Date = class Date extends Right {
@@ -10,5 +10,5 @@ export function shiftedClock(offsetMs: number): readonly string[] {
         return Right.now() + ${offsetMs}
       }
     }`
-  return ['--import', `data:text/javascript,${encodeURIComponent(source)}`]
+  return { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(source)}` }
 }
