@@ -60,6 +60,7 @@ async function measureModel(name: string, plan: Plan): Promise<Row[]> {
       rowOf(`${name}, ${part}, ${Math.max(...plan.devices)} devices`, 'ms of processor per window', ms),
     ),
     ...tailRows(name, agent.busy),
+    ...overloadRows(name, agent.overload),
   ]
 }
 
@@ -79,6 +80,12 @@ function tailRows(name: string, { perSecond, load }: { perSecond: number; load: 
     rowOf(what, 'ms round trip, p50', load.p50, load.inferMs),
     rowOf(what, 'ms round trip, p99', load.p99, load.p50, '<= 3'),
   ]
+}
+
+/** What is left of the best throughput when devices ask for three times as much and heed no rejection. */
+function overloadRows(name: string, { most, load }: { most: number; load: LoadAnswer }): Row[] {
+  const what = `${name}, agent, three times its capacity`
+  return [rowOf(what, 'windows/s', load.answered, most, '>= 0.9'), rowOf(what, 'rejected/s', load.rejected)]
 }
 
 /** Windows per second of all processors together, without any messages. */
@@ -157,7 +164,8 @@ async function throughAgent(directory: string, engine: EngineName, plan: Plan) {
     }
     const most = Math.max(...measured.map(({ load }) => load.answered))
     const busy = await ask({ devices: 64, durationMs: 2 * durationMs, perSecond: 0.8 * most })
-    return { levels: measured, spent, busy: { perSecond: 0.8 * most, load: busy } }
+    const overload = await ask({ devices: 64, durationMs, perSecond: 3 * most })
+    return { levels: measured, spent, busy: { perSecond: 0.8 * most, load: busy }, overload: { most, load: overload } }
   } finally {
     for (const stop of stops.reverse()) await stop()
   }

@@ -20,7 +20,7 @@ async function startSite(t: Parameters<typeof Site.create>[0]) {
         engine: 'onnx',
         dataDirectory: site.dataDirectory(device),
         policy: { name: 'always', parameters: {} },
-        deadlineMs: 500,
+        deadlineMs: 2_000,
         healthIntervalS: 0.5,
         points: [{ point: 'motor-de', machine: `motor-${device}`, source: { kind: 'simulated', intervalMs: 200 } }],
       }),

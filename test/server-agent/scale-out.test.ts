@@ -17,7 +17,7 @@ import { startRedis } from '../support/redis.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { queued } from './fake-host.ts'
 
-const deadlineMs = 3_000
+const deadlineMs = 10_000
 
 /** A device under load: it escalates at a steady rate, and each of its windows ends in one of the ways there are. */
 class Load {
@@ -49,7 +49,7 @@ class Load {
   async start(): Promise<void> {
     await this.session.start()
     await this.session.whenOnline(AbortSignal.timeout(20_000))
-    this.timer = setInterval(() => this.escalate(), 10)
+    this.timer = setInterval(() => this.escalate(), 20)
   }
 
   /** Resolves at the next verdict of an agent. */

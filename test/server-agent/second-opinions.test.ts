@@ -97,7 +97,7 @@ test('what a server agent is not sure of is answered by one above it, and the re
 test('without anybody above the answer of the site stands, in time', async t => {
   const { above, site, agent } = await startTiers(t)
   await above.stop()
-  const press = await startDevice(t, site, { ...always, deadlineMs: 4_000 })
+  const press = await startDevice(t, site, { ...always, deadlineMs: 8_000 })
   await press.online()
   const [unanswered] = await press.infer(sample.doubtful)
   assert.equal(unanswered!.outcome, 'answered')
