@@ -1,5 +1,12 @@
-import { FaultlineError, lastEndQuery, toFaultlineError } from '@faultline/protocol'
-import { type DatabaseSync, inTransaction, openDatabase, type Service, versionOf } from '@faultline/runtime'
+import { FaultlineError, lastEndQuery } from '@faultline/protocol'
+import {
+  type DatabaseSync,
+  inTransaction,
+  openDatabase,
+  type Service,
+  toDatabaseError,
+  versionOf,
+} from '@faultline/runtime'
 import { migrations } from './migrations.ts'
 
 /** A registry holds what no other file does, so that a damaged one is never replaced by an empty one. */
@@ -32,7 +39,7 @@ export class RegistryDatabase implements Service {
     try {
       return work(this.open)
     } catch (thrown) {
-      throw toFaultlineError(thrown, 'DATABASE_FAILED', this.path)
+      throw toDatabaseError(thrown, this.path, restore)
     }
   }
 

@@ -7,6 +7,7 @@ import {
   newId,
   toFaultlineError,
   topicFilter,
+  topicOf,
   type UpdateStatus,
 } from '@faultline/protocol'
 import { type BrokerAccess, type Logger, MqttSession, type Service } from '@faultline/runtime'
@@ -30,6 +31,8 @@ interface RunnerEvents {
   /** A device got further. */
   device: [device: RolloutDevice]
   ended: [rollout: Rollout]
+  /** The store fails; it is tried again. */
+  waiting: []
   /** The broker does not let it in: nothing will come of waiting. */
   error: [error: FaultlineError]
 }
@@ -51,6 +54,9 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
   private chunks: ChunkServer | undefined
   private timer: NodeJS.Timeout | undefined
   private over = false
+  /** Messages that met a store that failed, by topic: the newest is what counts. */
+  private readonly missed = new Map<string, Message>()
+  private failing = false
 
   constructor(options: RolloutRunnerOptions) {
     super()
@@ -68,15 +74,17 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
       // Several may be at work, and none of them wants what came while it was away.
       clientId: `${identity.name}/rollout-${newId()}`,
       subscriptions: (['state', 'update-status', 'update-request'] as const).map(kind => topicFilter(kind)),
-      onMessage: message => this.receive(message),
+      onMessage: message => {
+        if (!this.attempt(() => this.receive(message))) this.missed.set(topicOf(message.address), message)
+      },
       logger,
     })
     this.chunks = new ChunkServer(archivePath(artifacts, this.rollout.artifact.archive.sha256), this.session)
-    this.session.on('online', () => this.connected())
+    this.session.on('online', () => this.attempt(() => this.connected()))
     this.session.on('problem', error => {
       if (error.code === 'CREDENTIALS_REFUSED') this.emit('error', error)
     })
-    this.timer = setInterval(() => this.look(), lookMs)
+    this.timer = setInterval(() => this.attempt(() => this.look()), lookMs)
     await this.session.start()
   }
 
@@ -200,8 +208,29 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
     return this.list.filter(device => device.group === group).length
   }
 
+  /** Whether `work` was done. Where the store fails, it is done again at the next look. */
+  private attempt(work: () => void): boolean {
+    try {
+      work()
+      this.failing = false
+      return true
+    } catch (thrown) {
+      const { code, message } = toFaultlineError(thrown)
+      if (!this.failing) {
+        this.options.logger.error({ code, error: message }, 'the rollout waits for its store')
+        this.emit('waiting')
+      }
+      this.failing = true
+      return false
+    }
+  }
+
   private look(): void {
     if (this.over || this.lookForEnd()) return
+    for (const [topic, message] of this.missed) {
+      this.receive(message)
+      this.missed.delete(topic)
+    }
     const { lostAfterMs } = this.rollout.terms
     for (const device of this.devices.values()) {
       const { offeredAt, state } = device
@@ -225,11 +254,12 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
 
   private ended(): void {
     if (this.over) return
-    this.over = true
     const { store, id } = this.options
     withdrawOffers(id, store, address => this.clear(address))
     for (const device of store.devices(id)) this.devices.set(device.name, device)
-    this.emit('ended', store.show(id))
+    const rollout = store.show(id)
+    this.over = true
+    this.emit('ended', rollout)
   }
 
   private note(device: RolloutDevice, state: DeviceRolloutState, detail?: string): void {

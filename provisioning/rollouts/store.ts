@@ -1,6 +1,13 @@
 import { userInfo } from 'node:os'
 import { FaultlineError, type UpdateOffer } from '@faultline/protocol'
-import { type DatabaseSync, inTransaction, openDatabase, type Service, type StoreKind } from '@faultline/runtime'
+import {
+  type DatabaseSync,
+  inTransaction,
+  openDatabase,
+  type Service,
+  type StoreKind,
+  toDatabaseError,
+} from '@faultline/runtime'
 import type { Artifact } from './artifact.ts'
 import type { Amount } from './plan.ts'
 import type { DeviceRolloutState, RolloutState } from './states.ts'
@@ -83,6 +90,7 @@ export class RolloutStore implements Service {
     this.path = path
   }
 
+  /** Throws `DATABASE_FAILED`. */
   async start(): Promise<void> {
     this.open = openDatabase(this.path, migrations)
   }
@@ -95,12 +103,12 @@ export class RolloutStore implements Service {
   /** Throws `ROLLOUT_INVALID` where another rollout is under way for one of the devices: offers would take turns. */
   create(id: string, artifact: Artifact, terms: Terms, groups: readonly (readonly string[])[]): void {
     const now = new Date().toISOString()
-    inTransaction(this.database, () => {
-      for (const name of groups.flat()) this.checkFree(name)
-      this.database
+    this.change(database => {
+      for (const name of groups.flat()) checkFree(database, name)
+      database
         .prepare('INSERT INTO rollouts (id, artifact, terms, state, actor, started_at) VALUES (?, ?, ?, ?, ?, ?)')
         .run(id, JSON.stringify(artifact), JSON.stringify(terms), 'running', userInfo().username, now)
-      const insert = this.database.prepare(
+      const insert = database.prepare(
         'INSERT INTO rollout_devices (rollout, name, stage, state, changed_at) VALUES (?, ?, ?, ?, ?)',
       )
       for (const [group, names] of groups.entries())
@@ -110,57 +118,63 @@ export class RolloutStore implements Service {
 
   /** Newest first. */
   list(): Rollout[] {
-    const rows = this.database.prepare('SELECT * FROM rollouts ORDER BY started_at DESC, id').all()
+    const rows = this.use(database => database.prepare('SELECT * FROM rollouts ORDER BY started_at DESC, id').all())
     return (rows as unknown as RolloutRow[]).map(rolloutOf)
   }
 
   /** Throws `ROLLOUT_UNKNOWN`. */
   show(id: string): Rollout {
-    const row = this.database.prepare('SELECT * FROM rollouts WHERE id = ?').get(id)
+    const row = this.use(database => database.prepare('SELECT * FROM rollouts WHERE id = ?').get(id))
     if (row) return rolloutOf(row as unknown as RolloutRow)
     throw new FaultlineError('ROLLOUT_UNKNOWN', `there is no rollout "${id}"`)
   }
 
   /** By group and name. */
   devices(id: string): RolloutDevice[] {
-    const rows = this.database.prepare('SELECT * FROM rollout_devices WHERE rollout = ? ORDER BY stage, name').all(id)
+    const query = 'SELECT * FROM rollout_devices WHERE rollout = ? ORDER BY stage, name'
+    const rows = this.use(database => database.prepare(query).all(id))
     return (rows as unknown as DeviceRow[]).map(deviceOf)
   }
 
   /** Notes a device's state. `offered` counts from the first time. */
   note(id: string, name: string, state: DeviceRolloutState, detail?: string): void {
     const now = new Date().toISOString()
-    this.database
-      .prepare(
-        `UPDATE rollout_devices SET state = ?1, changed_at = ?2, detail = ?3,
-           offered_at = iif(?1 = 'offered', ifnull(offered_at, ?2), offered_at)
-         WHERE rollout = ?4 AND name = ?5`,
-      )
-      .run(state, now, detail ?? null, id, name)
+    const update = `UPDATE rollout_devices SET state = ?1, changed_at = ?2, detail = ?3,
+        offered_at = iif(?1 = 'offered', ifnull(offered_at, ?2), offered_at)
+      WHERE rollout = ?4 AND name = ?5`
+    this.use(database => database.prepare(update).run(state, now, detail ?? null, id, name))
   }
 
   /** Ends a rollout, once: false where it had ended before. */
   end(id: string, state: Exclude<RolloutState, 'running'>, reason?: string): boolean {
-    const { changes } = this.database
-      .prepare("UPDATE rollouts SET state = ?, reason = ?, ended_at = ? WHERE id = ? AND state = 'running'")
-      .run(state, reason ?? null, new Date().toISOString(), id)
+    const update = "UPDATE rollouts SET state = ?, reason = ?, ended_at = ? WHERE id = ? AND state = 'running'"
+    const now = new Date().toISOString()
+    const { changes } = this.use(database => database.prepare(update).run(state, reason ?? null, now, id))
     return changes > 0
   }
 
-  private get database(): DatabaseSync {
+  private use<T>(work: (database: DatabaseSync) => T): T {
     if (!this.open) throw new FaultlineError('DATABASE_FAILED', `${this.path} is not open`)
-    return this.open
+    try {
+      return work(this.open)
+    } catch (thrown) {
+      throw toDatabaseError(thrown, this.path)
+    }
   }
 
-  private checkFree(name: string): void {
-    const row = this.database
-      .prepare(
-        `SELECT rollouts.id FROM rollout_devices JOIN rollouts ON rollouts.id = rollout
-         WHERE name = ? AND rollouts.state = 'running'`,
-      )
-      .get(name) as { id: string } | undefined
-    if (row) throw new FaultlineError('ROLLOUT_INVALID', `${name} is in the rollout ${row.id}, which is not over`)
+  private change<T>(work: (database: DatabaseSync) => T): T {
+    return this.use(database => inTransaction(database, () => work(database)))
   }
+}
+
+function checkFree(database: DatabaseSync, name: string): void {
+  const row = database
+    .prepare(
+      `SELECT rollouts.id FROM rollout_devices JOIN rollouts ON rollouts.id = rollout
+       WHERE name = ? AND rollouts.state = 'running'`,
+    )
+    .get(name) as { id: string } | undefined
+  if (row) throw new FaultlineError('ROLLOUT_INVALID', `${name} is in the rollout ${row.id}, which is not over`)
 }
 
 interface RolloutRow {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
 import {
   type FaultlineError,
@@ -103,7 +104,8 @@ async function scene(
   const broker = await startAgentBroker(t)
   const artifacts = await temporaryDirectory(t)
   const artifact = await packBundle(await tinyBundle(t), artifacts)
-  const store = new RolloutStore(join(await temporaryDirectory(t), 'rollouts.db'))
+  const path = join(await temporaryDirectory(t), 'rollouts.db')
+  const store = new RolloutStore(path)
   await store.start()
   const id = 'r-1'
   store.create(id, artifact, { ...terms, ...changes }, groups)
@@ -130,7 +132,7 @@ async function scene(
     }),
   )
   const stateOf = (name: string) => store.devices(id).find(device => device.name === name)!
-  return { broker, artifacts, artifact, store, id, run, voices, stateOf }
+  return { broker, artifacts, artifact, store, path, id, run, voices, stateOf }
 }
 
 /** The first change after which a device is in this state. */
@@ -231,6 +233,24 @@ test('a lost device that speaks again counts once it is done, and not before', a
   await lost!.runs(artifact.digest)
   await lost!.status(id, 'done')
   await until(runner, names[0]!, 'succeeded')
+})
+
+test('a rollout whose store fails for a while waits, and goes on with what devices reported meanwhile', async t => {
+  const { broker, run, voices, artifact, id, path } = await scene(t, 1, { groups: [[names[0]!]] })
+  const runner = await run()
+  const [canary] = voices
+  await canary!.hears('update-offer')
+  const other = new DatabaseSync(path)
+  t.after(() => other.close())
+  other.exec('ALTER TABLE rollout_devices RENAME TO away')
+  const waiting = once(runner, 'waiting', { signal: soon() })
+  const listener = await observe(t, broker)
+  await canary!.runs(artifact.digest)
+  await canary!.status(id, 'done')
+  await listener.see('update-status', () => true, 1)
+  await waiting
+  other.exec('ALTER TABLE away RENAME TO rollout_devices')
+  assert.equal((await ended(runner)).state, 'done')
 })
 
 test('a rollout whose process ended is taken up by another, which knows what was reported meanwhile', async t => {
