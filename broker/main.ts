@@ -34,7 +34,7 @@ async function run(flags: { config?: string }): Promise<void> {
     // Before the broker and until after it, so that it can be seen to start and to stop.
     services.splice(1, 0, new Operations({ ...operations, registries, logger, notReady: () => broker.notReady() }))
   }
-  await runService(new ServiceGroup(services))
+  await runService(new ServiceGroup(services), { logger })
 }
 
 await runProgram(program)

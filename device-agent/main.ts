@@ -61,7 +61,8 @@ async function run({ config: file, check }: { config: string; check?: boolean })
   const manager = new ServiceManager({
     failed: ({ message }) => logger.warn({ error: message }, 'systemd cannot be told'),
   })
-  await runService(new ServiceGroup([agent, updater, ...(page ? [page] : []), manager]), replaced.signal)
+  const services = [agent, updater, ...(page ? [page] : []), manager]
+  await runService(new ServiceGroup(services), { logger, signal: replaced.signal })
   await current.dispose()
 }
 

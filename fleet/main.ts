@@ -5,6 +5,7 @@ import {
   checkOutput,
   createLogger,
   fromCaller,
+  lastResortFor,
   runProgram,
   terminationSignal,
   version,
@@ -29,7 +30,11 @@ async function run(flags: Flags): Promise<void> {
   const ended = new AbortController()
   const ending = terminationSignal(ended.signal)
   let started = false
-  void ending.then(signal => signal && !started && say('\nstopping, once everything has started …'))
+  ending.then(
+    signal => signal && !started && say('\nstopping, once everything has started …'),
+    () => {}, // It is awaited below.
+  )
+  lastResortFor({ logger, stop: () => fleet.stop() })
   say(`Faultline ${version}: starting ${flags.devices} ${source === 'simulated' ? 'simulated' : 'replayed'} machines …`)
   try {
     await fleet.start()
@@ -73,6 +78,8 @@ function describe(summary: FleetSummary): string {
   ].join('\n')
 }
 
-const say = (text: string): void => void process.stdout.write(`${text}\n`)
+const say = (text: string): void => {
+  process.stdout.write(`${text}\n`)
+}
 
 await runProgram(program)

@@ -38,7 +38,7 @@ async function run(flags: { config?: string }): Promise<void> {
     process.stdout.write(
       `First start: log in as ${adminName} with ${password} (shown this once; only its hash is kept)\n`,
     )
-  await runService(new FlowRunner({ ...options, broker: { ...broker, identity }, logger, onFirstPassword }))
+  await runService(new FlowRunner({ ...options, broker: { ...broker, identity }, logger, onFirstPassword }), { logger })
   process.exit() // See FlowRunner.stop.
 }
 

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { installLastResort } from './last-resort.ts'
 import { longestTimerMs } from './timers.ts'
 
 export { Argument, Command, InvalidArgumentError, Option } from 'commander'
@@ -32,6 +33,7 @@ export function createProgram(name: string, description: string): Command {
 
 /** Parses the command line and runs it; a mistake ends in one line on standard error and a non-zero exit. */
 export async function runProgram(program: Command, argv: readonly string[] = process.argv): Promise<void> {
+  installLastResort()
   try {
     await program.parseAsync([...argv])
   } catch (thrown) {

@@ -11,6 +11,7 @@ export { DatabaseError, type DatabaseFailure, databaseFailure, toDatabaseError }
 export * from './enrolment.ts'
 export * from './est.ts'
 export * from './est-client.ts'
+export { installLastResort, lastResortFor } from './last-resort.ts'
 export * from './logger.ts'
 export * from './login-throttle.ts'
 export * from './mqtt-session.ts'

@@ -1,3 +1,6 @@
+import { lastResortFor } from './last-resort.ts'
+import type { Logger } from './logger.ts'
+
 /** Anything with a life: constructed without effects, started once, stopped once. */
 export interface Service {
   start(): Promise<void>
@@ -63,9 +66,17 @@ export function terminationSignal(signal?: AbortSignal): Promise<NodeJS.Signals 
   })
 }
 
-/** Runs one service as a process: until a signal, of the system or the one given, then stops it. */
-export async function runService(service: Service, signal?: AbortSignal): Promise<void> {
+/**
+ * Runs one service as a process: until a signal, of the system or the one given, then stops it. An error that nothing
+ * handles stops it as well; see `installLastResort`.
+ */
+export async function runService(
+  service: Service,
+  { logger, signal }: { logger: Logger; signal?: AbortSignal },
+): Promise<void> {
+  const release = lastResortFor({ logger, stop: () => service.stop() })
   await service.start()
   await terminationSignal(signal)
   await service.stop()
+  release()
 }

@@ -37,7 +37,7 @@ async function run(flags: { config: string }): Promise<void> {
     // Before the others and until after them, so that it can be seen to start and to stop.
     services.unshift(new Operations({ ...operations, registries, logger, notReady: () => agent.notReady() }))
   }
-  await runService(new ServiceGroup(services))
+  await runService(new ServiceGroup(services), { logger })
 }
 
 await runProgram(program)

@@ -45,7 +45,7 @@ async function run(flags: { config?: string }): Promise<void> {
     // Before the others and until after them, so that they can be seen to start and to stop.
     services.unshift(new Operations({ ...operations, registries, logger, notReady: () => recorder.notReady() }))
   }
-  await runService(new ServiceGroup(services))
+  await runService(new ServiceGroup(services), { logger })
   logger.info(recorder.counts, 'recorder stopped')
 }
 

@@ -49,6 +49,6 @@ async function serve({ registry: path, host, port, name, days, operationsPort }:
       const registries = [new ProvisioningMetrics(registry, service).registry]
       services.unshift(new Operations({ port: operationsPort, registries, logger }))
     }
-    await runService(new ServiceGroup(services))
+    await runService(new ServiceGroup(services), { logger })
   })
 }

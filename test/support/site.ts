@@ -17,7 +17,7 @@ export class Site {
   readonly messages: Message[] = []
   readonly port: number
   private readonly t: TestContext
-  private readonly directory: string
+  readonly directory: string
 
   private readonly kind: BrokerKind
 
