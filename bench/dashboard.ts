@@ -129,7 +129,7 @@ class Windows implements Service {
       // The first machine is left for who measures how soon a window is seen.
       for (let i = 0; i < each; i++) {
         this.next = (this.next + 1) % (devices * machinesEach)
-        if (this.next > 0) void this.publish(this.next, this.next % 50 === 0 ? 'ball' : 'normal').catch(() => {})
+        if (this.next > 0) this.publish(this.next, this.next % 50 === 0 ? 'ball' : 'normal').catch(() => {})
       }
     }, everyMs)
   }

@@ -99,7 +99,10 @@ export class EstService implements Service {
     const server = createServer(
       { ...own.tls, requestTimeout: 10_000, handshakeTimeout: 10_000 },
       (request, response) => {
-        void this.answer(request, response)
+        this.answer(request, response).catch((error: Error) => {
+          logger.error({ error: error.message }, 'answering a request failed')
+          response.destroy()
+        })
       },
     )
     server.maxConnections = maximumConnections

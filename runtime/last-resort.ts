@@ -41,7 +41,8 @@ function end(thrown: unknown, origin: string): void {
     report(error, 'stop')
     exit()
   }
-  (work ? Promise.race([work.stop(), delay(stopLimitMs)]) : Promise.resolve()).then(exit, failed)
+  const stopped = work ? Promise.race([work.stop(), delay(stopLimitMs)]) : Promise.resolve()
+  stopped.then(exit, failed)
 }
 
 function report(thrown: unknown, origin: string): void {

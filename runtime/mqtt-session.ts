@@ -190,12 +190,14 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
       ...(will && { will: { topic: topicOf(will.address), payload: will.payload, ...delivery[will.address.kind] } }),
     })
     this.client = client
-    client.on('connect', () => void this.connected(client))
+    client.on('connect', () => {
+      this.connected(client).catch((error: Error) => this.report(error))
+    })
     client.on('reconnect', () => {
       client.options.reconnectPeriod = this.nextPause()
     })
     client.on('close', () => {
-      void this.renewTls(client.options)
+      this.renewTls(client.options).catch((error: Error) => this.report(error))
       this.contention.ended()
       this.disconnected()
     })
@@ -313,14 +315,10 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
    * that are no use are passed over for those before.
    */
   private async renewTls(options: IClientOptions): Promise<void> {
-    try {
-      const tls = await readTlsFiles(this.options)
-      Object.assign(options, tls)
-      // MQTT.js copied them for WebSocket when it began.
-      if (options.wsOptions) Object.assign(options.wsOptions, tls)
-    } catch (error) {
-      this.report(error)
-    }
+    const tls = await readTlsFiles(this.options)
+    Object.assign(options, tls)
+    // MQTT.js copied them for WebSocket when it began.
+    if (options.wsOptions) Object.assign(options.wsOptions, tls)
   }
 
   private createEnrolment(): Enrolment | undefined {

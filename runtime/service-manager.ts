@@ -30,7 +30,7 @@ export class ServiceManager implements Service {
   async start(): Promise<void> {
     await this.tell('READY=1')
     const intervalMs = this.watchdogMs / 2
-    if (intervalMs > 0) this.timer = setInterval(() => void this.tell('WATCHDOG=1'), intervalMs)
+    if (intervalMs > 0) this.timer = setInterval(() => this.keepAlive(), intervalMs)
   }
 
   async stop(): Promise<void> {
@@ -44,15 +44,25 @@ export class ServiceManager implements Service {
     return NOTIFY_SOCKET && WATCHDOG_PID === String(process.pid) ? Number(WATCHDOG_USEC ?? 0) / 1_000 : 0
   }
 
+  private keepAlive(): void {
+    this.notify('WATCHDOG=1').catch(this.report)
+  }
+
   /** What goes wrong here is no reason to stop: systemd will notice. */
   private async tell(state: string): Promise<void> {
+    await this.notify(state).catch(this.report)
+  }
+
+  private async notify(state: string): Promise<void> {
     if (!this.environment.NOTIFY_SOCKET) return
     await new Promise<void>((resolve, reject) => {
       const child = spawn('systemd-notify', [state], { env: this.environment, stdio: 'ignore' })
       child.on('error', reject)
       child.on('exit', code => (code === 0 ? resolve() : reject(new Error(`systemd-notify ended with ${code}`))))
-    }).catch((error: Error) => {
-      if (this.failures++ === 0) this.failed(error)
     })
+  }
+
+  private readonly report = (error: Error): void => {
+    if (this.failures++ === 0) this.failed(error)
   }
 }

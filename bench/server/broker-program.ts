@@ -19,5 +19,10 @@ const broker = new Broker({
   logger: silentLogger,
 })
 await broker.start()
-process.once('disconnect', () => void broker.stop().then(() => process.exit(0)))
+process.once('disconnect', () => {
+  broker.stop().then(
+    () => process.exit(0),
+    () => process.exit(1),
+  )
+})
 process.send?.(broker.port)

@@ -94,7 +94,9 @@ export async function tcpDevice(port: number, bundle: Bundle): Promise<LoadDevic
       waiting.push(heard)
       socket.write(frame)
     },
-    close: async () => void socket.destroy(),
+    close: async () => {
+      socket.destroy()
+    },
   }
 }
 

@@ -17,7 +17,7 @@ const window = windowFor(classifier.bundle)
 const wire = encodeWindow(window)
 const { values } = classifier.prepare(window)
 
-process.on('message', async ({ batch, durationMs, what }: LimitQuestion) => {
+async function measure({ batch, durationMs, what }: LimitQuestion): Promise<number> {
   const inputs = Float32Array.from(Array.from({ length: batch }, () => [...values]).flat())
   const run =
     what === 'network'
@@ -27,7 +27,17 @@ process.on('message', async ({ batch, durationMs, what }: LimitQuestion) => {
   const startedAt = performance.now()
   let windows = 0
   for (; performance.now() - startedAt < durationMs; windows += batch) await run()
-  process.send?.(windows / ((performance.now() - startedAt) / 1_000))
+  return windows / ((performance.now() - startedAt) / 1_000)
+}
+
+process.on('message', (question: LimitQuestion) => {
+  measure(question).then(
+    rate => process.send?.(rate),
+    error => {
+      console.error(error)
+      process.exit(1)
+    },
+  )
 })
 process.once('disconnect', () => process.exit(0))
 process.send?.('ready')

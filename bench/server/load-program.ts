@@ -81,9 +81,14 @@ function percentile(values: number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN
 }
 
-process.on('message', async (question: LoadQuestion) => process.send?.(await measure(question)))
-process.once('disconnect', async () => {
-  await Promise.all(all.map(device => device.close()))
-  process.exit(0)
+const fail = (error: unknown) => {
+  console.error(error)
+  process.exit(1)
+}
+process.on('message', (question: LoadQuestion) => {
+  measure(question).then(result => process.send?.(result), fail)
+})
+process.once('disconnect', () => {
+  Promise.all(all.map(device => device.close())).then(() => process.exit(0), fail)
 })
 process.send?.('ready')

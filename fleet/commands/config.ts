@@ -82,4 +82,6 @@ const describe = (change: ConfigChange): string =>
     ? `  ${change.from.join('.')} is now ${change.to.join('.')}`
     : `  ${change.from.join('.')} is no more: ${change.advice}`
 
-const say = (text: string): void => void process.stdout.write(`${text}\n`)
+const say = (text: string): void => {
+  process.stdout.write(`${text}\n`)
+}

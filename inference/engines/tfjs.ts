@@ -40,15 +40,18 @@ async function whenInitialised(): Promise<void> {
   while (initialising) await initialising
 }
 
+/** Of a backend that is initialised, the promise says nothing: it is set at once. */
+const ignore = (): void => {}
+
 /** Runs `compute`, which must be synchronous, on a backend that is initialised. */
 function onBackend<T>(tf: typeof Tfjs, backend: string, compute: () => T): T {
   const previous = tf.getBackend()
   if (previous === backend) return compute()
-  void tf.setBackend(backend)
+  tf.setBackend(backend).catch(ignore)
   try {
     return compute()
   } finally {
-    void tf.setBackend(previous)
+    tf.setBackend(previous).catch(ignore)
   }
 }
 

@@ -43,8 +43,10 @@ testSource({
     const tree = await IioTree.create(t, scanElement('accel_z', 0, 'le:s16/16>>0'))
     let n = 0
     const next = () => {
-      if (n < 100 * windowSamples)
-        void tree.feed(Buffer.from(Int16Array.from({ length: windowSamples }, () => n++).buffer))
+      if (n >= 100 * windowSamples) return
+      tree
+        .feed(Buffer.from(Int16Array.from({ length: windowSamples }, () => n++).buffer))
+        .catch(error => t.diagnostic(`${error}`))
     }
     next()
     const timer = setInterval(next, intervalMs)

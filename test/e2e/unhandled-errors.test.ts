@@ -38,7 +38,11 @@ test('an error that nothing handles is logged, stops each program in order and f
     startProgram(t, process.execPath, ['--import', preload, ...nodeFlags, entry, ...args])
   const flows = join(directory, 'flows.yaml')
   const url = `mqtt://127.0.0.1:${site.port}`
-  const settings = { broker: { url, identity: 'flows/main', secret: 'unknown' }, userDirectory: join(directory, 'flows'), port: 0 }
+  const settings = {
+    broker: { url, identity: 'flows/main', secret: 'unknown' },
+    userDirectory: join(directory, 'flows'),
+    port: 0,
+  }
   await writeFile(flows, JSON.stringify(settings))
   const device = await site.enroll(['--site', 'plant-a', '--device', 'press-1'], {
     dataDirectory: site.dataDirectory('press-1'),

@@ -43,7 +43,7 @@ export class TestBroker {
       },
       authorizePublish: (_client, _packet, done) => {
         if (this.acknowledgeAfterMs === 0) done(null)
-        else void delay(this.acknowledgeAfterMs, undefined, { ref: false }).then(() => done(null))
+        else setTimeout(() => done(null), this.acknowledgeAfterMs).unref()
       },
     })
     aedes.on('publish', packet => {

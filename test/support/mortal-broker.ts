@@ -50,7 +50,7 @@ export class MortalBroker {
     const program = startScript(this.t, 'broker/main.ts', ['--config', this.file], this.env)
     this.program = program
     this.ended = false
-    void program.exited.then(() => {
+    program.child.once('close', () => {
       if (this.program === program) this.ended = true
     })
   }

@@ -38,8 +38,9 @@ const refusedQuery = (error: unknown): boolean => error instanceof StoreError &&
 
 /** What every store promises, so that one can take another's place. */
 export function testStore(name: string, { skip, open }: StoreSuiteOptions): void {
-  const check = (behaviour: string, run: (store: TelemetryStore) => Promise<void>) =>
+  const check = (behaviour: string, run: (store: TelemetryStore) => Promise<void>): void => {
     test(`${name}: ${behaviour}`, { skip }, async t => run(await open(t)))
+  }
 
   check('an empty store answers every query with nothing', async store => {
     assert.deepEqual(await store.inferences(), [])
