@@ -10,6 +10,7 @@ import { Collector } from './collector.ts'
 import type { BrokerCounts } from './counts.ts'
 import { Delivery, type DeliveryOptions, deliveryOf, retainedOriginOf } from './delivery.ts'
 import { DropLog } from './drop-log.ts'
+import { IncomingExchanges } from './incoming-exchanges.ts'
 import type { BrokerLimits } from './limits.ts'
 import { PacketRules } from './packet-rules.ts'
 import type { BrokerPersistence, PersistenceOptions } from './persistence/persistence.ts'
@@ -45,6 +46,7 @@ export class Engine {
   private readonly shared: Shares
   private readonly rules: PacketRules
   private readonly delivery: DeliveryOptions
+  private readonly incoming: IncomingExchanges
   private readonly node: ClusterNode | undefined
   private readonly revocations: Revocations
   /** The filters a client was granted, those it restored included. */
@@ -86,6 +88,7 @@ export class Engine {
     })
     this.delivery = this.takeDelivery()
     this.keepWills()
+    this.incoming = new IncomingExchanges(this.persistence)
     this.rules = new PacketRules(this.aedes, (client, level) => this.authentication.refuseVersion(client, level))
     this.revocations = new Revocations({ registry, logger, changed: () => this.applyRevocations() })
   }
@@ -251,6 +254,7 @@ export class Engine {
     counts.receivedBytes += sizeOf(packet)
     counts.receivedByKind[kind] = (counts.receivedByKind[kind] ?? 0) + 1
     if (packet.qos === 1) this.persistence.store(packet as AedesPublishPacket, done)
+    else if (packet.qos === 2 && client) this.incoming.enter(client, packet.messageId!, () => done(null))
     else {
       if (packet.qos === 0) void this.shared.pass?.(packet as AedesPublishPacket).catch(() => {})
       done(null)
