@@ -93,6 +93,8 @@ const schema = z.strictObject({
         'Waiting for one stored session or group; beyond it the oldest are dropped, commands and configuration last',
       ),
       queuedBytes: limit('queuedBytes', 1, 'Topics and payloads waiting for one stored session or group'),
+      recorderQueuedMessages: limit('recorderQueuedMessages', 1, 'As queuedMessages, for the session of a recorder'),
+      recorderQueuedBytes: limit('recorderQueuedBytes', 1, 'As queuedBytes, for the session of a recorder'),
       queuedMs: limit('queuedMs', 1_000, 'How long telemetry may wait for a stored session or group'),
       sharedInFlight: limit('sharedInFlight', 1, 'Unacknowledged messages of one member of a shared group', 65_000),
       emptyGroupMs: limit('emptyGroupMs', 100, 'How long a shared group outlives its last member', longestTimerMs),

@@ -33,6 +33,9 @@ export interface BrokerLimits {
   /** Messages that a stored session or a group may have waiting, and bytes of their topics and payloads. */
   queuedMessages: number
   queuedBytes: number
+  /** The same for a recorder, which has to be told everything: an hour of a hundred devices with four points each. */
+  recorderQueuedMessages: number
+  recorderQueuedBytes: number
   /** How long telemetry may wait for a stored session or a group, in ms. */
   queuedMs: number
   /** Messages of QoS 1 that a member of a group may have unacknowledged before others are preferred. */
@@ -61,6 +64,8 @@ export const defaultLimits: BrokerLimits = {
   absentSessionMs: 86_400_000,
   queuedMessages: 10_000,
   queuedBytes: 67_108_864,
+  recorderQueuedMessages: 1_500_000,
+  recorderQueuedBytes: 1_610_612_736,
   queuedMs: 86_400_000,
   sharedInFlight: 100,
   emptyGroupMs: 300_000,

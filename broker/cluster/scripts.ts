@@ -147,25 +147,25 @@ end
 /** By name: what each takes, then what it does. Answers are lists of texts and numbers. */
 export const scripts = {
   /**
-   * version stamp message maximum maximumBytes room topic retained client id incoming session… : stores a message
+   * version stamp message room topic retained client id incoming (session maximum maximumBytes)… : stores a message
    * as retained (`topic` not empty; an empty `retained` clears), as taken (`client` not empty) and for sessions.
    * Answers -1 when the subscriptions are not those of `version` any more; else session and drops, in turns.
    */
   keep: `
 if (redis.call('GET', P .. 'version') or '0') ~= ARGV[1] then return { -1 } end
-if ARGV[7] ~= '' then
-  if ARGV[8] == '' then redis.call('HDEL', P .. 'retained', ARGV[7])
-  else redis.call('HSET', P .. 'retained', ARGV[7], ARGV[8]) end
+if ARGV[5] ~= '' then
+  if ARGV[6] == '' then redis.call('HDEL', P .. 'retained', ARGV[5])
+  else redis.call('HSET', P .. 'retained', ARGV[5], ARGV[6]) end
 end
-if ARGV[9] ~= '' then
-  redis.call('HSET', key('incoming', ARGV[9]), ARGV[10], ARGV[11])
-  redis.call('SADD', P .. 'incoming', ARGV[9])
+if ARGV[7] ~= '' then
+  redis.call('HSET', key('incoming', ARGV[7]), ARGV[8], ARGV[9])
+  redis.call('SADD', P .. 'incoming', ARGV[7])
 end
 local drops = {}
-local now = #ARGV > 11 and clock()
-for i = 12, #ARGV do
-  local dropped = enqueue(ARGV[i], ARGV[2], ARGV[3], now, tonumber(ARGV[4]), tonumber(ARGV[5]))
-  if isGroup(ARGV[i]) then dispatch(ARGV[i], tonumber(ARGV[6])) end
+local now = #ARGV > 9 and clock()
+for i = 10, #ARGV, 3 do
+  local dropped = enqueue(ARGV[i], ARGV[2], ARGV[3], now, tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]))
+  if isGroup(ARGV[i]) then dispatch(ARGV[i], tonumber(ARGV[4])) end
   if dropped > 0 then
     drops[#drops + 1] = ARGV[i]
     drops[#drops + 1] = dropped
@@ -197,18 +197,29 @@ return message and { message, stamp } or {}`,
   /** session stamp : takes a message out of a queue. */
   remove: 'forget(ARGV[1], ARGV[2])',
 
-  /** session : stamps in order of queueing, each with its identifier or ''. */
+  /**
+   * session after end : the place of the last message to read, which is the present last where `end` is empty; then up to a
+   * hundred messages behind the place `after` in order of queueing: stamp, place, and identifier or ''.
+   */
   queue: `
+local last = ARGV[3]
 local all = {}
 for _, kind in ipairs({ 'orders', 'telemetry' }) do
-  local found = redis.call('ZRANGE', key(kind, ARGV[1]), 0, -1, 'WITHSCORES')
-  for i = 1, #found, 2 do all[#all + 1] = { found[i], tonumber(found[i + 1]) } end
+  local newest = redis.call('ZRANGE', key(kind, ARGV[1]), -1, -1, 'WITHSCORES')[2]
+  if ARGV[3] == '' and newest and (last == '' or tonumber(newest) > tonumber(last)) then last = newest end
 end
-table.sort(all, function(a, b) return a[2] < b[2] end)
-local answer = {}
-for _, entry in ipairs(all) do
-  answer[#answer + 1] = entry[1]
-  answer[#answer + 1] = redis.call('HGET', key('sent', ARGV[1]), entry[1]) or ''
+if last == '' then return { '0' } end
+for _, kind in ipairs({ 'orders', 'telemetry' }) do
+  local found = redis.call('ZRANGEBYSCORE', key(kind, ARGV[1]), '(' .. ARGV[2], last, 'WITHSCORES', 'LIMIT', 0, 100)
+  for i = 1, #found, 2 do all[#all + 1] = { found[i], found[i + 1] } end
+end
+table.sort(all, function(a, b) return tonumber(a[2]) < tonumber(b[2]) end)
+local answer = { last }
+for i = 1, math.min(#all, 100) do
+  local stamp, place = unpack(all[i])
+  answer[#answer + 1] = stamp
+  answer[#answer + 1] = place
+  answer[#answer + 1] = redis.call('HGET', key('sent', ARGV[1]), stamp) or ''
 end
 return answer`,
 

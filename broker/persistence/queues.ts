@@ -11,6 +11,9 @@ export interface QueueLimits {
   /** Messages that one session may have waiting, and bytes of their topics and payloads. */
   queuedMessages: number
   queuedBytes: number
+  /** The same for the session of a recorder. */
+  recorderQueuedMessages: number
+  recorderQueuedBytes: number
   /** How long one may wait, in ms. */
   queuedMs: number
 }
@@ -131,7 +134,7 @@ export class QueueTable {
   add(client: string, packet: AedesPublishPacket): void {
     const { topic, payload, qos, retain, brokerId, brokerCounter } = packet
     const bytes = Buffer.byteLength(topic) + Buffer.byteLength(payload)
-    if (bytes > this.limits.queuedBytes) {
+    if (bytes > boundsOf(this.limits, client).bytes) {
       this.dropped(client, 'queue-full', 1)
       return
     }
@@ -212,10 +215,10 @@ export class QueueTable {
   }
 
   private shrink(client: string): void {
-    const { queuedMessages, queuedBytes } = this.limits
+    const most = boundsOf(this.limits, client)
     for (;;) {
       const { messages, bytes } = this.sizeOf(client)
-      if (messages <= queuedMessages && bytes <= queuedBytes) return
+      if (messages <= most.messages && bytes <= most.bytes) return
       const { victim: telemetry, oldest } = this.statements
       const victim = (telemetry.get(client) ?? oldest.get(client)) as { sequence: number; bytes: number }
       this.statements.remove.run(victim.sequence)
@@ -251,6 +254,13 @@ function outgoingOf(row: Row): Outgoing {
 /** Text stays text; SQLite's bytes become a Buffer without a copy. */
 export const payloadOf = (payload: string | Uint8Array): string | Buffer =>
   typeof payload === 'string' ? payload : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
+
+/** What a session may have waiting. A recorder's client id is its name; no other role may use it. */
+export function boundsOf(limits: QueueLimits, client: string): Readonly<Size> {
+  return client.startsWith('recorders/')
+    ? { messages: limits.recorderQueuedMessages, bytes: limits.recorderQueuedBytes }
+    : { messages: limits.queuedMessages, bytes: limits.queuedBytes }
+}
 
 /** It tells a device what to do. */
 export function isOrder(topic: string): boolean {

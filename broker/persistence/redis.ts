@@ -9,7 +9,7 @@ import { prefix, type RedisLink, readJson } from '../cluster/redis.ts'
 import { optionsOf, type SubscriptionChange, SubscriptionIndex } from '../cluster/subscription-index.ts'
 import type { Will } from './messages.ts'
 import type { BrokerPersistence, Done, PersistenceOptions, Session, Stamp } from './persistence.ts'
-import type { DropReason, Outgoing } from './queues.ts'
+import { boundsOf, type DropReason, type Outgoing, type QueueLimits } from './queues.ts'
 import { Stamps } from './stamps.ts'
 import type { StoredSubscription } from './subscriptions.ts'
 
@@ -289,8 +289,8 @@ export class RedisPersistence implements BrokerPersistence {
     const { client = '', messageId = '' } = incoming ?? {}
     const drops = await link.run(
       'keep',
-      ...[version, stampOf(packet), message, limits.queuedMessages, limits.queuedBytes, sharedInFlight],
-      ...[topic, retained, client, messageId, incoming ? message : '', ...sessions],
+      ...[version, stampOf(packet), message, sharedInFlight, topic, retained],
+      ...[client, messageId, incoming ? message : '', ...sessions.flatMap(id => boundedSession(limits, id))],
     )
     if ((drops as number[])[0] === -1) return false
     this.count(drops, 'queue-full')
@@ -372,17 +372,21 @@ export class RedisPersistence implements BrokerPersistence {
     }
   }
 
+  /** In pages: Redis does nothing else while it looks for one. Ends where the queue ended when reading began. */
   private async *readQueue(id: string): AsyncGenerator<Outgoing> {
     const { link } = this.options
-    const queue = (await link.run('queue', id)) as string[]
-    for (let from = 0; from < queue.length; from += 200) {
-      const page = queue.slice(from, from + 200)
-      const stamps = page.filter((_, i) => i % 2 === 0)
+    let [after, end] = ['0', '']
+    for (;;) {
+      const [last, ...page] = (await link.run('queue', id, after, end)) as string[]
+      if (page.length === 0) return
+      const stamps = page.filter((_, i) => i % 3 === 0)
       const messages = await link.db.hmgetBuffer(`${prefix}messages:${id}`, ...stamps)
       for (const [i, message] of messages.entries()) {
-        const messageId = page[2 * i + 1]
+        const messageId = page[3 * i + 2]
         if (message) yield decodeMessage(message, stamps[i]!, messageId ? Number(messageId) : undefined)
       }
+      after = page.at(-2)!
+      end = last!
     }
   }
 
@@ -392,6 +396,11 @@ export class RedisPersistence implements BrokerPersistence {
       if (!alive[will.brokerId ?? '']) yield will
     }
   }
+}
+
+function boundedSession(limits: QueueLimits, id: string): [id: string, messages: number, bytes: number] {
+  const { messages, bytes } = boundsOf(limits, id)
+  return [id, messages, bytes]
 }
 
 /** A session whose filters overlap has a message once. */

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { Readable } from 'node:stream'
 import { after, before, type TestContext, test } from 'node:test'
+import { encodePayload, examples, topicOf } from '@faultline/protocol'
 import { openDatabase, silentLogger } from '@faultline/runtime'
 import type { AedesPublishPacket } from 'aedes'
 import { RedisLink } from '../../broker/cluster/redis.ts'
@@ -160,8 +161,8 @@ const session = { id: 'a' }
 const store = (persistence: BrokerPersistence, packet: AedesPublishPacket): Promise<void> =>
   new Promise((resolve, reject) => persistence.store(packet, error => (error ? reject(error) : resolve())))
 
-async function waiting(persistence: BrokerPersistence): Promise<string[]> {
-  const packets: AedesPublishPacket[] = await persistence.outgoingStream(session).toArray()
+async function waiting(persistence: BrokerPersistence, of: { id: string } = session): Promise<string[]> {
+  const packets: AedesPublishPacket[] = await persistence.outgoingStream(of).toArray()
   return packets.map(({ payload }) => String(payload))
 }
 
@@ -253,6 +254,44 @@ behaviours(
     await persistence.destroy()
   },
 )
+
+behaviours([inMemory, redis], 'the queue of a recorder has bounds of its own', async ({ create }) => {
+  const bytes = inference.length + 1
+  const { persistence, dropped } = create({
+    queuedMessages: 2,
+    recorderQueuedMessages: 5,
+    recorderQueuedBytes: 4 * bytes,
+  })
+  await persistence.setup({ id: 'b', counter: 0 })
+  const recorder = { id: 'recorders/main' }
+  for (const each of [session, recorder]) await persistence.addSubscriptions(each, [{ topic: '#', qos: 1 }])
+  for (let i = 0; i < 6; i++) await store(persistence, packetOf(inference, i))
+  assert.deepEqual(await waiting(persistence), ['4', '5'])
+  assert.deepEqual(await waiting(persistence, recorder), ['2', '3', '4', '5'])
+  assert.equal(dropped['queue-full'], 4 + 2)
+  await persistence.destroy()
+})
+
+behaviours([inMemory, redis], 'a long queue is read in order, orders among telemetry', async ({ create }) => {
+  const { persistence } = create()
+  await persistence.setup({ id: 'b', counter: 0 })
+  await persistence.addSubscriptions(session, [{ topic: '#', qos: 1 }])
+  const count = 450
+  for (let i = 0; i < count; i++) await store(persistence, packetOf(i % 3 === 0 ? command : inference, i))
+  assert.deepEqual(
+    await waiting(persistence),
+    Array.from({ length: count }, (_, i) => String(i)),
+  )
+  await persistence.destroy()
+})
+
+test('a recorder may be away for an hour of a hundred devices', () => {
+  const messages = 100 * 4 * 3_600
+  const bytes =
+    topicOf(examples.inference.address).length + encodePayload('inference', examples.inference.payload).length
+  assert.ok(defaultLimits.recorderQueuedMessages >= messages)
+  assert.ok(defaultLimits.recorderQueuedBytes >= messages * bytes)
+})
 
 const dayMs = 86_400_000
 
