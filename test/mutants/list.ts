@@ -150,7 +150,7 @@ export const mutants: readonly Mutant[] = [
     file: 'broker/persistence/queues.ts',
     find: 'const before = this.clock.now() - this.limits.queuedMs',
     replace: 'const before = Date.now() - this.limits.queuedMs',
-    tests: ['broker/clocks'],
+    tests: ['broker/persistence'],
     breaks: 'a clock that is put forward drops every queued message',
   },
   {
@@ -176,8 +176,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: 'broker/bridge-queue.ts',
-    find: 'if (entry.expiresAt <= performance.now())',
-    replace: 'if (false)',
+    find: 'entry.expiresAt = performance.now() + Date.parse(deadline) - Date.parse(at)',
+    replace: '',
     tests: ['broker/bridge'],
     breaks: 'escalations that have expired are carried up',
   },
