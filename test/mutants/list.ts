@@ -471,7 +471,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: 'provisioning/rollouts/store.ts',
-    find: 'for (const name of groups.flat()) this.checkFree(name)',
+    find: 'for (const name of groups.flat()) checkFree(database, name)',
     replace: '',
     tests: ['provisioning/rollouts'],
     breaks: 'two rollouts take turns on one device',
