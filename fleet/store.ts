@@ -1,14 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { brokerStore } from '@faultline/broker'
-import { agentDatabase } from '@faultline/device-agent'
-import { registryDatabase, rolloutDatabase } from '@faultline/provisioning'
 import { createProgram, inspectStore, runProgram, type StoreReport, version } from '@faultline/runtime'
-import { archiveDatabase } from '@faultline/server-agent'
-import { telemetryDatabase } from '@faultline/telemetry'
-
-/** Here, because only this folder knows the stores of all others. */
-const kinds = [agentDatabase, brokerStore, telemetryDatabase, registryDatabase, rolloutDatabase, archiveDatabase]
+import { storeKinds } from './store-kinds.ts'
 
 const program = createProgram(
   'npm run store --',
@@ -25,9 +18,9 @@ function run(files: readonly string[]): void {
 }
 
 function inspect(path: string): StoreReport {
-  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return inspectStore(path, kinds)
+  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return inspectStore(path, storeKinds)
   const index = join(path, 'index.db')
-  return existsSync(index) ? inspectStore(index, kinds) : inspectSpool(path)
+  return existsSync(index) ? inspectStore(index, storeKinds) : inspectSpool(path)
 }
 
 /** The spool of the recorder: files of points, a JSON object a line. */

@@ -233,6 +233,15 @@ export const errorCodes = {
     title: 'The provisioning service cannot be reached, or is not the one that was named',
     remedy: "Check enrolment.url, enrolment.fingerprint, the network and this machine's clock.",
   },
+  BACKUP_INVALID: {
+    title: 'A file is no backup of a site, is damaged, or its passphrase is another one',
+    remedy:
+      'Give a file that `npm run faultline -- backup` wrote, with the passphrase it was encrypted with, or an earlier backup.',
+  },
+  RESTORE_REFUSED: {
+    title: 'Files are where a backup would be restored to',
+    remedy: 'Stop the programs and move what is there away, or restore to an empty directory.',
+  },
   EXPORT_INVALID: {
     title: 'A file is not an export of a registry, or there is no empty registry to take it',
     remedy: 'Give a file that `npm run provision -- export` wrote, and the path of a registry that is not there yet.',

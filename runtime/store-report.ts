@@ -63,13 +63,7 @@ function openUnchanged(path: string): DatabaseSync {
 
 function fill(report: StoreReport, database: DatabaseSync, kinds: readonly StoreKind[]): void {
   const found = schemaVersion(database)
-  const names = new Set(
-    database
-      .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
-      .all()
-      .map(row => row.name),
-  )
-  const kind = kinds.find(({ tables }) => tables.every(table => names.has(table)))
+  const kind = kindOf(database, kinds)
   if (kind) {
     report.kind = kind.name
     report.schema = { found, newest: kind.migrations.length }
@@ -86,6 +80,13 @@ function fill(report: StoreReport, database: DatabaseSync, kinds: readonly Store
       report.counts[what] = Number(Object.values(database.prepare(query).get() ?? {})[0])
     }
   }
+}
+
+/** Of which kind a store is; undefined for none of those given. */
+export function kindOf(database: DatabaseSync, kinds: readonly StoreKind[]): StoreKind | undefined {
+  const rows = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all()
+  const names = new Set(rows.map(({ name }) => name))
+  return kinds.find(({ tables }) => tables.every(table => names.has(table)))
 }
 
 const bytesOf = (path: string): number =>

@@ -1,4 +1,3 @@
-import { FaultlineError } from '@faultline/protocol'
 import {
   type Command,
   type ConfigChange,
@@ -8,7 +7,8 @@ import {
   Option,
   readEntries,
 } from '@faultline/runtime'
-import { type Component, components } from '../reference/components.ts'
+import { componentOf } from '../component-of.ts'
+import { components } from '../reference/components.ts'
 
 const scripts = components.map(({ script }) => script)
 
@@ -52,29 +52,6 @@ async function migrate(path: string, { component: script }: Flags): Promise<void
   const { changes, backup } = await migrateConfigFile(component.schema, file)
   for (const change of changes) say(describe(change))
   say(backup === undefined ? `${file} is in the present format already` : `${file} rewritten; as it was: ${backup}`)
-}
-
-/** The program a file is for. Throws `CONFIG_INVALID` where its entries fit none, or several. */
-async function componentOf(file: string, script: string | undefined): Promise<Component> {
-  if (script !== undefined) return components.find(component => component.script === script)!
-  const entries = await readEntries(file)
-  const fitting = components.filter(({ schema }) => fits(schema, structuredClone(entries)))
-  if (fitting.length === 1) return fitting[0]!
-  const found =
-    fitting.length === 0 ? 'no program starts' : `${fitting.map(({ script: name }) => name).join(' and ')} start`
-  throw new FaultlineError(
-    'CONFIG_INVALID',
-    `${file}: ${found} from these entries; name the program with --component to see what is wrong`,
-  )
-}
-
-function fits(schema: Component['schema'], entries: Record<string, unknown>): boolean {
-  try {
-    checkConfig(schema, entries, 'file', () => {})
-    return true
-  } catch {
-    return false
-  }
 }
 
 const describe = (change: ConfigChange): string =>
