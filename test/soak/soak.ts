@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Random } from '@faultline/inference'
+import { FaultlineError } from '@faultline/protocol'
 import { MortalBroker } from '../support/mortal-broker.ts'
 import { startRedis } from '../support/redis.ts'
 import { SmallDisk } from '../support/small-disk.ts'
@@ -26,8 +27,9 @@ export interface SoakSettings {
 }
 
 const diskBytes = 1_073_741_824
-/** Of the kills, with a full disk; and of the others, before the broker listens. */
-const fullDiskShare = 0.1
+/** Of ten kills, the fifth is with a full disk; of the others, a tenth may be before the broker listens. */
+const fullDiskEvery = 10
+const fullDiskAt = 4
 const earlyShare = 0.1
 /** How long a broker lives once it acknowledges, and how long it may take to. */
 const lifeMs = { min: 50, max: 1_600 }
@@ -43,12 +45,17 @@ export class Soak {
   private readonly cleanups: (() => unknown)[] = []
   private brokers: MortalBroker[] = []
   private disk: SmallDisk | undefined
+  /** A full disk may end a broker. */
+  private mayEnd = false
+  private failure: Error | undefined
+  private readonly stopping = new AbortController()
   private kills = 0
   private killsWithFullDisk = 0
 
   constructor(settings: SoakSettings) {
     this.settings = settings
     this.random = new Random(settings.seed)
+    settings.signal?.addEventListener('abort', () => this.stopping.abort())
   }
 
   /** Rejects when the broker does not come up, or refuses what it has to take. */
@@ -56,7 +63,9 @@ export class Soak {
     const began = performance.now()
     try {
       const traffic = await this.prepare()
-      await traffic.during(() => this.killAll(began, traffic))
+      this.watch()
+      await traffic.during(() => this.killAll(began, traffic), this.stopping)
+      if (this.failure) throw this.failure
       return {
         seed: this.settings.seed,
         kills: this.kills,
@@ -99,11 +108,25 @@ export class Soak {
     return traffic
   }
 
+  /** Stops when a broker ends that was not killed. */
+  private watch(): void {
+    for (const broker of this.brokers) {
+      broker.on('ended', output => {
+        if (this.mayEnd) return
+        const lastLines = output.trimEnd().split('\n').slice(-10).join('\n')
+        this.failure ??= new FaultlineError('INTERNAL', `a broker ended by itself:\n${lastLines}`)
+        this.stopping.abort()
+      })
+    }
+  }
+
   private async killAll(began: number, traffic: Traffic): Promise<void> {
-    const { kills, maxMs, signal, progress } = this.settings
-    while (this.kills < kills && performance.now() - began < maxMs && !signal?.aborted) {
+    const { kills, maxMs, progress } = this.settings
+    const { signal } = this.stopping
+    while (this.kills < kills && performance.now() - began < maxMs && !signal.aborted) {
       const broker = this.pick(this.brokers)
-      if (this.disk && this.random.uniform() < fullDiskShare) await this.killWithFullDisk(broker, traffic, this.disk)
+      if (this.disk && this.kills % fullDiskEvery === fullDiskAt)
+        await this.killWithFullDisk(broker, traffic, this.disk)
       else await this.kill(broker, traffic)
       this.kills++
       progress?.(this.kills, traffic.acknowledged)
@@ -124,6 +147,7 @@ export class Soak {
   /** Full before the kill, and while the broker starts: it may end by itself then, and is started again. */
   private async killWithFullDisk(broker: MortalBroker, traffic: Traffic, disk: SmallDisk): Promise<void> {
     await this.live(broker, traffic, lifeMs.max / 2)
+    this.mayEnd = true
     disk.fill()
     await delay(this.between(0, lifeMs.max / 2))
     await broker.kill()
@@ -144,19 +168,20 @@ export class Soak {
 
   /** Resolves once it listens, started again where it has ended by itself. */
   private async restore(broker: MortalBroker): Promise<void> {
-    const listening = broker.listening().then(
+    const listens = await broker.listening().then(
       () => true,
       () => false,
     )
-    if (!broker.running || !(await listening)) await broker.start()
+    if (!listens) await broker.start()
+    this.mayEnd = false
   }
 
   /** Resolves when all has arrived, or nothing arrives any more. */
   private async settle(traffic: Traffic): Promise<void> {
-    const { quietMs, signal } = this.settings
+    const { quietMs } = this.settings
     let delivered = traffic.delivered
     let until = performance.now() + quietMs
-    while (!traffic.settled && performance.now() < until && !signal?.aborted) {
+    while (!traffic.settled && performance.now() < until && !this.stopping.signal.aborted) {
       await delay(200)
       if (traffic.delivered === delivered) continue
       delivered = traffic.delivered

@@ -74,15 +74,25 @@ export class Traffic {
     this.addCleanGroup('QoS 1, group of clean sessions', streams.escalations, escalations!)
   }
 
-  /** Runs while the clients do, from when all have subscribed. Rejects as well when a client meets what it must not. */
-  async during(work: () => Promise<void>): Promise<void> {
+  /**
+   * Runs work while the clients run, from when all have subscribed. Rejects as well when a client meets what it must not; the
+   * work is to end when `stopping` says so.
+   */
+  async during(work: () => Promise<void>, stopping: AbortController): Promise<void> {
     const clients: Client[] = [...this.subscribers, ...this.publishers]
+    const { signal } = stopping
+    const stopped = new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()))
+    let working = Promise.resolve()
     try {
       const running = this.subscribers.map(subscriber => subscriber.start())
-      await Promise.race([Promise.all(this.subscribers.map(({ subscribed }) => subscribed)), ...running])
+      await Promise.race([Promise.all(this.subscribers.map(({ subscribed }) => subscribed)), stopped, ...running])
+      if (signal.aborted) return
       running.push(...this.publishers.map(publisher => publisher.start()))
-      await Promise.race([work(), ...running])
+      working = work()
+      await Promise.race([working, ...running])
     } finally {
+      stopping.abort()
+      await working.catch(() => {}) // Heard of above.
       await Promise.all(clients.map(client => client.stop()))
     }
   }
