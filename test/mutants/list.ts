@@ -162,8 +162,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: 'broker/persistence/queues.ts',
-    find: 'if (messages <= queuedMessages && bytes <= queuedBytes) return',
-    replace: 'if (messages <= queuedMessages) return',
+    find: 'if (messages <= most.messages && bytes <= most.bytes) return',
+    replace: 'if (messages <= most.messages) return',
     tests: ['broker/session-queues', 'broker/persistence'],
     breaks: 'the queue of a session has no limit of bytes',
   },
