@@ -1,7 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
-import { setTimeout as delay } from 'node:timers/promises'
 import { Aedes, type AedesPublishPacket } from 'aedes'
 
 /** A plain broker whose refusals a test can switch on; it keeps its port over stop and start. */
