@@ -101,7 +101,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
       maxQueueBytes,
       maxDelayMs: options.maxDelayMs ?? 0,
       answer: (item, verdict) => {
-        if (!this.secondOpinions?.ask(item, verdict)) this.answer(item, verdict)
+        if (!this.askFurther(item, verdict)) this.answer(item, verdict)
         if (isRejected(verdict)) return
         const served = host.models.get(item.escalation.task)
         // Another model may have taken its place since.
@@ -148,7 +148,7 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
         },
         logger,
       })
-    this.state = new StatePublisher(() => this.publishState(this.onlineState()), stateIntervalMs)
+    this.state = new StatePublisher(() => this.publishOnline(), stateIntervalMs)
   }
 
   /** Messages of kinds that a later version of the contract may have, since the last start. */
@@ -280,6 +280,24 @@ export class ServerAgent extends EventEmitter<ServerAgentEvents> implements Serv
     })
     this.state.changed()
     this.announce('verdict', verdict, escalation.task)
+  }
+
+  /** The answer from here stands where a policy fails. */
+  private askFurther(item: QueuedEscalation, verdict: Verdict): boolean {
+    try {
+      return this.secondOpinions?.ask(item, verdict) ?? false
+    } catch (thrown) {
+      this.options.logger.error({ id: verdict.id, error: toFaultlineError(thrown).message }, 'asking further up failed')
+      return false
+    }
+  }
+
+  private publishOnline(): void {
+    try {
+      this.publishState(this.onlineState())
+    } catch (thrown) {
+      this.options.logger.error({ error: toFaultlineError(thrown).message }, 'publishing the state failed')
+    }
   }
 
   private onlineState(): ServerState {

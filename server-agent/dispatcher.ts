@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type RejectedVerdict, toFaultlineError, type Verdict } from '@faultline/protocol'
+import { FaultlineError, type RejectedVerdict, toFaultlineError, type Verdict } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import { Backlog } from './backlog.ts'
 import { BatchLimit } from './batch-limit.ts'
-import { type BatchResult, isRefused, type JobResult } from './job.ts'
+import { type BatchResult, isRefused, type Job, type JobResult } from './job.ts'
 import type { ModelHost, ServedModel, Worker } from './model-host.ts'
 import { type EscalationQueue, isMoreUrgent, type QueuedEscalation } from './queue.ts'
 import { Throughput } from './throughput.ts'
@@ -148,7 +148,7 @@ export class Dispatcher {
     if (this.turn) return
     this.turn = setImmediate(() => {
       this.turn = undefined
-      this.dispatch()
+      this.guarded('handing out a batch failed', () => this.dispatch())
     })
   }
 
@@ -160,7 +160,8 @@ export class Dispatcher {
       const next = this.mostUrgent()
       if (!free[0] || !next) break
       const batch = this.takeBatch(next.queue, next.model, free.length)
-      if (batch.length > 0) void this.run(free[0], next.model, batch)
+      if (batch.length > 0)
+        this.run(free[0], next.model, batch).catch(thrown => this.report(thrown, 'ending a batch failed'))
     }
     this.settleIdle()
   }
@@ -186,7 +187,7 @@ export class Dispatcher {
       if (dueIn > 0 && !this.draining && queue.size < this.limitOf(model)) soonest = Math.min(soonest, dueIn)
       else if (!best || isMoreUrgent(first, best.queue.first!)) best = { queue, model }
     }
-    if (!best && soonest < Number.POSITIVE_INFINITY) this.later = setTimeout(() => this.dispatch(), Math.ceil(soonest))
+    if (!best && soonest < Number.POSITIVE_INFINITY) this.later = setTimeout(() => this.wake(), Math.ceil(soonest))
     return best
   }
 
@@ -212,19 +213,34 @@ export class Dispatcher {
     this.throughput.begin()
     this.options.logger.trace({ ids: batch.map(({ escalation }) => escalation.id), task: model.task }, 'batch begun')
     const jobs = batch.map(({ escalation: { window, shaftHz, bearing } }) => ({ window, shaftHz, bearing }))
-    const result = await worker.classify(model.model.digest, jobs).catch(toFaultlineError)
+    const result = await this.classify(worker, model, jobs)
     if (this.running.get(worker) !== run) return // Handed back meanwhile.
     this.running.delete(worker)
-    if (result instanceof Error) this.failed(run, result)
-    else this.finished(run, result)
-    this.dispatch()
+    try {
+      if (result instanceof Error) this.failed(run, result)
+      else this.finished(run, result)
+    } finally {
+      this.dispatch()
+    }
+  }
+
+  private async classify(worker: Worker, { model }: ServedModel, jobs: Job[]): Promise<BatchResult | FaultlineError> {
+    try {
+      const result = await worker.classify(model.digest, jobs)
+      if (result.results.length === jobs.length) return result
+      return new FaultlineError('WORKER_FAILED', `${result.results.length} answers to ${jobs.length} windows`)
+    } catch (thrown) {
+      return toFaultlineError(thrown)
+    }
   }
 
   private finished({ model, batch, startedAt }: Run, { results, inferMs }: BatchResult): void {
     model.times.record(batch.length, performance.now() - startedAt)
     this.throughput.end(batch.length)
     const queueMs = batch.map(({ receivedAt }) => startedAt - receivedAt)
-    this.options.measured?.({ task: model.task, windows: batch.length, queueMs, inferMs })
+    this.guarded('counting a batch failed', () =>
+      this.options.measured?.({ task: model.task, windows: batch.length, queueMs, inferMs }),
+    )
     for (const [i, item] of batch.entries()) this.give(item, model, results[i]!, { queueMs: queueMs[i]!, inferMs })
   }
 
@@ -255,12 +271,30 @@ export class Dispatcher {
     const { agent } = this.options
     const { label, confidence, probabilities } = result
     const [queueMs, inferMs] = [tenths(times.queueMs), tenths(times.inferMs)]
-    this.options.answer(item, { id, label, confidence, probabilities, model, agent, queueMs, inferMs })
+    this.answer(item, { id, label, confidence, probabilities, model, agent, queueMs, inferMs })
   }
 
   private reject(item: QueuedEscalation, rejected: RejectedVerdict['rejected'], retryAfterMs?: number): void {
-    const { agent, answer } = this.options
-    answer(item, { id: item.escalation.id, rejected, agent, ...(retryAfterMs !== undefined && { retryAfterMs }) })
+    const { agent } = this.options
+    this.answer(item, { id: item.escalation.id, rejected, agent, ...(retryAfterMs !== undefined && { retryAfterMs }) })
+  }
+
+  /** An answer that cannot be given keeps no other window from its own. */
+  private answer(item: QueuedEscalation, verdict: Verdict): void {
+    this.guarded('giving an answer failed', () => this.options.answer(item, verdict))
+  }
+
+  private guarded(what: string, work: () => void): void {
+    try {
+      work()
+    } catch (thrown) {
+      this.report(thrown, what)
+    }
+  }
+
+  private report(thrown: unknown, what: string): void {
+    const { code, message } = toFaultlineError(thrown)
+    this.options.logger.error({ code, error: message }, what)
   }
 
   private limitFor(task: string): BatchLimit {

@@ -91,21 +91,27 @@ export class Pools {
 
   private change(pool: PoolAddress): void {
     this.changed.set(topicOf(pool), pool)
-    this.timer ??= setTimeout(() => this.publish(), this.options.intervalMs ?? 60_000)
+    this.timer ??= setTimeout(() => this.publishAll(), this.options.intervalMs ?? 60_000)
   }
 
-  private publish(): void {
+  private publishAll(): void {
     this.timer = undefined
     for (const [topic, address] of this.changed) {
-      const pool = this.poolOf(topic)
-      const before = this.published.get(topic)
-      const worthIt = pool ? !before || isNews(before, pool) : before !== undefined
-      if (!worthIt) continue
-      this.options
-        .publish(address, pool)
-        .catch(thrown => this.options.logger.warn({ topic, error: toFaultlineError(thrown).message }, 'no pool'))
+      this.publish(topic, address).catch(thrown =>
+        this.options.logger.warn(
+          { topic, error: toFaultlineError(thrown).message },
+          'publishing pooled evidence failed',
+        ),
+      )
     }
     this.changed.clear()
+  }
+
+  private async publish(topic: string, address: PoolAddress): Promise<void> {
+    const pool = this.poolOf(topic)
+    const before = this.published.get(topic)
+    const worthIt = pool ? !before || isNews(before, pool) : before !== undefined
+    if (worthIt) await this.options.publish(address, pool)
   }
 
   /** Devices in the order of their names, so that every server agent rounds alike. */

@@ -82,7 +82,7 @@ export class ProcessWorker implements Worker, Service {
     clearTimeout(this.restart)
     const { child } = this
     if (!child) return
-    const exited = once(child, 'exit')
+    const exited = once(child, 'exit').catch(() => {}) // A process that never began has an error in the place of an end.
     const insist = setTimeout(() => child.kill('SIGKILL'), 2_000)
     if (child.connected) child.disconnect()
     await exited
@@ -125,10 +125,14 @@ export class ProcessWorker implements Worker, Service {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
     this.child = child
-    if (this.options.idle && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW)
     child.on('message', message => this.receive(message as WorkerReply))
-    child.on('error', error => this.options.logger.error({ error: error.message }, 'a worker'))
+    child.on('error', error => {
+      this.options.logger.error({ worker: this.options.name, error: error.message }, 'a worker process failed')
+      // A process that never began does not end either.
+      if (child.pid === undefined) this.ended(child, error.message)
+    })
     child.once('exit', (code, signal) => this.ended(child, signal ?? `exit code ${code}`))
+    if (this.options.idle && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW)
     for (const source of sources()) await this.load(source)
     this.loaded = true
     ready()
@@ -171,20 +175,26 @@ export class ProcessWorker implements Worker, Service {
       reject(error)
     }
     this.pending.clear()
+    this.again(how)
+  }
+
+  private again(how: string): void {
     if (this.stopped) return
     const { initialMs, maximumMs } = this.options.backOff ?? { initialMs: 100, maximumMs: 10_000 }
     const pauseMs = Math.min(maximumMs, initialMs * 2 ** Math.min(this.attempts++, 16))
     this.options.logger.error({ worker: this.options.name, how, pauseMs }, 'a worker ended; it is started again')
-    this.options.failed()
+    clearTimeout(this.restart)
     this.restart = setTimeout(() => this.relaunch(), pauseMs)
+    this.options.failed()
   }
 
   private relaunch(): void {
     this.launch().catch(thrown => {
       const { code, message } = toFaultlineError(thrown)
       this.options.logger.error({ worker: this.options.name, code, error: message }, 'a worker did not come back')
-      // Its end has the next attempt follow.
-      this.child?.kill('SIGKILL')
+      // The end of its process has the next attempt follow.
+      if (this.child) this.child.kill('SIGKILL')
+      else this.again(message)
     })
   }
 }

@@ -88,10 +88,12 @@ export class Shadow {
       return
     }
     this.asking = true
-    void this.ask(shadow, others).finally(() => {
-      this.asking = false
-      this.pump()
-    })
+    this.ask(shadow, others)
+      .finally(() => {
+        this.asking = false
+        this.pump()
+      })
+      .catch(thrown => this.options.logger.error({ error: toFaultlineError(thrown).message }, 'asking a shadow failed'))
   }
 
   private async ask(shadow: ServedModel, batch: readonly Waiting[]): Promise<void> {

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import type { AnsweredVerdict } from '@faultline/protocol'
+import { type AnsweredVerdict, toFaultlineError } from '@faultline/protocol'
 import type { Logger, Service } from '@faultline/runtime'
 import type { QueuedEscalation } from '../queue.ts'
 import type { ArchiveCounts } from './archive.ts'
@@ -56,7 +56,7 @@ export class Archiver implements Service {
     if (!thread) return
     const exited = once(thread, 'exit')
     this.post({ kind: 'close' })
-    const insist = setTimeout(() => void thread.terminate(), closeMs)
+    const insist = setTimeout(() => thread.terminate().catch(() => {}), closeMs) // It is gone already.
     await exited
     clearTimeout(insist)
   }
@@ -93,7 +93,18 @@ export class Archiver implements Service {
     this.post({ kind: 'answer', answer: { id, site, device, point, role, model, label, confidence } })
   }
 
+  /** Where the system gives no thread, it is asked again later. */
   private open(): void {
+    try {
+      this.launch()
+    } catch (thrown) {
+      const { code, message } = toFaultlineError(thrown, 'ARCHIVE_FAILED')
+      this.fail({ code, message })
+      this.ended()
+    }
+  }
+
+  private launch(): void {
     const { logger, retryMs: _, ...archive } = this.options
     // tsx is named by its own address, so that neither the working directory nor how this process was started matters.
     const thread = new Worker(join(import.meta.dirname, 'thread.ts'), {
