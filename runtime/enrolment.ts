@@ -86,10 +86,11 @@ export class Enrolment extends EventEmitter<EnrolmentEvents> implements Service 
   private async run(): Promise<void> {
     const { signal } = this.abort
     for (let failures = 0; !signal.aborted; ) {
-      if (!this.ready) await this.read() // Somebody may have put one there.
-      const step = this.mustClaim() ? 'claim' : 'renew'
-      const dueIn = step === 'claim' || !this.current ? 0 : renewalTime(this.current) - Date.now()
+      let step: 'claim' | 'renew' = 'claim'
       try {
+        if (!this.ready) await this.read() // A person may have put one there.
+        step = this.mustClaim() ? 'claim' : 'renew'
+        const dueIn = step === 'claim' || !this.current ? 0 : renewalTime(this.current) - Date.now()
         if (dueIn > 0) {
           if (performance.now() >= this.trustDueAt) await this.askWhomToBelieve(signal)
           await delay(Math.min(dueIn, lookMs, this.trustDueAt - performance.now()), undefined, { signal })
