@@ -61,10 +61,16 @@ export class PointMonitor implements Service {
 
   /** The next window, judged or not. Throws `SENSOR_FAILED` when none comes in time. */
   next(withinMs: number): Promise<SourceWindow> {
+    const { signal } = this.stopping
     return new Promise((resolve, reject) => {
       const done = () => {
         clearTimeout(timer)
         this.captures.delete(taken)
+        signal.removeEventListener('abort', stopped)
+      }
+      const stopped = () => {
+        done()
+        reject(new FaultlineError('SENSOR_FAILED', `${this.point.point} was stopped`))
       }
       const taken = (window: SourceWindow) => {
         done()
@@ -75,10 +81,8 @@ export class PointMonitor implements Service {
         reject(new FaultlineError('SENSOR_FAILED', `no window of ${this.point.point} within ${withinMs / 1_000} s`))
       }, withinMs)
       this.captures.add(taken)
-      this.stopping.signal.addEventListener('abort', () => {
-        done()
-        reject(new FaultlineError('SENSOR_FAILED', `${this.point.point} was stopped`))
-      })
+      signal.addEventListener('abort', stopped)
+      if (signal.aborted) stopped()
     })
   }
 
