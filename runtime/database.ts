@@ -1,6 +1,7 @@
 import { chmodSync, constants, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { pathToFileURL } from 'node:url'
 import { databaseFailure, Finding, toDatabaseError } from './database-failure.ts'
 import { checkFile, makeBeside, moveAside, moveLogAside, place, removeDatabase, statOf } from './database-file.ts'
 
@@ -14,6 +15,8 @@ const maxCheckedBytes = 67_108_864
 export interface DatabaseOptions {
   /** Permissions of the file, such as `0o600`; SQLite gives the files beside it the same. The umask decides if omitted. */
   mode?: number
+  /** How long a call waits for the lock of another process, in ms, while nothing else runs; five seconds if omitted. */
+  busyMs?: number
   /** What to do about a damaged file other than moving it away, such as `restore it with "…"`. */
   restore?: string
 }
@@ -35,7 +38,7 @@ export interface SetAside {
  */
 export function openDatabase(path: string, migrations: readonly string[], options: DatabaseOptions = {}): DatabaseSync {
   try {
-    if (path === ':memory:') return connect(path, migrations)
+    if (path === ':memory:') return connect(path, migrations, options)
     // Looked at before the database: another process that makes it has a log only once the database has its name.
     const log = statOf(`${path}-wal`)
     if (!statOf(path)) {
@@ -87,6 +90,23 @@ export function openReadOnly(path: string): DatabaseSync {
   }
 }
 
+/**
+ * Reads a SQLite file as it lies on the disk: without locks, and without what its write-ahead log holds. It opens where
+ * nothing can be written, on a full disk too. Throws `DATABASE_FAILED`.
+ */
+export function openImmutable(path: string): DatabaseSync {
+  let database: DatabaseSync | undefined
+  try {
+    checkFile(path, constants.R_OK)
+    database = new DatabaseSync(`${pathToFileURL(path)}?immutable=1`, { readOnly: true })
+    schemaVersion(database)
+    return database
+  } catch (thrown) {
+    database?.close()
+    throw toDatabaseError(thrown, path)
+  }
+}
+
 /** Another text after every change to the data, by whichever process. */
 export function versionOf(database: DatabaseSync): string {
   // `data_version` counts what others commit, `total_changes` what this connection does.
@@ -121,11 +141,12 @@ function check(database: DatabaseSync): void {
 }
 
 /** A whole database under another name, so that a crash in between leaves none that is half made. */
-function make(path: string, migrations: readonly string[], { mode = 0o666 }: DatabaseOptions): string {
+function make(path: string, migrations: readonly string[], options: DatabaseOptions): string {
+  const { mode = 0o666 } = options
   mkdirSync(dirname(path), { recursive: true })
   const made = makeBeside(path, mode)
   try {
-    const database = connect(made, migrations)
+    const database = connect(made, migrations, options)
     try {
       database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
     } finally {
@@ -138,10 +159,11 @@ function make(path: string, migrations: readonly string[], { mode = 0o666 }: Dat
   }
 }
 
-function openExisting(path: string, migrations: readonly string[], { mode }: DatabaseOptions): DatabaseSync {
+function openExisting(path: string, migrations: readonly string[], options: DatabaseOptions): DatabaseSync {
+  const { mode } = options
   const found = checkFile(path, constants.R_OK | constants.W_OK).mode & 0o777
   if (mode !== undefined && found !== mode) chmodSync(path, mode)
-  return connect(path, migrations)
+  return connect(path, migrations, options)
 }
 
 /**
@@ -165,8 +187,8 @@ export function setAside(
   }
 }
 
-function connect(path: string, migrations: readonly string[]): DatabaseSync {
-  const database = new DatabaseSync(path, { timeout: busyMs })
+function connect(path: string, migrations: readonly string[], options: DatabaseOptions): DatabaseSync {
+  const database = new DatabaseSync(path, { timeout: options.busyMs ?? busyMs })
   try {
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON')
     migrate(database, migrations)
