@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Command,
   type ConfigReported,
@@ -7,6 +8,7 @@ import {
   type Health,
   type Message,
   type Payload,
+  type Problem,
   parseTopic,
   toFaultlineError,
   topicFilter,
@@ -22,17 +24,21 @@ import { healthOf } from './reports/health.ts'
 import { offlineState, onlineState } from './reports/state.ts'
 import type { Running } from './running.ts'
 import { fixedSources } from './sources/point-sources.ts'
-import { openStorage } from './spool/storage.ts'
+import { Store } from './spool/store.ts'
 import { Timers } from './timers.ts'
 
 /** How long a stop waits for verdicts, and then for the broker to take what was spooled. */
 const farewellMs = 2_000
+/** Between attempts to begin again after a restart that failed. */
+const retryMs = 5_000
 
 /** Windows of a device's points, answered by its own model where that will do and by a server where it will not. */
 export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Service {
   private options: DeviceAgentOptions
+  /** From start to stop; what is kept outlives a restart within the process, also where the disk does not take it. */
+  private store: Store | undefined
   private running: Running | undefined
-  private stopping: Promise<void> | undefined
+  private halting: Promise<void> | undefined
   private readonly timers = new Timers<'summary' | 'health' | 'evidence'>((thrown, name) =>
     this.failed(thrown, `no ${name}`),
   )
@@ -42,6 +48,8 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
   private restartWanted = false
   /** Of the sources, which may be older than this start. */
   private overrunsBefore = 0
+  /** What the last state said of problems. */
+  private saidProblems = ''
   private finalHealth: Health | undefined
   private finalBytesAvoided = 0
 
@@ -70,9 +78,20 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       overruns,
       sensors: monitors.flatMap(({ sensor }) => sensor ?? []),
       bytes: session.bytes,
-      errors: this.errors,
+      errors: this.errors + this.running.store.failures,
+      problems: this.problems,
       energy: this.running.energy,
     })
+  }
+
+  /** What is wrong with the device itself, as opposed to its sensors and machines. */
+  get problems(): Problem[] {
+    const other = this.running?.session.problem
+    return [
+      ...(this.running?.store.problems ?? []),
+      ...(other ? [{ code: other.error.code, message: other.error.message, since: other.since }] : []),
+      ...(this.options.problems?.() ?? []),
+    ].slice(0, 16)
   }
 
   /** What is in force and which revision set it; 0 is the file the agent started from. Undefined while stopped. */
@@ -89,73 +108,106 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     return this.options.points.reduce((sum, { source }) => sum + source.overruns, 0)
   }
 
-  /** Begins at once, with or without a connection. Throws `DATABASE_FAILED`, and the errors of policies. */
+  /**
+   * Begins at once, with or without a connection, and with or without a disk. Throws `CERTIFICATE_INVALID` where a file of its
+   * identity cannot be read, and the errors of policies.
+   */
   async start(): Promise<void> {
-    const { dataDirectory, updates } = this.options
-    const database = openStorage(dataDirectory)
-    this.errors = 0
-    this.overrunsBefore = this.overruns
+    const { dataDirectory: directory, diskRetryMs: retryMs, logger } = this.options
+    this.store = Store.open({ directory, logger, ...(retryMs && { retryMs }) })
     try {
-      const running = compose(this.options, database, {
-        receive: message => this.receive(message),
-        apply: (settings, policies) => this.apply(settings, policies),
-        stateChanged: () => this.publishState(),
-        sensorChanged: () => this.publishHealth(),
-        window: (point, window) => this.announce('window', point, window),
-        inference: event => this.announce('inference', event),
-        windowFailed: () => void this.errors++,
-        failed: (thrown, what) => this.failed(thrown, what),
-        report: () => ({ health: this.health, configuration: this.configuration, failures: this.failures }),
-        restart: () => {
-          this.restartWanted = true
-        },
-      })
-      this.running = running
-      const { session, outbox, servers, configuration, monitors } = running
-      session.on('online', () => this.connected())
-      session.on('offline', () => {
-        outbox.disconnected()
-        updates?.disconnected()
-        // MQTT.js would send it again with every connection, whatever it is that breaks them, and nobody would have paid.
-        session.withdraw()
-        this.announce('offline')
-      })
-      session.on('cleared', address => {
-        if (address.kind === 'update-offer') updates?.withdrawn()
-        if (address.kind === 'server-state') servers.forget(address.server)
-      })
-      session.on('refused', (error, topic, payload) => this.refused(error, topic, payload))
-      this.follow(configuration.current)
-      await session.start()
-      for (const monitor of monitors) await monitor.start()
-      this.schedule(configuration.current)
+      await this.begin(this.store)
     } catch (error) {
       await this.stop()
-      if (database.isOpen) database.close()
       throw error
     }
   }
 
-  /** Goes on with another model: ends every window with the one there was, and begins anew. */
-  async exchange(classifier: LocalModel, enginesRejected: DeviceAgentOptions['enginesRejected']): Promise<void> {
-    const wasRunning = this.running !== undefined
-    await this.stop()
-    this.options = { ...this.options, classifier, enginesRejected }
-    if (wasRunning) await this.start()
+  private async begin(store: Store): Promise<void> {
+    const { updates } = this.options
+    this.errors = 0
+    this.overrunsBefore = this.overruns
+    store.removeAllListeners()
+    const running = compose(this.options, store, {
+      receive: message => this.receive(message),
+      apply: (settings, policies) => this.apply(settings, policies),
+      stateChanged: () => this.publishState(),
+      sensorChanged: () => this.publishHealth(),
+      window: (point, window) => this.announce('window', point, window),
+      inference: event => this.announce('inference', event),
+      windowFailed: () => void this.errors++,
+      failed: (thrown, what) => this.failed(thrown, what),
+      report: () => ({
+        health: this.health,
+        configuration: this.configuration,
+        problems: this.problems,
+        failures: this.failures,
+      }),
+      restart: () => {
+        this.restartWanted = true
+      },
+    })
+    this.running = running
+    const { session, outbox, servers, configuration, monitors } = running
+    store.on('changed', () => {
+      this.publishState()
+      this.publishHealth()
+    })
+    store.on('writable', () => outbox.replenished())
+    store.on('found', () => this.reload(store).catch(thrown => this.failed(thrown, 'starting anew failed')))
+    session.on('online', () => this.connected())
+    session.on('offline', () => {
+      outbox.disconnected()
+      updates?.disconnected()
+      // MQTT.js would send it again with every connection, whatever it is that breaks them, and nobody would have paid.
+      session.withdraw()
+      this.announce('offline')
+    })
+    session.on('cleared', address => {
+      if (address.kind === 'update-offer') updates?.withdrawn()
+      if (address.kind === 'server-state') servers.forget(address.server)
+    })
+    session.on('refused', (error, topic, payload) => this.refused(error, topic, payload))
+    this.follow(configuration.current)
+    await session.start()
+    // Stopped meanwhile.
+    if (this.running !== running) return
+    for (const monitor of monitors) await monitor.start()
+    this.schedule(configuration.current)
   }
 
-  /** Ends every window, sends what can be sent, keeps the rest for the next start, and says goodbye. */
+  /** Goes on with another model: ends every window with the one there was, and begins anew. */
+  async exchange(classifier: LocalModel, enginesRejected: DeviceAgentOptions['enginesRejected']): Promise<void> {
+    await this.halt()
+    this.options = { ...this.options, classifier, enginesRejected }
+    if (!this.store) return
+    try {
+      await this.begin(this.store)
+    } catch (error) {
+      await this.halt()
+      throw error
+    }
+  }
+
+  /** Ends every window, sends what can be sent, keeps the rest for the next start, and disconnects. */
   async stop(): Promise<void> {
-    this.stopping ??= this.end().finally(() => {
-      this.stopping = undefined
+    const { store } = this
+    this.store = undefined
+    await this.halt()
+    store?.close()
+  }
+
+  private async halt(): Promise<void> {
+    this.halting ??= this.end().finally(() => {
+      this.halting = undefined
     })
-    await this.stopping
+    await this.halting
   }
 
   private async end(): Promise<void> {
     const { running } = this
     if (!running) return
-    const { flow, policies, commissioning, budget, outbox, session, configuration, monitors, database, boot } = running
+    const { flow, policies, commissioning, budget, outbox, session, configuration, monitors, boot } = running
     this.timers.stop()
     await Promise.all(monitors.map(monitor => monitor.stop()))
     await flow.finish(session.online ? Math.min(configuration.current.deadlineMs, farewellMs) : 0)
@@ -172,7 +224,6 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     budget.close()
     this.finalHealth = this.health
     this.finalBytesAvoided = this.bytesAvoided
-    database.close()
     this.running = undefined
   }
 
@@ -213,12 +264,34 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     if (this.restartWanted) await this.restart()
   }
 
-  /** Once the result is in the spool: it is sent by whichever start has a connection. */
+  /** Once the result is in the spool: the first start that has a connection sends it. */
   private async restart(): Promise<void> {
     this.restartWanted = false
-    this.options.logger.info('restarts, as it was told to')
-    await this.stop()
-    await this.start()
+    this.options.logger.info('restarting on command')
+    await this.halt()
+    await this.resume()
+  }
+
+  /** What the disk has kept can be read at last: it counts, rather than what was learned without it. */
+  private async reload(store: Store): Promise<void> {
+    this.options.logger.info('the disk can be read again; starting anew with what it kept')
+    await this.halt()
+    store.adopt()
+    await this.resume()
+  }
+
+  /** Begins again. Where that fails it is tried until it succeeds: the machine would be unwatched until a person came. */
+  private async resume(): Promise<void> {
+    while (this.store) {
+      try {
+        await this.begin(this.store)
+        return
+      } catch (thrown) {
+        this.failed(thrown, 'starting again failed')
+        await this.halt()
+        await delay(retryMs, undefined, { ref: false })
+      }
+    }
   }
 
   private refused(error: FaultlineError, topic: string, payload: Buffer): void {
@@ -264,6 +337,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     this.timers.repeat('summary', summaryIntervalS, () => this.running?.flow.flushSummaries())
     this.timers.repeat('health', healthIntervalS, () => {
       this.publishHealth()
+      if (JSON.stringify(this.problems) !== this.saidProblems) this.publishState()
       // What waited for the budget may fit by now.
       this.running?.outbox.pump()
     })
@@ -291,7 +365,13 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     const { boot, commissioning } = this.running
     const { certificate } = broker
     const state = onlineState(boot, classifier, enginesRejected, settings, points, commissioning, certificate)
-    this.publish('state', { ...state, ...(agentDigest !== undefined && { agentDigest }) })
+    const { problems } = this
+    this.saidProblems = JSON.stringify(problems)
+    this.publish('state', {
+      ...state,
+      ...(problems.length > 0 && { problems }),
+      ...(agentDigest !== undefined && { agentDigest }),
+    })
   }
 
   /** For what is true only now: lost when there is no connection, and made anew when there is one. */

@@ -1,5 +1,4 @@
 import type { Message } from '@faultline/protocol'
-import type { DatabaseSync } from '@faultline/runtime'
 import { Commands } from './control/commands.ts'
 import { Configuration, type RuntimeSettings } from './control/configuration.ts'
 import { commandHandlers } from './control/handlers.ts'
@@ -22,8 +21,9 @@ import type { Running } from './running.ts'
 import { WindowPace } from './sensors/window-pace.ts'
 import type { SourceWindow } from './sources/source.ts'
 import { Outbox } from './spool/outbox.ts'
-import { Spool } from './spool/spool.ts'
 import { Settings } from './spool/storage.ts'
+import type { Store } from './spool/store.ts'
+import { TieredSpool } from './spool/tiered-spool.ts'
 
 /** What the parts of an agent tell it, and have it do. */
 export interface AgentHooks {
@@ -45,13 +45,13 @@ export interface AgentHooks {
 }
 
 /**
- * Puts an agent together from what its database holds; nothing runs yet. Counts the start.
- * Throws `DATABASE_FAILED`, and the errors of policies.
+ * Puts an agent together from what its store holds; nothing runs yet. Counts the start.
+ * Throws the errors of policies.
  */
-export function compose(options: DeviceAgentOptions, database: DatabaseSync, hooks: AgentHooks): Running {
+export function compose(options: DeviceAgentOptions, store: Store, hooks: AgentHooks): Running {
   const { site, device, points, classifier, updates, logger } = options
   const { seed = Math.floor(Math.random() * 2 ** 32) } = options
-  const settings = new Settings(database)
+  const settings = new Settings(store)
   const boot = settings.nextBoot()
   const audits = new AuditKeeper({
     settings,
@@ -60,7 +60,7 @@ export function compose(options: DeviceAgentOptions, database: DatabaseSync, hoo
     ...(updates && { floor: () => updates.auditRate }),
     logger,
   })
-  const states = new PolicyStates(database)
+  const states = new PolicyStates(store)
   const policies = new Policies(points, { states, model: classifier, audits, seed, logger })
   const changed = () => hooks.stateChanged()
   const commissioning = new CommissioningKeeper({ settings, points, model: classifier, changed, logger })
@@ -78,7 +78,7 @@ export function compose(options: DeviceAgentOptions, database: DatabaseSync, hoo
   const pricing = new Pricing(configuration.current, new Battery(options.batteryFile), servers)
   const evidence = new EvidenceExchange({ ...stem, model: classifier.model, policies, logger })
   const session = agentSession(options, boot, evidence.filters, message => hooks.receive(message))
-  const spool = new Spool(database, boundsOf(options))
+  const spool = new TieredSpool(store, boundsOf(options))
   const budget = new ByteBudget({ settings, metered: () => pricing.metered, logger })
   budget.use(configuration.current.budget)
   const publisher = new MeteredPublisher(session, budget)
@@ -106,7 +106,7 @@ export function compose(options: DeviceAgentOptions, database: DatabaseSync, hoo
     { settings: configuration.current, policies },
   )
   const commands = new Commands(
-    database,
+    store,
     commandHandlers({
       boot,
       monitors: () => monitors,
@@ -126,7 +126,7 @@ export function compose(options: DeviceAgentOptions, database: DatabaseSync, hoo
   }
   const monitors = points.map(point => new PointMonitor(point, handlers, logger))
   return {
-    database,
+    store,
     boot,
     startedAt: performance.now(),
     spool,

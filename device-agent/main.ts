@@ -11,6 +11,7 @@ import {
 } from '@faultline/runtime'
 import { DeviceAgent } from './agent.ts'
 import { deviceAgentConfig } from './config.ts'
+import { unwritable } from './data-directory.ts'
 import { ShaftSource } from './sources/mqtt/shaft-source.ts'
 import { PointSources } from './sources/point-sources.ts'
 import { statusPageOf } from './status-page/status-page.ts'
@@ -27,8 +28,12 @@ async function run({ config: file, check }: { config: string; check?: boolean })
   const config = await loadConfig(deviceAgentConfig, file)
   if (check) return checkStart(config)
   const logger = createLogger('device-agent')
+  // Before the model, whose engines take minutes to try on a small device.
+  const error = unwritable(config.dataDirectory)
+  if (error)
+    logger.error({ code: error.code, error: error.message }, 'the data directory takes nothing; starting without it')
   const replaced = new AbortController()
-  const { current, agentDigest, updaterFor } = await openUpdates(config, logger, {
+  const { current, agentDigest, problems, updaterFor } = await openUpdates(config, logger, {
     configuration: file,
     restart: () => replaced.abort(),
   })
@@ -53,6 +58,7 @@ async function run({ config: file, check }: { config: string; check?: boolean })
     enginesRejected: current.enginesRejected,
     updates: updater,
     agentDigest,
+    problems,
     logger,
   })
   const page =

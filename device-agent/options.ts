@@ -1,4 +1,4 @@
-import type { ConfigReported, Inference, LoadedModel, TopicAddress } from '@faultline/protocol'
+import type { ConfigReported, Inference, LoadedModel, Problem, TopicAddress } from '@faultline/protocol'
 import type { BrokerAccess, Logger } from '@faultline/runtime'
 import type { RuntimeSettings } from './control/configuration.ts'
 import type { LocalModel } from './decisions/assessment.ts'
@@ -28,6 +28,8 @@ export interface DeviceAgentOptions extends Omit<RuntimeSettings, 'pace' | 'sour
   batteryFile?: string
   /** For an estimate of the energy taken; none when absent. */
   energy?: EnergyConstants
+  /** Pauses between attempts to write to a disk that failed; ten seconds and five minutes when absent. */
+  diskRetryMs?: { first: number; max: number }
   /** What is kept while there is no connection. */
   spool?: { maximumBytes: number; maximumDays: number }
   /** Of the audits; random when absent. */
@@ -36,6 +38,8 @@ export interface DeviceAgentOptions extends Omit<RuntimeSettings, 'pace' | 'sour
   agentDigest?: string | undefined
   /** What is told of updates, and decides about them; none are taken when absent. */
   updates?: UpdateParty
+  /** What the process that holds the agent found wrong with the device; nothing when absent. */
+  problems?: () => readonly Problem[]
   /** How often what policies have learned is told to others; ten minutes when absent. */
   evidenceIntervalS?: number
   logger: Logger

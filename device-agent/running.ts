@@ -1,4 +1,4 @@
-import type { DatabaseSync, MqttSession } from '@faultline/runtime'
+import type { MqttSession } from '@faultline/runtime'
 import type { Commands } from './control/commands.ts'
 import type { Configuration } from './control/configuration.ts'
 import type { AuditKeeper } from './decisions/audit-keeper.ts'
@@ -14,14 +14,15 @@ import type { ServerLoads } from './link/server-loads.ts'
 import type { PointMonitor } from './point-monitor.ts'
 import type { WindowPace } from './sensors/window-pace.ts'
 import type { Outbox } from './spool/outbox.ts'
-import type { Spool } from './spool/spool.ts'
+import type { Store } from './spool/store.ts'
+import type { TieredSpool } from './spool/tiered-spool.ts'
 
 /** What a device agent consists of from start to stop. */
 export interface Running {
-  database: DatabaseSync
+  store: Store
   boot: number
   startedAt: number
-  spool: Spool
+  spool: TieredSpool
   outbox: Outbox
   session: MqttSession
   flow: WindowFlow

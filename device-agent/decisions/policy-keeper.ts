@@ -89,9 +89,9 @@ export class PolicyKeeper implements Decider {
     this.saving = undefined
     if (!this.current) return
     const { policy, choice } = this.current
-    // Without a verdict there is nothing to keep, and the next start may still begin with what others learned.
-    if (this.isNew && policy.evidenceKind && !policy.evidence()) return
     try {
+      // Without a verdict there is nothing to keep, and the next start may still begin with what others learned.
+      if (this.isNew && policy.evidenceKind && !policy.evidence()) return
       this.options.states.write(this.keyOf(choice), policy.snapshot())
     } catch (thrown) {
       this.options.logger.error({ error: toFaultlineError(thrown).message }, 'policy state not saved')

@@ -1,5 +1,5 @@
 import type { PolicyState } from '@faultline/inference'
-import type { DatabaseSync, StatementSync } from '@faultline/runtime'
+import type { Tables } from '../spool/storage.ts'
 
 /** What a state was learned with, and is of no use without. */
 export interface PolicyStateKey {
@@ -14,11 +14,11 @@ const mostStates = 32
 
 /** What policies have learned, by model and policy. The states used last are kept. */
 export class PolicyStates {
-  private readonly select: StatementSync
-  private readonly upsert: StatementSync
-  private readonly forget: StatementSync
+  private readonly select: ReturnType<Tables['prepare']>
+  private readonly upsert: ReturnType<Tables['prepare']>
+  private readonly forget: ReturnType<Tables['prepare']>
 
-  constructor(database: DatabaseSync) {
+  constructor(database: Tables) {
     this.select = database.prepare('SELECT state FROM policy_states WHERE model = ? AND policy = ?')
     this.upsert = database.prepare(
       `INSERT OR REPLACE INTO policy_states (model, policy, state, used)

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync, statfsSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
+import { errorCodes } from '@faultline/protocol'
 import { inspectStore, loadConfig, readCertificate } from '@faultline/runtime'
 import { type DeviceAgentConfig, deviceAgentConfig } from '../config.ts'
 import { clockSynchronised } from '../reports/clock.ts'
@@ -52,7 +53,19 @@ export async function findings(file = configFile, url = statusUrl): Promise<Find
   ]
   const found = [reading]
   for (const check of checks) found.push(await check(config))
-  return found
+  return [...found, ...(await problemsOf(url))]
+}
+
+/** What the agent says is wrong with the device itself. */
+async function problemsOf(url: string): Promise<Finding[]> {
+  // An agent of an earlier version names none.
+  const { problems = [] } = (await deviceStatus(url)) ?? {}
+  return problems.map(({ code, message, since }) => {
+    const remedy = Object.hasOwn(errorCodes, code)
+      ? errorCodes[code as keyof typeof errorCodes].remedy
+      : 'faultline-device logs'
+    return fault('problem', `${code}: ${message}; since ${since}`, remedy)
+  })
 }
 
 async function service(): Promise<Finding> {

@@ -23,11 +23,13 @@ function describe(status: DeviceStatus | undefined, url: string): string[] {
       `It may be starting, or its configuration has no statusPage: faultline-device logs, journalctl -u ${unit}`,
     ]
   }
-  const { health, model, points } = status
+  // An agent of an earlier version names none.
+  const { health, model, points, problems = [] } = status
   const width = Math.max(...points.map(({ point }) => point.length))
   return [
     line('device', `${status.site}/${status.device}`),
     line('broker', status.online ? 'connected' : 'not connected; windows are judged here, messages wait'),
+    ...problems.map(({ code, message }) => line('problem', `${code}: ${message}`)),
     line('model', `${model.name} ${model.version} on ${model.engine}`),
     ...(health
       ? [

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { Health } from '@faultline/protocol'
+import type { Health, Problem } from '@faultline/protocol'
 import { rounded } from '../decisions/assessment.ts'
 import type { AuditKeeper } from '../decisions/audit-keeper.ts'
 import type { WindowFlow } from '../decisions/window-flow.ts'
@@ -8,13 +8,13 @@ import type { EnergyEstimate } from '../link/energy.ts'
 import type { Pricing } from '../link/pricing.ts'
 import type { SensorState } from '../sensors/sensor-watch.ts'
 import type { Outbox } from '../spool/outbox.ts'
-import type { Spool } from '../spool/spool.ts'
+import type { TieredSpool } from '../spool/tiered-spool.ts'
 
 export interface HealthParts {
   startedAt: number
   flow: WindowFlow
   audits: AuditKeeper
-  spool: Spool
+  spool: TieredSpool
   outbox: Outbox
   pricing: Pricing
   budget: ByteBudget
@@ -24,15 +24,31 @@ export interface HealthParts {
   energy?: EnergyEstimate
   /** Sensors that are at fault. */
   sensors: readonly SensorState[]
+  /** Of the device itself. */
+  problems: readonly Problem[]
 }
 
 /** How the agent is doing. Everything counts from the agent's start, except what audits found. */
 export function healthOf(parts: HealthParts): Health {
-  const { startedAt, flow, audits, spool, outbox, pricing, budget, overruns, bytes, errors, energy, sensors } = parts
+  const {
+    startedAt,
+    flow,
+    audits,
+    spool,
+    outbox,
+    pricing,
+    budget,
+    overruns,
+    bytes,
+    errors,
+    energy,
+    sensors,
+    problems,
+  } = parts
   const roundTripMs = flow.roundTrips.summary
   const price = pricing.report
   const spent = budget.report
-  const { setAside } = spool
+  const { setAside, inMemory } = spool
   const temperatureC = processorTemperature()
   return {
     at: new Date().toISOString(),
@@ -41,6 +57,7 @@ export function healthOf(parts: HealthParts): Health {
     audits: flow.audits,
     audited: audits.accounts,
     ...(sensors.length > 0 && { points: [...sensors] }),
+    ...(problems.length > 0 && { problems: [...problems] }),
     revisions: flow.revisions,
     errors,
     overruns,
@@ -49,6 +66,7 @@ export function healthOf(parts: HealthParts): Health {
       pending: flow.pending,
       dropped: outbox.dropped,
       ...(setAside > 0 && { setAside }),
+      ...(inMemory > 0 && { inMemory }),
     },
     ...(roundTripMs && { roundTripMs }),
     ...(flow.counters.sent > 0 && {

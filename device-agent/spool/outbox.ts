@@ -3,7 +3,7 @@ import type { Logger } from '@faultline/runtime'
 import { asBacklog } from './backlog.ts'
 import { IdleSignal } from './idle.ts'
 import { Pace } from './pace.ts'
-import type { NewMessage, Spool, SpooledMessage } from './spool.ts'
+import type { NewMessage, SpooledMessage, WaitingMessages } from './spool.ts'
 
 /** The part of the session the outbox needs. */
 export interface Publisher {
@@ -12,7 +12,7 @@ export interface Publisher {
 }
 
 export interface OutboxOptions {
-  spool: Spool
+  spool: WaitingMessages
   publisher: Publisher
   logger: Logger
   /** Messages that may wait for their acknowledgement at once. */
@@ -101,6 +101,11 @@ export class Outbox {
     }, suspectAfterMs)
     this.pump()
     return overtaken
+  }
+
+  /** More waits than before: what was not there to be read is sent as well. */
+  replenished(): void {
+    if (this.connection) this.connected()
   }
 
   /** The connection is gone; its publisher rejects what was under way. */

@@ -38,10 +38,14 @@ export const defaultBounds: SpoolBounds = {
 }
 
 type Row = { seq: number; topic: string; payload: Uint8Array }
+type WholeRow = Row & { kind: string; class: SpoolClass; worth: number }
 type Victim = { seq: number; bytes: number } | undefined
 
 const rowBytes = 64
 const size = `length(topic) + length(payload) + ${rowBytes}`
+const bytesOf = ({ topic, payload }: Pick<Row, 'topic' | 'payload'>): number =>
+  Buffer.byteLength(topic) + payload.byteLength + rowBytes
+const movedAtOnce = 100
 const expireEveryMs = 60_000
 const givenUpFirst: readonly SpoolClass[] = [spoolClasses.escalation, spoolClasses.inference, spoolClasses.summary]
 
@@ -72,11 +76,28 @@ const statementsOf = (database: DatabaseSync, { tries }: SpoolBounds) => {
     leastWorth: database.prepare(
       `SELECT seq, ${size} AS bytes FROM messages WHERE class = ? ORDER BY worth, seq LIMIT 1`,
     ),
+    all: database.prepare('SELECT seq, kind, topic, payload, class, worth FROM messages ORDER BY seq LIMIT ?'),
     oldest: database.prepare(
       `SELECT seq, class, at, ${size} AS bytes FROM messages WHERE class > ${spoolClasses.result} ORDER BY seq LIMIT 1`,
     ),
   } satisfies Record<string, StatementSync>
 }
+
+/** What an outbox needs of what waits. */
+export type WaitingMessages = Pick<
+  Spool,
+  | 'size'
+  | 'lastSeq'
+  | 'dropped'
+  | 'add'
+  | 'results'
+  | 'reports'
+  | 'escalations'
+  | 'suspects'
+  | 'tried'
+  | 'acknowledge'
+  | 'flush'
+>
 
 /** What a transaction does to the counts, once it is committed. */
 class Change {
@@ -164,22 +185,38 @@ export class Spool {
     return this.droppedCount
   }
 
-  /** Throws `DATABASE_FAILED`, for example when the disk is full. */
-  add({ kind, topic, payload, notable = false, value }: NewMessage): void {
+  /** Under the next number, or a higher one. Throws `DATABASE_FAILED`, for example when the disk is full. */
+  add({ kind, topic, payload, notable = false, value }: NewMessage, seq = this.newest + 1): void {
     const group = classOf(kind)
     const worth = group === spoolClasses.result ? 0 : (value ?? this.thinning.worthOf(topic, notable))
+    this.insert({ seq, kind, topic, payload, class: group, worth })
+  }
+
+  /** Moves what waits to another spool, oldest first and under its number. Throws `DATABASE_FAILED`; what was moved stays there. */
+  moveTo(other: Spool): void {
+    this.flush()
+    for (;;) {
+      const rows = this.guard(() => this.statements.all.all(movedAtOnce)) as WholeRow[]
+      if (rows.length === 0) return
+      for (const row of rows) {
+        other.insert(row)
+        this.write(change => this.remove(row.seq, row.class, bytesOf(row), change))
+      }
+    }
+  }
+
+  private insert({ seq, kind, topic, payload, class: group, worth }: WholeRow): void {
     const at = Math.round(this.ranBefore + this.clock())
-    const seq = this.newest + 1
     const write = (change: Change) => {
       this.removeAcknowledged(change)
       this.expire(change)
       this.statements.insert.run(seq, kind, topic, payload, group, worth, at)
-      change.resize(group, 1, Buffer.byteLength(topic) + payload.byteLength + rowBytes)
+      change.resize(group, 1, bytesOf({ topic, payload }))
       this.makeRoom(change)
     }
     if (group === spoolClasses.result) this.throughToDisk(() => this.write(write))
     else this.write(write)
-    this.newest = seq
+    this.newest = Math.max(this.newest, seq)
   }
 
   /** Results of commands that wait, oldest first. This and the next ones throw `DATABASE_FAILED`. */
@@ -213,8 +250,9 @@ export class Spool {
     // While it was under way the full spool may have given it up.
     if (!this.guard(() => this.statements.sizeOf.get(seq))) return
     this.acknowledged.add(seq)
-    // A long spool may empty while nothing new comes; a crash then must not send all of it again.
-    if (this.acknowledged.size >= 256) this.flush()
+    // A long spool may empty while nothing new comes; a crash then must not send all of it again. Where the disk does not
+    // take that it is not tried with every message.
+    if (this.acknowledged.size % 256 === 0) this.flush()
   }
 
   /** Deletes what was acknowledged. */

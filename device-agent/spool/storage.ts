@@ -1,7 +1,18 @@
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { FaultlineError } from '@faultline/protocol'
-import { type DatabaseSync, openDatabase, openReadOnly, type StatementSync, type StoreKind } from '@faultline/runtime'
+import {
+  type DatabaseOptions,
+  type DatabaseSync,
+  databaseFailure,
+  openDatabase,
+  openImmutable,
+  openOrSetAside,
+  openReadOnly,
+  type SetAside,
+  type StoreKind,
+  setAside,
+} from '@faultline/runtime'
 
 const migrations = [
   `CREATE TABLE messages (
@@ -45,26 +56,48 @@ export const agentDatabase: StoreKind = {
   },
 }
 
-/**
- * The agent's own database: what must survive a restart. One that a newer agent has changed, which was taken back, gives way
- * to the copy from before the update. Throws `DATABASE_FAILED`.
- */
+/** Where the database of an agent is. */
+export const fileOf = (directory: string): string => join(directory, 'agent.db')
+
+/** Only the agent itself holds its database, and its event loop stands still while it waits for another program that does. */
+const options: DatabaseOptions = { busyMs: 250 }
+
+/** The agent's own database: what must survive a restart. Throws `DATABASE_FAILED`. */
 export function openStorage(directory: string): DatabaseSync {
-  const path = join(directory, 'agent.db')
+  return afterReturn(fileOf(directory), path => openDatabase(path, migrations, options))
+}
+
+/** As `openStorage`, with a new database in the place of a damaged one, which stays beside it. */
+export function openOrSetAsideStorage(directory: string): { database: DatabaseSync; setAside?: SetAside } {
+  return afterReturn(fileOf(directory), path => openOrSetAside(path, migrations, options))
+}
+
+/** A new database in the place of one whose damage was met in use. Throws `DATABASE_FAILED`. */
+export const setStorageAside = (directory: string, damage: string): { database: DatabaseSync; setAside: SetAside } =>
+  setAside(fileOf(directory), migrations, options, damage)
+
+/** What the disk holds, where nothing can be written to it. Throws `DATABASE_FAILED`. */
+export const readStorage = (directory: string): DatabaseSync => openImmutable(fileOf(directory))
+
+/** The same tables in memory. */
+export const memoryStorage = (): DatabaseSync => openDatabase(':memory:', migrations)
+
+/** A database that a newer agent has changed, which was rolled back, gives way to the copy from before the update. */
+function afterReturn<T>(path: string, open: (path: string) => T): T {
   try {
-    return openDatabase(path, migrations)
+    return open(path)
   } catch (thrown) {
     const copy = copyOf(path)
-    if (!existsSync(copy) || schemaOf(path) <= migrations.length) throw thrown
+    if (databaseFailure(thrown) !== 'newer' || !existsSync(copy)) throw thrown
     for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
     renameSync(copy, path)
-    return openDatabase(path, migrations)
+    return open(path)
   }
 }
 
 /** Copies the database as it is now, for a return from a newer agent, onto the disk. Throws `DATABASE_FAILED`. */
 export function backUpStorage(directory: string): void {
-  const path = join(directory, 'agent.db')
+  const path = fileOf(directory)
   rmSync(copyOf(path), { force: true })
   const database = openReadOnly(path)
   try {
@@ -90,22 +123,21 @@ function sync(path: string): void {
 
 const copyOf = (path: string): string => `${path}.before-update`
 
-function schemaOf(path: string): number {
-  const database = openReadOnly(path)
-  try {
-    return (database.prepare('PRAGMA user_version').get() as { user_version: number }).user_version
-  } finally {
-    database.close()
-  }
+export type StoredValue = null | number | bigint | string | Uint8Array
+
+/** What keepers of single tables need of a database. */
+export interface Tables {
+  prepare(sql: string): { get(...values: StoredValue[]): unknown; run(...values: StoredValue[]): unknown }
+  exec(sql: string): void
 }
 
 /** Small values by name, as JSON. */
 export class Settings {
-  private readonly database: DatabaseSync
-  private readonly select: StatementSync
-  private readonly upsert: StatementSync
+  private readonly database: Tables
+  private readonly select: ReturnType<Tables['prepare']>
+  private readonly upsert: ReturnType<Tables['prepare']>
 
-  constructor(database: DatabaseSync) {
+  constructor(database: Tables) {
     this.database = database
     this.select = database.prepare('SELECT value FROM settings WHERE name = ?')
     this.upsert = database.prepare('INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)')

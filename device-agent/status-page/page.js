@@ -148,12 +148,16 @@ function showDecisions(decisions) {
   )
 }
 
-function showDevice({ site, device, online, model, health, configuration, points }, chosen) {
+function showDevice({ site, device, online, model, health, configuration, problems, points }, chosen) {
   document.title = `${device} · Faultline`
   byId('device').textContent = device
   byId('about').textContent = `${site} · ${model.name} ${model.version} on ${model.engine}`
   byId('link').textContent = online ? 'Connected to the broker' : 'No connection to the broker'
   byId('link').className = `chip ${online ? 'good' : 'bad'}`
+  byId('problems').hidden = problems.length === 0
+  byId('problems').replaceChildren(
+    ...problems.map(({ code, message, since }) => element('li', `${code}: ${message} (since ${time(since)})`)),
+  )
   byId('points').replaceChildren(
     ...points.map(({ point, machine, label }) =>
       element('a', `${machine} / ${point}${label ? ` · ${words(label)}` : ''}`, {

@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events'
 import { type Portrait, portraitOf } from '@faultline/inference'
-import type { ConfigReported, Health, Inference } from '@faultline/protocol'
+import type { ConfigReported, Health, Inference, Problem } from '@faultline/protocol'
 import type { LocalModel } from '../decisions/assessment.ts'
 import type { DeviceAgentEvents, InferenceEvent } from '../options.ts'
 import type { AgentPoint } from '../point-monitor.ts'
@@ -14,6 +14,7 @@ export interface ShownAgent extends Pick<EventEmitter<DeviceAgentEvents>, 'on' |
   readonly online: boolean
   readonly health: Health | undefined
   readonly configuration: ConfigReported | undefined
+  readonly problems: readonly Problem[]
 }
 
 export interface StatusBoardOptions {
@@ -44,6 +45,8 @@ export interface DeviceStatus {
   model: { name: string; version: string; engine: string }
   health?: Health
   configuration?: ConfigReported
+  /** What is wrong with the device itself; empty where nothing is. */
+  problems: readonly Problem[]
   points: { point: string; machine: string; label?: string; confidence?: number | null }[]
 }
 
@@ -81,7 +84,7 @@ export class StatusBoard {
   get device(): DeviceStatus {
     const { site, device, agent, points } = this.options
     const model = this.options.model()
-    const { health, configuration } = agent
+    const { health, configuration, problems } = agent
     return {
       at: new Date().toISOString(),
       site,
@@ -90,6 +93,7 @@ export class StatusBoard {
       model: { name: model.model.name, version: model.model.version, engine: model.engine },
       ...(health && { health }),
       ...(configuration && { configuration }),
+      problems,
       points: points.map(({ point, machine }) => {
         const newest = this.decisions.get(point)?.[0]
         return { point, machine, ...(newest && { label: newest.label, confidence: newest.confidence }) }

@@ -1,5 +1,5 @@
 import type { InputDescription, LoadedClassifier } from '@faultline/inference'
-import { type ErrorCode, type LoadedModel, toFaultlineError } from '@faultline/protocol'
+import { type ErrorCode, type LoadedModel, type Problem, toFaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import type { LocalModel } from '../decisions/assessment.ts'
 import { UntrainedModel } from '../decisions/untrained-model.ts'
@@ -28,6 +28,8 @@ export class CurrentModel {
   private readonly options: CurrentModelOptions
   private loaded: LoadedClassifier | undefined
   private readonly untrained: UntrainedModel
+  /** Models of updates that do not load. */
+  readonly problems: Problem[] = []
 
   constructor(options: CurrentModelOptions) {
     this.options = options
@@ -64,7 +66,13 @@ export class CurrentModel {
    */
   async open(): Promise<void> {
     const { journal, configured } = this.options
-    await this.countStart()
+    try {
+      await this.countStart()
+    } catch (thrown) {
+      // A full disk: the start is not counted, and the device runs all the same.
+      const { message } = toFaultlineError(thrown)
+      this.options.logger.error({ error: message }, 'the start of a version on probation was not counted')
+    }
     const candidates = journal.model === null ? [] : [journal.model, journal.update?.before ?? null]
     for (const digest of new Set(candidates)) {
       if (digest === null) continue
@@ -74,6 +82,11 @@ export class CurrentModel {
       } catch (thrown) {
         const { code, message } = toFaultlineError(thrown)
         this.options.logger.error({ digest, code, error: message }, 'the model of an update does not load')
+        this.problems.push({
+          code,
+          message: `the model of an update does not load: ${message}`,
+          since: new Date().toISOString(),
+        })
         if (this.onProbation) await this.goBack(code, message, journal.update!.before)
       }
     }
@@ -115,7 +128,11 @@ export class CurrentModel {
 
   private async goBack(code: ErrorCode, message: string, model: string | null): Promise<void> {
     const { journal, logger } = this.options
-    logger.error({ code, error: message }, 'the update is taken back')
-    await journal.change({ state: 'rolled-back', error: { code, message } }, model)
+    logger.error({ code, error: message }, 'the update is rolled back')
+    try {
+      await journal.change({ state: 'rolled-back', error: { code, message } }, model)
+    } catch (thrown) {
+      logger.error({ error: toFaultlineError(thrown).message }, 'the rollback was not written down')
+    }
   }
 }

@@ -1,6 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { refusal, type UpdateOffer, type UpdateState, updateOffer, updateStates } from '@faultline/protocol'
+import {
+  refusal,
+  toFaultlineError,
+  type UpdateOffer,
+  type UpdateState,
+  updateOffer,
+  updateStates,
+} from '@faultline/protocol'
 import { z } from 'zod'
 import type { Disk } from './disk.ts'
 
@@ -37,20 +44,23 @@ type JournalContent = z.infer<typeof content>
  * in the same instant, or neither does.
  */
 export class Journal {
-  private readonly path: string
+  readonly path: string
+  /** Why what is there could not be read; undefined where it could, and where nothing is there. */
+  readonly damage: string | undefined
   private readonly disk: Disk
   private readonly configured: string | null
   private current: JournalContent
 
   /**
-   * Reads what is there. A file that is none counts as absent: the model of the configuration is always there.
+   * Reads what is there. A damaged file counts as absent: the model of the configuration is always there.
    * @param configured Directory of that model. When somebody has put another into the configuration, that one counts.
    */
   constructor(directory: string, disk: Disk, configured: string | undefined) {
     this.path = join(directory, 'journal.json')
     this.disk = disk
     this.configured = configured ?? null
-    const found = read(this.path)
+    const { found, damage } = read(this.path)
+    this.damage = damage
     const model = found?.configured === this.configured ? found.model : null
     this.current = { version: 1, configured: this.configured, model, update: found?.update ?? null }
   }
@@ -74,16 +84,23 @@ export class Journal {
     return this.write({ ...this.current, model, update: { ...this.update, ...changes } })
   }
 
+  /** Keeps a damaged file under another name, and gives that name. */
+  async setAside(): Promise<string> {
+    const aside = `${this.path}.damaged-${new Date().toISOString().replaceAll(':', '-')}`
+    await this.disk.move(this.path, aside)
+    return aside
+  }
+
   private async write(next: JournalContent): Promise<void> {
     await this.disk.write(this.path, `${JSON.stringify(next, null, 1)}\n`)
     this.current = next
   }
 }
 
-function read(path: string): JournalContent | undefined {
+function read(path: string): { found?: JournalContent; damage?: string } {
   try {
-    return content.parse(JSON.parse(readFileSync(path, 'utf8')))
-  } catch {
-    return undefined
+    return { found: content.parse(JSON.parse(readFileSync(path, 'utf8'))) }
+  } catch (thrown) {
+    return (thrown as NodeJS.ErrnoException).code === 'ENOENT' ? {} : { damage: toFaultlineError(thrown).message }
   }
 }

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { chooseEngine, loadBundle, loadClassifier } from '@faultline/inference'
-import type { Health } from '@faultline/protocol'
+import { type Health, type Problem, toFaultlineError } from '@faultline/protocol'
 import type { Logger } from '@faultline/runtime'
 import type { DeviceAgentConfig } from '../config.ts'
 import type { LocalModel } from '../decisions/assessment.ts'
@@ -25,16 +25,39 @@ export async function openUpdates(
   { dataDirectory, model: configured, engine, trustedKeys: trusted, task, window }: DeviceAgentConfig,
   logger: Logger,
   { configuration, restart }: { configuration: string; restart: () => void },
-): Promise<{ current: CurrentModel; agentDigest?: string; updaterFor: (agent: () => UpdatedAgent) => Updater }> {
+): Promise<{
+  current: CurrentModel
+  agentDigest?: string
+  /** Of what updates keep on the disk. */
+  problems: () => Problem[]
+  updaterFor: (agent: () => UpdatedAgent) => Updater
+}> {
+  const found: Problem[] = []
+  /** What updates keep on the disk is nothing that the agent needs in order to run. */
+  const attempt = async (what: string, work: () => unknown) => {
+    try {
+      await work()
+    } catch (thrown) {
+      const error = `${what}: ${toFaultlineError(thrown).message}`
+      logger.error({ code: 'OUTPUT_UNWRITABLE', error }, 'no updates can be taken')
+      found.push({ code: 'OUTPUT_UNWRITABLE', message: error, since: new Date().toISOString() })
+    }
+  }
   const { updates: directory, models } = directoriesOf(dataDirectory)
-  mkdirSync(models, { recursive: true })
+  await attempt(models, () => mkdirSync(models, { recursive: true }))
   // Set by the launcher of the agent package; without it nobody would start another version.
   const { AGENT_SOFTWARE: software, AGENT_DIRECTORY } = process.env
-  if (software !== undefined) mkdirSync(software, { recursive: true })
+  if (software !== undefined) await attempt(software, () => mkdirSync(software, { recursive: true }))
   const running = packageDigest(AGENT_DIRECTORY)
   const backUp = () => backUpStorage(dataDirectory)
   const disk = new Disk()
   const journal = new Journal(directory, disk, configured)
+  if (journal.damage !== undefined)
+    await attempt(`${journal.path} is damaged`, async () => {
+      const message = `${journal.path} was damaged (${journal.damage}) and is kept as ${await journal.setAside()}; the model of the configuration runs`
+      logger.error({ code: 'UPDATE_DAMAGED', error: message }, 'a damaged journal of updates was set aside')
+      found.push({ code: 'UPDATE_DAMAGED', message, since: new Date().toISOString() })
+    })
   const load = async (path: string) => {
     const loaded = await loadClassifier(path, { engine, trusted })
     logger.info({ engine: loaded.classifier.engine, rejected: loaded.enginesRejected }, 'model loaded')
@@ -57,7 +80,12 @@ export async function openUpdates(
       logger,
     })
   }
-  return { current, updaterFor, ...(running !== undefined && { agentDigest: running }) }
+  return {
+    current,
+    problems: () => [...found, ...current.problems],
+    updaterFor,
+    ...(running !== undefined && { agentDigest: running }),
+  }
 }
 
 /** What a new version is tried by: that it reads its configuration, and has an engine that runs the model in force. */

@@ -81,8 +81,8 @@ export class Updater implements Service {
 
   /** Goes on where it was left. */
   async start(): Promise<void> {
-    mkdirSync(this.downloads, { recursive: true })
     this.go(async () => {
+      mkdirSync(this.downloads, { recursive: true })
       await this.resume()
       await this.proceed()
     })

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { since } from '../contract.ts'
 
 export const timestamp = z.iso.datetime().describe('UTC, ISO 8601 with milliseconds')
 export const probability = z.number().min(0).max(1).describe('From 0 to 1')
@@ -44,5 +45,18 @@ export const refusal = z.object({
   message: z.string().describe('One sentence'),
 })
 
+const problem = refusal.extend({ since: timestamp.describe('When it began') })
+
+/** Of a device itself, as opposed to its sensors and machines. */
+export const problems = since(
+  '1.1',
+  z
+    .array(problem)
+    .max(16)
+    .optional()
+    .describe('What is wrong with the device itself: its disk, its identity; absent where nothing is'),
+)
+
+export type Problem = z.infer<typeof problem>
 export type ModelReference = z.infer<typeof modelReference>
 export type Range = z.infer<typeof range>

@@ -1,7 +1,8 @@
 import { z } from 'zod'
+import { since } from '../contract.ts'
 import { identifier } from '../identifiers.ts'
 import { openEnum } from '../open-enum.ts'
-import { count, milliseconds, probability, refusal, timestamp } from './common.ts'
+import { count, milliseconds, probability, problems, refusal, timestamp } from './common.ts'
 
 /** Mutually exclusive since the agent's start: windows = accepted + answered + late + rejected + offline + withheld + pending. */
 export const counters = z
@@ -63,6 +64,7 @@ export const health = z.object({
     .max(1_024)
     .optional()
     .describe('Points whose sensor is at fault; their windows are not judged and count nowhere'),
+  problems,
   revisions: count.describe('Verdicts that came after their deadline and revised an inference'),
   errors: count.describe('Messages and windows refused with a coded error'),
   overruns: count.optional().describe('Windows passed over because the one before was not done in time'),
@@ -72,10 +74,20 @@ export const health = z.object({
       pending: count.describe('Escalations waiting for a verdict'),
       dropped: count
         .optional()
-        .describe('Messages given up since the start: the spool was full, they too old, or the disk failed'),
+        .describe(
+          'Messages given up since the start: the spool was full, they too old, the disk failed, or its file was damaged',
+        ),
       setAside: count
         .optional()
         .describe('Of those waiting, messages with which the connection broke again and again; not sent any more'),
+      inMemory: since(
+        '1.1',
+        count
+          .optional()
+          .describe(
+            'Of those waiting, messages that the disk does not take: lost when the process ends before it does',
+          ),
+      ),
     })
     .describe('What waits'),
   roundTripMs: z

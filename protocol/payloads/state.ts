@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { since } from '../contract.ts'
 import { identifier } from '../identifiers.ts'
 import { openEnum } from '../open-enum.ts'
-import { count, milliseconds, modelReference, probability, timestamp } from './common.ts'
+import { count, milliseconds, modelReference, probability, problems, timestamp } from './common.ts'
 
 export const loadedModel = modelReference.extend({
   task: identifier.describe('What the model decides'),
@@ -88,6 +88,7 @@ const onlineDevice = z.object({
     })
     .describe('The policy in force'),
   points: z.array(pointState).describe('What it measures'),
+  problems,
 })
 
 /** Retained. The offline form is also the will: the broker publishes it when the connection breaks. */

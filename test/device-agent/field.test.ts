@@ -17,6 +17,7 @@ const status: DeviceStatus = {
   at: '2026-11-25T09:00:00.000Z',
   site: 'plant-a',
   device: 'pi-1',
+  problems: [],
   online: true,
   model: { name: 'bearing-local', version: '1.0.0', engine: 'tfjs-wasm' },
   points: [
