@@ -37,9 +37,9 @@ export class DashboardAccess implements Service {
 
   /** Throws `DATABASE_FAILED`. */
   async start(): Promise<void> {
-    const { accounts, key, directory, reaches } = this.options
+    const { accounts, key, directory, reaches, logger } = this.options
     this.sessions = new Sessions(accounts, key, join(directory, 'sessions.db'))
-    this.sockets = new PageSockets(this.sessions, reaches)
+    this.sockets = new PageSockets(this.sessions, reaches, logger)
     this.sockets.start()
     this.routes = this.createRoutes(this.sessions)
   }

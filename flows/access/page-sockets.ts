@@ -1,4 +1,6 @@
 import type { IncomingMessage } from 'node:http'
+import { toFaultlineError } from '@faultline/protocol'
+import type { Logger } from '@faultline/runtime'
 import type { Request, Response } from 'express'
 import { type Reaches, signed } from './gate.ts'
 import { isOwnOrigin } from './origin.ts'
@@ -20,13 +22,15 @@ const lookMs = 60_000
 export class PageSockets {
   private readonly sessions: Sessions
   private readonly reaches: Reaches
+  private readonly logger: Logger
   /** Each with the id of its session. */
   private readonly open = new Map<PageSocket, string>()
   private timer: NodeJS.Timeout | undefined
 
-  constructor(sessions: Sessions, reaches: Reaches) {
+  constructor(sessions: Sessions, reaches: Reaches, logger: Logger) {
     this.sessions = sessions
     this.reaches = reaches
+    this.logger = logger
   }
 
   start(): void {
@@ -68,6 +72,12 @@ export class PageSockets {
   }
 
   private look(): void {
-    for (const [socket, id] of this.open) if (!this.sessions.renew(id)) socket.disconnect(true)
+    try {
+      for (const [socket, id] of this.open) if (!this.sessions.renew(id)) socket.disconnect(true)
+    } catch (thrown) {
+      // They stay until the next look.
+      const { code, message } = toFaultlineError(thrown, 'DATABASE_FAILED')
+      this.logger.error({ code, error: message }, 'the sessions of open pages could not be checked')
+    }
   }
 }

@@ -164,7 +164,12 @@ export class AlarmKeeper implements Service {
     if (at === Number.POSITIVE_INFINITY) return
     const wake = () => {
       this.alarmClock = undefined
-      this.apply([])
+      try {
+        this.apply([])
+      } catch (thrown) {
+        // A node behind this one that throws must not end the process.
+        this.options.onError(toFaultlineError(thrown))
+      }
     }
     const delayMs = Math.min(Math.max(1, at - this.clock.now().getTime()), longestTimerMs)
     this.alarmClock = { timer: this.clock.setTimeout(wake, delayMs), at }

@@ -13,6 +13,7 @@ import { AlarmKeeper, type Windows } from '../alarms/alarm-keeper.ts'
 import type { AlarmChange } from '../alarms/alarm-rule.ts'
 import { isActive, needsAttention } from '../alarms/lifecycle.ts'
 import { type AlarmFields, alarmRuleOf } from './alarm-settings.ts'
+import { begin, end } from './attempt.ts'
 import { linkOf, showConnection } from './broker.ts'
 import type { NodeConfig, NodeMessage, NodeRed, NodeStatus, RuntimeNode } from './node-red.ts'
 import { personOf, refuseViewers } from './person.ts'
@@ -37,7 +38,7 @@ export default function register(red: NodeRed): void {
         onError: error => this.error(error, {}),
       })
       const showAlarms = () => this.status(statusOf(keeper))
-      void keeper.start()
+      begin(this, keeper.start())
       const hide = showConnection(this, link, () => statusOf(keeper))
       link.on('settled', showAlarms)
       this.on('input', (message, _send, done) => {
@@ -49,7 +50,7 @@ export default function register(red: NodeRed): void {
       this.on('close', (_removed, done) => {
         link.off('settled', showAlarms)
         hide()
-        void keeper.stop().finally(done)
+        end(this, keeper.stop(), done)
       })
     } catch (thrown) {
       const error = toFaultlineError(thrown)

@@ -37,6 +37,18 @@ export const connected = (): NodeStatus => ({ fill: 'green', shape: 'dot', text:
 
 export const failure = (error: FaultlineError): NodeStatus => ({ fill: 'red', shape: 'ring', text: error.code })
 
+/** Begins what a node runs; a failure is seen on the node. */
+export function begin(node: RuntimeNode<never>, work: Promise<void>): void {
+  work.catch(thrown => giveUp(node, thrown))
+}
+
+/** Ends what a node runs. Node-RED waits for `done` whether that fails or not. */
+export function end(node: RuntimeNode<never>, work: Promise<void> | undefined, done: () => void): void {
+  Promise.resolve(work)
+    .catch(thrown => node.error(toFaultlineError(thrown)))
+    .finally(done)
+}
+
 /** A node that cannot work says so: on itself, and in the log. */
 export function giveUp(node: RuntimeNode<never>, thrown: unknown): void {
   const error = toFaultlineError(thrown)

@@ -1,6 +1,7 @@
 import { FaultlineError, parseIdentity, toFaultlineError } from '@faultline/protocol'
 import type { BrokerAccess } from '@faultline/runtime'
 import { BrokerLink } from '../mqtt/broker-link.ts'
+import { begin, end } from './attempt.ts'
 import { nodeLogger } from './node-logger.ts'
 import type { NodeConfig, NodeRed, NodeStatus, RuntimeNode } from './node-red.ts'
 
@@ -35,9 +36,9 @@ export default function register(red: NodeRed): void {
       this.error(toFaultlineError(thrown))
       return
     }
-    void this.link.start()
+    begin(this as RuntimeNode<never>, this.link.start())
     this.on('close', (_removed, done) => {
-      void this.link?.stop().finally(done)
+      end(this as RuntimeNode<never>, this.link?.stop(), done)
     })
   }
   red.nodes.registerType(

@@ -1,6 +1,6 @@
 import { describeIssue, encoderSchema, FaultlineError, identifierPattern, runtimeConfig } from '@faultline/protocol'
 import { type DeviceName, DeviceRequests } from '../mqtt/device-requests.ts'
-import { attempt, connected, giveUp } from './attempt.ts'
+import { attempt, begin, connected, end, giveUp } from './attempt.ts'
 import { linkOf, showConnection } from './broker.ts'
 import type { NodeConfig, NodeMessage, NodeRed, RuntimeNode } from './node-red.ts'
 import { personOf, refuseViewers } from './person.ts'
@@ -21,7 +21,7 @@ export default function register(red: NodeRed): void {
       const link = linkOf(red, config.broker)
       const requests = new DeviceRequests(link, (Number(config.timeoutS) || 10) * 1_000)
       const action = config.action || 'recalibrate'
-      void requests.start()
+      begin(this, requests.start())
       const hide = showConnection(this, link, connected)
       this.on(
         'input',
@@ -39,7 +39,7 @@ export default function register(red: NodeRed): void {
       )
       this.on('close', (_removed, done) => {
         hide()
-        void requests.stop().finally(done)
+        end(this, requests.stop(), done)
       })
     } catch (thrown) {
       giveUp(this, thrown)
