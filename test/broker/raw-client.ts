@@ -46,6 +46,16 @@ export class RawClient {
     return this.packets.splice(0)
   }
 
+  /** The next packet of a kind; those before it stay, as a PUBLISH may precede a SUBACK (MQTT 3.1.1, 3.8.4). */
+  async pick<C extends Packet['cmd']>(cmd: C): Promise<Extract<Packet, { cmd: C }>> {
+    const signal = AbortSignal.timeout(10_000)
+    for (;;) {
+      const index = this.packets.findIndex(packet => packet.cmd === cmd)
+      if (index >= 0) return this.packets.splice(index, 1)[0] as Extract<Packet, { cmd: C }>
+      await once(this.socket, 'packet', { signal })
+    }
+  }
+
   /** Resolves when the broker has ended the connection. */
   async closed(): Promise<void> {
     const signal = AbortSignal.timeout(30_000)

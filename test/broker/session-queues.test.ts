@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
-import { anna, collect, flows, press, pump, startBroker, type TestBroker } from './harness.ts'
+import { testEachStore } from './each-store.ts'
+import { anna, collect, flows, press, pump, type TestBroker } from './harness.ts'
 import { connectRaw } from './raw-client.ts'
 
 const stem = `faultline/v1/${press.name}`
@@ -34,8 +34,8 @@ async function waiting(broker: TestBroker, count: number): Promise<string[]> {
   return received.payloads().slice(0, -1)
 }
 
-test('a full queue drops its oldest messages and counts them', async t => {
-  const broker = await startBroker(t, { limits: { queuedMessages: 5 } })
+testEachStore('a full queue drops its oldest messages and counts them', async start => {
+  const broker = await start({ limits: { queuedMessages: 5 } })
   await leaveSession(broker)
   const device = await broker.connect(press)
   for (let i = 0; i < 12; i++) await device.publishAsync(inference, String(i), { qos: 1 })
@@ -47,8 +47,8 @@ test('a full queue drops its oldest messages and counts them', async t => {
   assert.equal(broker.broker.counts.dropped['queue-full'], 7)
 })
 
-test('a queue is bounded in bytes too, and one message beyond it costs no other', async t => {
-  const broker = await startBroker(t, { limits: { queuedBytes: 1_000 } })
+testEachStore('a queue is bounded in bytes too, and one message beyond it costs no other', async start => {
+  const broker = await start({ limits: { queuedBytes: 1_000 } })
   await leaveSession(broker)
   const device = await broker.connect(press)
   const payload = (name: string, bytes: number) => name.padEnd(bytes - inference.length, '.')
@@ -62,8 +62,8 @@ test('a queue is bounded in bytes too, and one message beyond it costs no other'
   )
 })
 
-test('commands and configuration stay when telemetry is dropped', async t => {
-  const broker = await startBroker(t, { limits: { queuedMessages: 4 } })
+testEachStore('commands and configuration stay when telemetry is dropped', async start => {
+  const broker = await start({ limits: { queuedMessages: 4 } })
   await leaveSession(broker)
   const device = await broker.connect(press)
   const control = await broker.connect(flows)
@@ -76,30 +76,33 @@ test('commands and configuration stay when telemetry is dropped', async t => {
   assert.deepEqual(await waiting(broker, 4), ['command 2', 'command 3', 'command 4', 'command 5'])
 })
 
-test('nothing comes to a session that returns before its CONNACK, and then all of it does', async t => {
-  const broker = await startBroker(t)
-  await leaveSession(broker)
-  const device = await broker.connect(press)
-  const others = await broker.connect(flows)
-  const heard = collect(others)
-  await others.subscribeAsync('faultline/v1/#', { qos: 1 })
-  // Messages are sent while the store takes its time, with the subscriptions of the session renewed already.
-  const { persistence } = broker.broker.engine!
-  const delWill = persistence.delWill.bind(persistence)
-  const slowly: typeof delWill = async session => {
-    await device.publishAsync(inference, 'first', { qos: 1 })
-    await device.publishAsync(inference, 'second', { qos: 1 })
-    await heard.until(2)
-    return delWill(session)
-  }
-  t.mock.method(persistence, 'delWill', slowly, { times: 1 })
-  const session = await connectRaw(t, broker.broker.port, loginOf(broker))
-  assert.equal((await session.take()).cmd, 'connack') // MQTT 3.1.1, 3.2.0-1
-  for (const payload of ['first', 'second']) assert.equal((await session.next('publish')).payload.toString(), payload)
-})
+testEachStore(
+  'nothing comes to a session that returns before its CONNACK, and then all of it does',
+  async (start, t) => {
+    const broker = await start()
+    await leaveSession(broker)
+    const device = await broker.connect(press)
+    const others = await broker.connect(flows)
+    const heard = collect(others)
+    await others.subscribeAsync('faultline/v1/#', { qos: 1 })
+    // Messages are sent while the store takes its time, with the subscriptions of the session renewed already.
+    const { persistence } = broker.broker.engine!
+    const delWill = persistence.delWill.bind(persistence)
+    const slowly: typeof delWill = async session => {
+      await device.publishAsync(inference, 'first', { qos: 1 })
+      await device.publishAsync(inference, 'second', { qos: 1 })
+      await heard.until(2)
+      return delWill(session)
+    }
+    t.mock.method(persistence, 'delWill', slowly, { times: 1 })
+    const session = await connectRaw(t, broker.broker.port, loginOf(broker))
+    assert.equal((await session.take()).cmd, 'connack') // MQTT 3.1.1, 3.2.0-1
+    for (const payload of ['first', 'second']) assert.equal((await session.next('publish')).payload.toString(), payload)
+  },
+)
 
-test('a connected session that acknowledges nothing is bounded too, and stays connected', async t => {
-  const broker = await startBroker(t, { limits: { queuedMessages: 3 } })
+testEachStore('a connected session that acknowledges nothing is bounded too, and stays connected', async (start, t) => {
+  const broker = await start({ limits: { queuedMessages: 3 } })
   const login = loginOf(broker)
   const deaf = await connectRaw(t, broker.broker.port, login)
   await deaf.next('connack')
@@ -126,62 +129,68 @@ test('a connected session that acknowledges nothing is bounded too, and stays co
   )
 })
 
-test('a message of QoS 2 that was received waits for its release alone, over a new connection too', async t => {
-  const broker = await startBroker(t)
-  const login = loginOf(broker)
-  const first = await connectRaw(t, broker.broker.port, login)
-  await first.next('connack')
-  first.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: inference, qos: 2 }] })
-  await first.next('suback')
-  const device = await broker.connect(press)
-  await device.publishAsync(inference, 'once', { qos: 2 })
-  const { messageId } = await first.next('publish')
-  first.send({ cmd: 'pubrec', messageId: messageId! })
-  await first.next('pubrel')
-  first.socket.destroy()
-  const second = await connectRaw(t, broker.broker.port, login)
-  assert.equal((await second.next('pubrel')).messageId, messageId)
-  second.send({ cmd: 'pubcomp', messageId: messageId! })
-  await device.publishAsync(inference, 'later', { qos: 1 })
-  const later = await second.next('publish')
-  assert.equal(later.payload.toString(), 'later')
-  second.send({ cmd: 'puback', messageId: later.messageId! })
-  second.send({ cmd: 'pingreq' })
-  await second.next('pingresp')
-  second.socket.destroy()
-  const third = await connectRaw(t, broker.broker.port, login)
-  await third.next('connack')
-  await device.publishAsync(inference, 'last', { qos: 1 })
-  assert.equal((await third.next('publish')).payload.toString(), 'last')
-})
+testEachStore(
+  'a message of QoS 2 that was received waits for its release alone, over a new connection too',
+  async (start, t) => {
+    const broker = await start()
+    const login = loginOf(broker)
+    const first = await connectRaw(t, broker.broker.port, login)
+    await first.next('connack')
+    first.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: inference, qos: 2 }] })
+    await first.next('suback')
+    const device = await broker.connect(press)
+    await device.publishAsync(inference, 'once', { qos: 2 })
+    const { messageId } = await first.next('publish')
+    first.send({ cmd: 'pubrec', messageId: messageId! })
+    await first.next('pubrel')
+    first.socket.destroy()
+    const second = await connectRaw(t, broker.broker.port, login)
+    assert.equal((await second.next('pubrel')).messageId, messageId)
+    second.send({ cmd: 'pubcomp', messageId: messageId! })
+    await device.publishAsync(inference, 'later', { qos: 1 })
+    const later = await second.next('publish')
+    assert.equal(later.payload.toString(), 'later')
+    second.send({ cmd: 'puback', messageId: later.messageId! })
+    second.send({ cmd: 'pingreq' })
+    await second.next('pingresp')
+    second.socket.destroy()
+    const third = await connectRaw(t, broker.broker.port, login)
+    await third.next('connack')
+    await device.publishAsync(inference, 'last', { qos: 1 })
+    assert.equal((await third.next('publish')).payload.toString(), 'last')
+  },
+)
 
-test('a session whose client stays away too long ends; that of a connected client does not', async t => {
-  const broker = await startBroker(t, { limits: { absentSessionMs: 400 } })
-  const { counts, port } = broker.broker
-  const login = loginOf(broker)
-  const stays = await connectRaw(t, port, { ...login, clientId: anna.name })
-  await stays.next('connack')
-  stays.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: inference, qos: 1 }] })
-  await stays.next('suback')
-  await leaveSession(broker)
-  const device = await broker.connect(press)
-  await device.publishAsync(inference, 'missed', { qos: 1 })
-  const signal = AbortSignal.timeout(30_000)
-  while (counts.expiredSessions === 0) {
-    signal.throwIfAborted()
-    await new Promise(setImmediate)
-  }
-  const late = await connectRaw(t, port, login)
-  assert.equal((await late.next('connack')).sessionPresent, false)
-  stays.socket.destroy()
-  const again = await connectRaw(t, port, { ...login, clientId: anna.name })
-  assert.equal((await again.next('connack')).sessionPresent, true)
-  assert.equal((await again.next('publish')).payload.toString(), 'missed')
-  assert.equal(counts.expiredSessions, 1)
-})
+testEachStore(
+  'a session whose client stays away too long ends; that of a connected client does not',
+  async (start, t) => {
+    const broker = await start({ limits: { absentSessionMs: 400 } })
+    const { counts, port } = broker.broker
+    const login = loginOf(broker)
+    const stays = await connectRaw(t, port, { ...login, clientId: anna.name })
+    await stays.next('connack')
+    stays.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: inference, qos: 1 }] })
+    await stays.next('suback')
+    await leaveSession(broker)
+    const device = await broker.connect(press)
+    await device.publishAsync(inference, 'missed', { qos: 1 })
+    const signal = AbortSignal.timeout(30_000)
+    while (counts.expiredSessions === 0) {
+      signal.throwIfAborted()
+      await new Promise(setImmediate)
+    }
+    const late = await connectRaw(t, port, login)
+    assert.equal((await late.next('connack')).sessionPresent, false)
+    stays.socket.destroy()
+    const again = await connectRaw(t, port, { ...login, clientId: anna.name })
+    assert.equal((await again.next('connack')).sessionPresent, true)
+    assert.equal((await again.next('publish')).payload.toString(), 'missed')
+    assert.equal(counts.expiredSessions, 1)
+  },
+)
 
-test('a clean session leaves nothing of the stored one before it', async t => {
-  const broker = await startBroker(t)
+testEachStore('a clean session leaves nothing of the stored one before it', async (start, t) => {
+  const broker = await start()
   await leaveSession(broker)
   const device = await broker.connect(press)
   await device.publishAsync(inference, 'stored', { qos: 1 })

@@ -9,16 +9,8 @@ import mqtt, { type MqttClient } from 'mqtt'
 import { generate, type IConnectPacket, type ISubscribePacket } from 'mqtt-packet'
 import { startProgram, startScript } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/temp.ts'
-import {
-  connected,
-  credentials,
-  escalationOf,
-  escalations,
-  press,
-  server,
-  startBroker,
-  type TestBroker,
-} from './harness.ts'
+import { testEachStore } from './each-store.ts'
+import { connected, credentials, escalationOf, escalations, press, server, type TestBroker } from './harness.ts'
 import { connectPacket, connectRaw, type RawClient } from './raw-client.ts'
 
 const group = `$share/servers/${escalations}`
@@ -35,7 +27,7 @@ async function joinDeaf(t: TestContext, port: number, login: Partial<IConnectPac
   const member = await connectRaw(t, port, login)
   await member.next('connack')
   member.send(subscribePacket)
-  await member.next('suback')
+  await member.pick('suback')
   return member
 }
 
@@ -69,8 +61,11 @@ interface Joined {
 }
 
 /** Everything acknowledged, in flight to the only member or come while there was none, is the next member's. */
-async function keepsAll(t: TestContext, joinGroup: (broker: TestBroker) => Promise<Joined>): Promise<void> {
-  const broker = await startBroker(t)
+async function keepsAll(
+  t: TestContext,
+  broker: TestBroker,
+  joinGroup: (broker: TestBroker) => Promise<Joined>,
+): Promise<void> {
   const device = await broker.connect(press)
   const member = await joinGroup(broker)
   await escalate(device, 0, 3)
@@ -103,11 +98,12 @@ const ways: Record<string, (member: RawClient, broker: TestBroker, t: TestContex
 }
 
 for (const [way, go] of Object.entries(ways)) {
-  test(`a group keeps what it was sent when its last member ${way}`, t =>
-    keepsAll(t, async broker => {
+  testEachStore(`a group keeps what it was sent when its last member ${way}`, async (start, t) =>
+    keepsAll(t, await start(), async broker => {
       const member = await joinDeaf(t, broker.broker.port, { ...loginOf(broker.secrets), keepalive: 1 })
       return { sent: count => takeAll(member, count), go: () => go(member, broker, t) }
-    }))
+    }),
+  )
 }
 
 /** Connects, sends bytes of its second argument, and says what it is sent. */
@@ -118,14 +114,15 @@ const [port, bytes] = process.argv.slice(1)
 const reader = parser().on('packet', ({ cmd, payload }) => console.log(cmd, String(payload)))
 connect(Number(port), '127.0.0.1').on('data', data => reader.parse(data)).write(Buffer.from(bytes, 'base64'))`
 
-test('a group keeps what it was sent when the process of its last member is killed', t =>
-  keepsAll(t, async ({ broker, secrets }) => {
+testEachStore('a group keeps what it was sent when the process of its last member is killed', async (start, t) =>
+  keepsAll(t, await start(), async ({ broker, secrets }) => {
     const bytes = Buffer.concat([generate({ ...connectPacket, ...loginOf(secrets) }), generate(subscribePacket)])
     const args = ['--input-type=module', '--eval', memberScript, String(broker.port), bytes.toString('base64')]
     const member = startProgram(t, process.execPath, args)
     await member.said(/suback/)
     return { sent: count => member.said(new RegExp(`publish ${count - 1}`)), go: () => member.stop('SIGKILL') }
-  }))
+  }),
+)
 
 for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
   test(`a group keeps what it was sent when ${signal} ends the broker`, async t => {
@@ -161,32 +158,35 @@ for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
   })
 }
 
-test('what a group still has when no member came back in time is counted, and logged once', async t => {
-  const log = join(await temporaryDirectory(t), 'log')
-  const logger = createLogger('broker', { file: log })
-  const broker = await startBroker(t, { limits: { emptyGroupMs: 200 }, logger })
-  const device = await broker.connect(press)
-  const { counts, engine } = broker.broker
-  const abandon = async () => {
-    const member = await joinDeaf(t, broker.broker.port, loginOf(broker.secrets))
-    await escalate(device, 0, 3)
-    const before = counts.dropped['group-abandoned']
-    member.socket.destroy()
-    const signal = AbortSignal.timeout(10_000)
-    while (counts.dropped['group-abandoned'] === before) {
-      signal.throwIfAborted()
-      await new Promise(setImmediate)
+testEachStore(
+  'what a group still has when no member came back in time is counted, and logged once',
+  async (start, t) => {
+    const log = join(await temporaryDirectory(t), 'log')
+    const logger = createLogger('broker', { file: log })
+    const broker = await start({ limits: { emptyGroupMs: 200 }, logger })
+    const device = await broker.connect(press)
+    const { counts, engine } = broker.broker
+    const abandon = async () => {
+      const member = await joinDeaf(t, broker.broker.port, loginOf(broker.secrets))
+      await escalate(device, 0, 3)
+      const before = counts.dropped['group-abandoned']
+      member.socket.destroy()
+      const signal = AbortSignal.timeout(10_000)
+      while (counts.dropped['group-abandoned'] === before) {
+        signal.throwIfAborted()
+        await new Promise(setImmediate)
+      }
     }
-  }
-  await abandon()
-  await abandon()
-  assert.equal(counts.dropped['group-abandoned'], 6)
-  assert.equal(engine!.persistence.queued.messages, 0)
-  assert.match(
-    await new BrokerMetrics(broker.broker).registry.metrics(),
-    /dropped_total\{reason="group-abandoned"\} 6$/m,
-  )
-  const lines = (await readFile(log, 'utf8')).split('\n').filter(line => line.includes('group-abandoned'))
-  assert.equal(lines.length, 1)
-  assert.match(lines[0]!, /"messages dropped"/)
-})
+    await abandon()
+    await abandon()
+    assert.equal(counts.dropped['group-abandoned'], 6)
+    assert.equal(engine!.persistence.queued.messages, 0)
+    assert.match(
+      await new BrokerMetrics(broker.broker).registry.metrics(),
+      /dropped_total\{reason="group-abandoned"\} 6$/m,
+    )
+    const lines = (await readFile(log, 'utf8')).split('\n').filter(line => line.includes('group-abandoned'))
+    assert.equal(lines.length, 1)
+    assert.match(lines[0]!, /"messages dropped"/)
+  },
+)
