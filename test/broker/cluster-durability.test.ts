@@ -13,6 +13,7 @@ import { anna, ben, collect, connected, credentials, escalationOf, escalations, 
 const total = 2_000
 const stateOf = ({ name }: Identity) => `faultline/v1/${name}/state`
 const group = `$share/servers/${escalations}`
+const inference = `faultline/v1/${press.name}/points/de/inference`
 
 test('when a broker is killed under load its clients go to the other, and nothing acknowledged is lost', {
   skip: missing('redis-server'),
@@ -59,16 +60,21 @@ test('when a broker is killed under load its clients go to the other, and nothin
   const heard = collect(listener)
   const shared = members.map(collect)
   await Promise.all([device, leaver, listener, ...members].map(connected))
-  await listener.subscribeAsync(escalations, { qos: 1 })
+  await listener.subscribeAsync([escalations, inference], { qos: 2 })
   for (const member of members) await member.subscribeAsync(group, { qos: 1 })
 
   const acknowledged = new Set<string>()
+  const completed: string[] = []
   let next = 0
   const worker = async () => {
     while (next < total) {
       const payload = String(next++)
       await device.publishAsync(escalationOf('press-1'), payload, { qos: 1 })
       acknowledged.add(payload)
+      if (Number(payload) % 10 === 0) {
+        await device.publishAsync(inference, payload, { qos: 2 })
+        completed.push(payload)
+      }
       if (acknowledged.size === total / 4) void mortal.kill()
     }
   }
@@ -77,7 +83,8 @@ test('when a broker is killed under load its clients go to the other, and nothin
 
   const whole = async (what: string, received: (typeof heard)[]) => {
     const missed = () => {
-      const have = new Set(received.flatMap(collected => collected.payloads()))
+      const escalated = received.flatMap(({ messages }) => messages.filter(({ topic }) => topic !== inference))
+      const have = new Set(escalated.map(({ payload }) => payload))
       return [...acknowledged].filter(payload => !have.has(payload))
     }
     const signal = AbortSignal.timeout(30_000)
@@ -88,6 +95,9 @@ test('when a broker is killed under load its clients go to the other, and nothin
     }
   }
   await whole('the subscriber', [heard])
+  const ofQos2 = () => heard.messages.filter(({ topic }) => topic === inference).map(({ payload }) => payload)
+  while (ofQos2().length < completed.length) await heard.until(heard.messages.length + 1)
+  assert.deepEqual(ofQos2().sort(), completed.sort(), 'QoS 2 is not exactly once')
   await whole('the group', shared)
   assert.ok(
     shared.every(({ messages }) => messages.length > total / 10),
