@@ -153,6 +153,8 @@ export const scripts = {
    */
   keep: `
 if (redis.call('GET', P .. 'version') or '0') ~= ARGV[1] then return { -1 } end
+-- Its connection broke before the answer, and the command was sent again; or the client came with it to another broker.
+if ARGV[7] ~= '' and redis.call('HEXISTS', key('incoming', ARGV[7]), ARGV[8]) == 1 then return {} end
 if ARGV[5] ~= '' then
   if ARGV[6] == '' then redis.call('HDEL', P .. 'retained', ARGV[5])
   else redis.call('HSET', P .. 'retained', ARGV[5], ARGV[6]) end

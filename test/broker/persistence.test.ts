@@ -216,6 +216,19 @@ behaviours(
   },
 )
 
+behaviours([redis], 'a message of QoS 2 that two brokers take is kept once', async ({ create }) => {
+  const [one, other] = [create().persistence, create().persistence]
+  await one.setup({ id: 'b', counter: 0 })
+  await other.setup({ id: 'c', counter: 0 })
+  await one.addSubscriptions(session, [{ topic: '#', qos: 2 }])
+  for (const persistence of [one, other]) {
+    await persistence.incomingStorePacket({ id: 'p' }, { ...packetOf(inference, 0), qos: 2, messageId: 7 })
+  }
+  assert.deepEqual(await waiting(one), ['0'])
+  await one.destroy()
+  await other.destroy()
+})
+
 behaviours([inMemory, redis], 'a filter that covers another takes it not along when it goes', async ({ create }) => {
   const { persistence } = create()
   await persistence.setup({ id: 'b', counter: 0 })
