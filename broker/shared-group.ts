@@ -155,6 +155,12 @@ export class Group {
     }
     // MQTT 5, 4.8.2-4 and 4.8.2-5: of QoS 2 the delivery is completed to that client, over a new connection if need be,
     // or to nobody. So it is the business of the client's own session from here on, as is QoS 0 of nobody's.
+    if (qos === 2 && !client.clean) {
+      // Its queue has it from the transaction on in which the group's has it no more, and a broker that is killed once.
+      client.publish(copy, () => {})
+      persistence.removeQueued(id, packet)
+      return
+    }
     client.publish(copy, (error?: Error | null) => {
       if (packet.qos > 0 && !error) persistence.removeQueued(id, packet)
     })

@@ -161,15 +161,20 @@ async function until(holds: () => boolean, ...clients: RawClient[]): Promise<voi
   while (!holds()) await Promise.race(clients.map(({ socket }) => once(socket, 'packet', { signal })))
 }
 
-for (const step of steps) {
-  test(`a message of QoS 2 comes once when the broker is killed as it ${step.does} ${step.cmd.toUpperCase()}`, async t => {
+const filters = { '': topic, ' to a member of a group': `$share/g/${topic}` }
+
+for (const [step, [to, filter]] of steps.flatMap(step =>
+  Object.entries(filters).map(entry => [step, entry] as const),
+)) {
+  const moment = `${step.does} ${step.cmd.toUpperCase()}`
+  test(`a message of QoS 2${to} comes once when the broker is killed as it ${moment}`, async t => {
     const directory = await temporaryDirectory(t)
     mkdirSync(join(directory, 'left'))
     const [files, left] = [join(directory, 'broker.db'), join(directory, 'left', 'broker.db')]
     const [sender, receiver] = [new Sender(), new Receiver()]
     const first = await startBroker(t, { store: files })
     const tool = await open(t, first, anna.name, `${anna.name}/tool`)
-    tool.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic, qos: 2 }] })
+    tool.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: filter, qos: 2 }] })
     await tool.next('suback')
     const device = await open(t, first, press.name)
     receiver.attach(tool)
