@@ -1,5 +1,12 @@
 import { encodePayload, identityOf, type Message, toFaultlineError, topicFilter, topicOf } from '@faultline/protocol'
-import { type BrokerAccess, type Logger, MqttSession, type MqttSessionOptions, type Service } from '@faultline/runtime'
+import {
+  type BrokerAccess,
+  HeldMessage,
+  type Logger,
+  MqttSession,
+  type MqttSessionOptions,
+  type Service,
+} from '@faultline/runtime'
 import { type BridgeDrop, BridgeQueue, type WaitingEscalation } from './bridge-queue.ts'
 import type { Collector } from './collector.ts'
 
@@ -78,6 +85,7 @@ export class Bridge implements Service {
       clean: false,
       subscriptions: [topicFilter('verdict', { site })],
       onMessage: message => this.bringDown(message),
+      awaitsHandling: true,
       logger,
     })
     this.session = session
@@ -105,7 +113,13 @@ export class Bridge implements Service {
   private async bringDown(message: Message): Promise<void> {
     if (message.kind !== 'verdict') return
     const topic = topicOf({ ...message.address, kind: 'upstream-verdict' })
-    await this.options.near.publish(topic, encodePayload('upstream-verdict', message.payload))
+    try {
+      await this.options.near.publish(topic, encodePayload('upstream-verdict', message.payload))
+    } catch (thrown) {
+      const error = toFaultlineError(thrown)
+      this.options.logger.warn({ error: error.message }, 'storing a verdict of the upstream broker failed')
+      throw new HeldMessage(error)
+    }
     this.counts.down++
   }
 

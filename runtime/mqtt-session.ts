@@ -39,6 +39,11 @@ export interface MqttSessionOptions extends BrokerAccess {
    * retained message that something newer has overtaken is passed over.
    */
   onMessage?: (message: Message) => void | Promise<void>
+  /**
+   * Acknowledges a message, and takes the next, only once the promise of `onMessage` has resolved. One that rejects with a
+   * `HeldMessage` ends the connection, so that the broker sends the message again to a stored session.
+   */
+  awaitsHandling?: boolean
   logger: Logger
   /** First and longest pause between connection attempts, in ms. */
   backOff?: { initialMs: number; maximumMs: number }
@@ -208,7 +213,10 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     })
     // MQTT.js acknowledges what it calls back for, and reads on then.
     client.handleMessage = ({ topic, payload, retain }, done) => {
-      if (this.receive(topic, typeof payload === 'string' ? Buffer.from(payload) : payload, retain)) done()
+      const taken = this.receive(topic, typeof payload === 'string' ? Buffer.from(payload) : payload, retain)
+      if (taken === true) done()
+      // Never rejects.
+      else if (taken) void taken.then(kept => (kept ? done() : client.stream.destroy()))
     }
   }
 
@@ -371,7 +379,7 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
   }
 
   /** False for a message that is held: it is not to be acknowledged. */
-  private receive(topic: string, payload: Buffer, retained: boolean): boolean {
+  private receive(topic: string, payload: Buffer, retained: boolean): boolean | Promise<boolean> {
     this.bytes.received += Buffer.byteLength(topic) + payload.byteLength
     // A handler that fails, now or later, must not end the session, nor the process.
     try {
@@ -385,11 +393,20 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
         return true
       }
       const handled = this.options.onMessage?.(message)
-      handled?.catch(thrown => this.refuse(thrown, topic, payload))
+      const ended = handled?.then(
+        () => true,
+        thrown => this.takeFailure(thrown, topic, payload),
+      )
+      return this.options.awaitsHandling && ended ? ended : true
     } catch (thrown) {
-      if (thrown instanceof HeldMessage) return false
-      this.refuse(thrown, topic, payload)
+      return this.takeFailure(thrown, topic, payload)
     }
+  }
+
+  /** Whether a message that `onMessage` failed on is acknowledged all the same. */
+  private takeFailure(thrown: unknown, topic: string, payload: Buffer): boolean {
+    if (thrown instanceof HeldMessage) return false
+    this.refuse(thrown, topic, payload)
     return true
   }
 

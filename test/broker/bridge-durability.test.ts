@@ -111,6 +111,46 @@ test('a broker whose bridge is taken away forgets what waited for it, and keeps 
   assert.equal(without.broker.engine!.persistence.queued.messages, 0)
 })
 
+test('a verdict that cannot be stored is not acknowledged to the upstream broker, which sends it again', async t => {
+  const { broker, wire, bridge } = await startUpstream(t)
+  wire.mend()
+  const site = await startBroker(t, { bridge })
+  while (!site.broker.bridge!.online) await delay(20)
+  const client = await site.connect(anna)
+  const arrived = collect(client)
+  await client.subscribeAsync(topicOf({ ...address, kind: 'upstream-verdict' }), { qos: 1 })
+  const { persistence } = site.broker.engine!
+  const store = persistence.store.bind(persistence)
+  let failures = 0
+  persistence.store = (packet, done) => {
+    if (failures++ > 1) store(packet, done)
+    else setImmediate(() => done(new Error('no space left')))
+  }
+  const answerer = await broker.connect(server)
+  const verdict = encodePayload('verdict', examples.verdict.payload)
+  await answerer.publishAsync(topicOf({ ...address, kind: 'verdict' }), verdict, { qos: 1 })
+  await arrived.until(1)
+  assert.equal(failures, 3)
+  assert.equal(site.broker.bridge!.counts.down, 1)
+})
+
+test('verdicts that are given while the link is down come down when it is back', async t => {
+  const { broker, wire, bridge } = await startUpstream(t)
+  wire.mend()
+  const site = await startBroker(t, { bridge })
+  while (!site.broker.bridge!.online) await delay(20)
+  const client = await site.connect(anna)
+  const arrived = collect(client)
+  await client.subscribeAsync(topicOf({ ...address, kind: 'upstream-verdict' }), { qos: 1 })
+  wire.sever()
+  while (site.broker.bridge!.online) await delay(20)
+  const answerer = await broker.connect(server)
+  const verdict = encodePayload('verdict', examples.verdict.payload)
+  await answerer.publishAsync(topicOf({ ...address, kind: 'verdict' }), verdict, { qos: 1 })
+  wire.mend()
+  await arrived.until(1)
+})
+
 test('of a cluster, the broker with the bridge carries what the others acknowledged while it was away', {
   skip: missing('redis-server'),
 }, async t => {
