@@ -72,7 +72,7 @@ export class Viewers {
     const version = known?.version ?? 0
     const viewer = isKnown ? known : { look, seenAt: 0, version, order: '', rows: new Map(), parts: new Map() }
     viewer.look = look
-    viewer.seenAt = Date.now()
+    viewer.seenAt = performance.now()
     this.viewers.set(client, viewer)
     // Who only says that they are there is served with everybody else.
     if (!isSame) this.update(client, viewer, isKnown)
@@ -81,7 +81,7 @@ export class Viewers {
   /** Something may look different now. */
   touch(): void {
     if (this.timer || this.viewers.size === 0) return
-    const wait = Math.max(burstMs, this.sentAt + this.options.intervalMs - Date.now())
+    const wait = Math.max(burstMs, this.sentAt + this.options.intervalMs - performance.now())
     this.timer = setTimeout(() => this.flush(), wait)
   }
 
@@ -94,7 +94,7 @@ export class Viewers {
 
   private flush(): void {
     this.timer = undefined
-    this.sentAt = Date.now()
+    this.sentAt = performance.now()
     for (const [client, viewer] of [...this.viewers.entries()]) {
       if (this.sentAt - viewer.seenAt >= patienceMs) this.viewers.delete(client)
       else this.serve(client, viewer)

@@ -141,7 +141,7 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
       onMessage: message => this.receive(message),
     })
     session.on('online', () => {
-      this.settleBy = Date.now() + longestWaitMs
+      this.settleBy = performance.now() + longestWaitMs
       this.emit('online')
       this.awaitQuiet()
     })
@@ -180,7 +180,7 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
   private awaitQuiet(pauses = quiet.pauses): void {
     if (this.isSettled) return
     clearTimeout(this.pause)
-    const isLast = pauses <= 1 || Date.now() >= this.settleBy
+    const isLast = pauses <= 1 || performance.now() >= this.settleBy
     this.pause = setTimeout(() => {
       if (!isLast) return this.awaitQuiet(pauses - 1)
       this.isSettled = true

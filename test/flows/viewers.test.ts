@@ -8,6 +8,8 @@ const intervalMs = 500
 /** Viewers of one changing view, on a clock that stands still until it is told to go on. */
 function viewersOf(t: TestContext, first: View) {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'] })
+  let now = 0
+  t.mock.method(performance, 'now', () => now)
   const sent: { client: string; update: Update }[] = []
   const errors: unknown[] = []
   let view = first
@@ -26,7 +28,10 @@ function viewersOf(t: TestContext, first: View) {
       view = next
       viewers.touch()
     },
-    pass: (ms: number) => t.mock.timers.tick(ms),
+    pass: (ms: number) => {
+      now += ms
+      t.mock.timers.tick(ms)
+    },
     /** What was sent since this was asked last. */
     sent: () => sent.splice(0),
   }
@@ -60,6 +65,19 @@ test('a page that asks gets all of it at once, and then what has changed alone',
   become({ rows: [row('b', 2)], parts: { ...parts, total: 2 } })
   pass(intervalMs)
   assert.deepEqual(sent(), [], 'nothing looks different')
+})
+
+test('a wall clock that goes back holds no page up', t => {
+  const { look, become, pass, sent } = viewersOf(t, { rows: [row('a', 1)], parts })
+  t.mock.timers.setTime(Date.parse('2026-01-03'))
+  look('browser')
+  become({ rows: [row('a', 2)], parts })
+  pass(intervalMs)
+  t.mock.timers.setTime(Date.parse('2026-01-01'))
+  sent()
+  become({ rows: [row('a', 3)], parts })
+  pass(intervalMs)
+  assert.equal(sent().length, 1)
 })
 
 test('a thousand changes in a second are two updates in each, and the last of them is not lost', t => {
