@@ -11,6 +11,7 @@ import { FakeHost, type ItemChanges, queued } from './fake-host.ts'
 /** A dispatcher whose verdicts a test can wait for. */
 function dispatch(host: FakeHost, options: Partial<DispatcherOptions> = {}) {
   const verdicts = new Map<string, Verdict>()
+  const twice: string[] = []
   const heard = new EventEmitter()
   const dispatcher = new Dispatcher({
     agent: 'server-1',
@@ -20,7 +21,7 @@ function dispatch(host: FakeHost, options: Partial<DispatcherOptions> = {}) {
     maxQueueBytes: 1_000_000,
     maxDelayMs: 0,
     answer: ({ escalation: { id } }, verdict) => {
-      assert.ok(!verdicts.has(id), 'an escalation got two verdicts')
+      if (verdicts.has(id)) twice.push(id)
       verdicts.set(id, verdict)
       heard.emit('verdict')
     },
@@ -37,12 +38,14 @@ function dispatch(host: FakeHost, options: Partial<DispatcherOptions> = {}) {
   const verdictOf = async (item: QueuedEscalation): Promise<Verdict> => {
     for (;;) {
       const verdict = verdicts.get(item.escalation.id)
+      assert.deepEqual(twice, [], 'an escalation got two verdicts')
       if (verdict) return verdict
       await once(heard, 'verdict', { signal: AbortSignal.timeout(20_000) })
     }
   }
   /** `answered`, or why it was rejected; undefined so far. */
   const outcomeOf = ({ escalation: { id } }: QueuedEscalation) => {
+    assert.deepEqual(twice, [], 'an escalation got two verdicts')
     const verdict = verdicts.get(id)
     return verdict && (isRejected(verdict) ? verdict.rejected : 'answered')
   }
@@ -276,4 +279,24 @@ test('what waits for a model that is taken away is rejected, and what it has beg
   batch!.answer()
   await verdictOf(begun)
   assert.equal(outcomeOf(begun), 'answered')
+})
+
+test('an answer that cannot be given keeps no other window of its batch from its own', async () => {
+  const host = new FakeHost()
+  const answered = new EventEmitter()
+  const { dispatcher } = dispatch(host, {
+    measured: () => {
+      throw new Error('not counted')
+    },
+    answer: ({ escalation: { id } }, verdict) => {
+      answered.emit(id, verdict)
+      throw new Error('not given')
+    },
+  })
+  const items = [queued(), queued(), queued()]
+  const all = items.map(({ escalation: { id } }) => once(answered, id, { signal: AbortSignal.timeout(20_000) }))
+  for (const item of items) dispatcher.offer(item)
+  const [batch] = await host.batches(1)
+  batch!.answer()
+  await Promise.all(all)
 })
