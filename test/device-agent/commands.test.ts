@@ -57,3 +57,12 @@ test('only the last thousand results are kept', async t => {
   await commands.execute(count('0'))
   assert.equal(calls(), 1_002)
 })
+
+test('where the database fails, a command is refused with a coded error and no other', async t => {
+  const { commands, database } = await openCommands(t)
+  await commands.execute(count('a'))
+  database.exec(`UPDATE command_results SET result = 'no JSON'`)
+  await assert.rejects(commands.execute(count('a')), { code: 'DATABASE_FAILED' })
+  database.close()
+  await assert.rejects(commands.execute(count('b')), { code: 'DATABASE_FAILED' })
+})

@@ -27,9 +27,11 @@ const status: DeviceStatus = {
 }
 
 /** An agent's status page as far as the command asks it. */
-async function statusPage(t: TestContext): Promise<string> {
+async function statusPage(t: TestContext, changes: Partial<DeviceStatus> = {}): Promise<string> {
   const server = createServer((request, response) => {
-    response.writeHead(request.url === '/status.json' ? 200 : 404).end(JSON.stringify({ device: status }))
+    response
+      .writeHead(request.url === '/status.json' ? 200 : 404)
+      .end(JSON.stringify({ device: { ...status, ...changes } }))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => server.close())
@@ -119,4 +121,17 @@ test('a line of the log is made readable, and any other is left as it is', () =>
   assert.equal(readable(line), '2025-11-25 09:00:00 WARN  passed over engine="onnx"')
   assert.equal(readable('Started Faultline device agent.'), 'Started Faultline device agent.')
   assert.equal(readable('17'), '17')
+})
+
+test('status and diagnosis name what the agent says is wrong with the device, and what to do', async t => {
+  const message = 'another client uses this identity (devices/plant-a/pi-1)'
+  const problems = [{ code: 'IDENTITY_CONTESTED', message, since: '2026-11-25T08:00:00.000Z' }]
+  const url = await statusPage(t, { problems })
+  const program = startScript(t, 'device-agent/field/main.ts', ['status', '--url', url])
+  await program.exited
+  assert.match(program.output, /problem +IDENTITY_CONTESTED: another client uses this identity/)
+  const found = (await findings('none.yaml', url)).find(({ check }) => check === 'problem')!
+  assert.equal(found.verdict, 'fault')
+  assert.match(found.what, /another client uses this identity/)
+  assert.match(found.remedy!, /Find the copy/)
 })

@@ -45,6 +45,22 @@ test('the program runs from its file, says which engine it chose, and ends when 
   await watcher.seeOne('state', ({ online }) => !online)
 })
 
+test('where its directory cannot be written, the program says so first, and watches', async t => {
+  const broker = await startAgentBroker(t)
+  const watcher = await observe(t, broker)
+  const { url, secret } = broker
+  const blocked = join(await temporaryDirectory(t), 'blocked')
+  await writeFile(blocked, '')
+  const file = await writeConfig(t, { broker: { url, secret }, dataDirectory: join(blocked, 'data') })
+  const program = startScript(t, 'device-agent/main.ts', ['--config', file])
+  const state = await watcher.seeOne('state').catch(error => assert.fail(`${error}\n${program.output}`))
+  assert.ok(state.online)
+  assert.match(state.problems![0]!.message, /blocked.data.agent\.db/)
+  await watcher.see('inference', ({ machine }) => machine === 'press-3', 3)
+  assert.match(program.output.split('\n')[0]!, /the data directory takes nothing; starting without it/)
+  assert.equal(await program.stop(), 0, program.output)
+})
+
 test('a mistake in the file ends in one line that names the entry', async t => {
   const file = await writeConfig(t, {
     points: [{ point: 'Motor DE', machine: 'press-3', source: { kind: 'simulated' } }],
