@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { connect as connectSocket, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { defaultLimits } from '@faultline/broker'
 import { generate, type IPublishPacket } from 'mqtt-packet'
 import { RateLimit } from '../../broker/rate-limit.ts'
+import { root } from '../support/processes.ts'
 import { anna, ben, collect, press, pump, refusalCode, startBroker, type TestBroker } from './harness.ts'
 import { connectRaw } from './raw-client.ts'
 
@@ -286,4 +290,9 @@ test('a message that is overtaken by another is no duplicate', async t => {
   await received.until(100)
   assert.equal(new Set(received.payloads()).size, 100)
   assert.equal(received.messages.length, 100)
+})
+
+test('the guide names every limit', async () => {
+  const guide = await readFile(join(root, 'docs/guides/broker.md'), 'utf8')
+  for (const name of Object.keys(defaultLimits)) assert.ok(guide.includes(`\`${name}\``), name)
 })

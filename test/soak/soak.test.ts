@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { startScript } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/temp.ts'
+import { rounds } from '../support/thorough.ts'
 import { faultsOf, type KindReport, type SoakReport, textOf } from './report.ts'
+import { Soak } from './soak.ts'
 
 const kind: KindReport = { kind: 'QoS 2', acknowledged: 10, lost: [], twice: [], unanswered: 0 }
 const reportOf = (differences: Partial<KindReport>, kills = 3): SoakReport => ({
@@ -33,6 +35,20 @@ for (const [what, report] of [
     assert.match(textOf(report), /^FAULT /m)
   })
 }
+
+test('however often the broker is killed, it loses nothing it acknowledged and delivers nothing of QoS 2 twice', async () => {
+  const kills = rounds(20, 0.25)
+  const report = await new Soak({
+    kills,
+    seed: 5,
+    maxMs: 600_000,
+    quietMs: 30_000,
+    cluster: false,
+    memory: false,
+  }).run()
+  assert.deepEqual(faultsOf(report), [], textOf(report))
+  assert.equal(report.kills, kills)
+})
 
 test('a soak of a broker that forgets when it is killed reports what was lost, and exits with 1', async t => {
   const file = join(await temporaryDirectory(t), 'report.json')

@@ -17,8 +17,16 @@ export class SmallDisk {
 
   /** Leaves what is stored as it is, and not a byte beside it. */
   fill(): void {
-    const { blocks, bfree, bsize } = statfsSync(this.directory)
-    this.resize((blocks - bfree) * bsize)
+    for (;;) {
+      const { blocks, bfree, bsize } = statfsSync(this.directory)
+      try {
+        this.resize((blocks - bfree) * bsize)
+        return
+      } catch (thrown) {
+        // Whoever writes to it has taken more meanwhile.
+        if (statfsSync(this.directory).bfree === bfree) throw thrown
+      }
+    }
   }
 
   resize(bytes: number): void {
