@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { generate, type Packet } from 'mqtt-packet'
 import { temporaryDirectory } from '../support/temp.ts'
+import { testEachStore } from './each-store.ts'
 import { anna, press, startBroker, type TestBroker } from './harness.ts'
 import { connectPacket, connectRaw, type RawClient } from './raw-client.ts'
 
@@ -209,8 +210,8 @@ for (const [step, [to, filter]] of steps.flatMap(step =>
 const clientsOf = ({ broker }: TestBroker) =>
   (broker.engine!.aedes as unknown as { clients: Record<string, { conn: Socket; _nextId: number }> }).clients
 
-test('a message of QoS 2 that comes twice in one piece is taken once', async t => {
-  const broker = await startBroker(t)
+testEachStore('a message of QoS 2 that comes twice in one piece is taken once', async (start, t) => {
+  const broker = await start()
   const tool = await open(t, broker, anna.name, `${anna.name}/tool`)
   tool.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic, qos: 2 }] })
   await tool.next('suback')
@@ -228,33 +229,36 @@ test('a message of QoS 2 that comes twice in one piece is taken once', async t =
   assert.deepEqual(receiver.got, ['one', 'two'])
 })
 
-test('a PUBREL of a message that is not there is answered with PUBCOMP', async t => {
-  const broker = await startBroker(t)
+testEachStore('a PUBREL of a message that is not there is answered with PUBCOMP', async (start, t) => {
+  const broker = await start()
   const device = await open(t, broker, press.name)
   device.send({ cmd: 'pubrel', messageId: 4711 })
   assert.equal((await device.next('pubcomp')).messageId, 4711)
 })
 
-test('a packet identifier that is in use is not given to another message, over a new connection neither', async t => {
-  const broker = await startBroker(t)
-  const device = await broker.connect(press)
-  const tool = await open(t, broker, anna.name, `${anna.name}/tool`)
-  tool.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic, qos: 2 }] })
-  await tool.next('suback')
-  await device.publishAsync(topic, 'held', { qos: 2 })
-  await device.publishAsync(topic, 'released', { qos: 2 })
-  const [held, released] = [await tool.next('publish'), await tool.next('publish')]
-  tool.send({ cmd: 'pubrec', messageId: released.messageId! })
-  await tool.next('pubrel')
-  tool.socket.destroy()
-  await tool.closed()
+testEachStore(
+  'a packet identifier that is in use is not given to another message, over a new connection neither',
+  async (start, t) => {
+    const broker = await start()
+    const device = await broker.connect(press)
+    const tool = await open(t, broker, anna.name, `${anna.name}/tool`)
+    tool.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic, qos: 2 }] })
+    await tool.next('suback')
+    await device.publishAsync(topic, 'held', { qos: 2 })
+    await device.publishAsync(topic, 'released', { qos: 2 })
+    const [held, released] = [await tool.next('publish'), await tool.next('publish')]
+    tool.send({ cmd: 'pubrec', messageId: released.messageId! })
+    await tool.next('pubrel')
+    tool.socket.destroy()
+    await tool.closed()
 
-  const again = await open(t, broker, anna.name, `${anna.name}/tool`)
-  clientsOf(broker)[`${anna.name}/tool`]!._nextId = held.messageId!
-  const resumed = [await again.take(), await again.take()].map(({ cmd, messageId }) => `${cmd} ${messageId}`)
-  assert.deepEqual(resumed.sort(), [`publish ${held.messageId}`, `pubrel ${released.messageId}`])
-  await device.publishAsync(topic, 'new', { qos: 2 })
-  const fresh = await again.next('publish')
-  assert.equal(String(fresh.payload), 'new')
-  assert.ok(fresh.messageId !== held.messageId && fresh.messageId !== released.messageId)
-})
+    const again = await open(t, broker, anna.name, `${anna.name}/tool`)
+    clientsOf(broker)[`${anna.name}/tool`]!._nextId = held.messageId!
+    const resumed = [await again.take(), await again.take()].map(({ cmd, messageId }) => `${cmd} ${messageId}`)
+    assert.deepEqual(resumed.sort(), [`publish ${held.messageId}`, `pubrel ${released.messageId}`])
+    await device.publishAsync(topic, 'new', { qos: 2 })
+    const fresh = await again.next('publish')
+    assert.equal(String(fresh.payload), 'new')
+    assert.ok(fresh.messageId !== held.messageId && fresh.messageId !== released.messageId)
+  },
+)
