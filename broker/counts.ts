@@ -1,6 +1,26 @@
+import type { DatabaseFailure } from '@faultline/runtime'
+
 /** Why a message that was accepted did not go where it was meant to. */
-export const dropReasons = ['queue-full', 'queue-age', 'slow-consumer', 'no-member', 'group-abandoned'] as const
+export const dropReasons = [
+  'queue-full',
+  'queue-age',
+  'slow-consumer',
+  'no-member',
+  'group-abandoned',
+  'store-damaged',
+] as const
 export type DropReason = (typeof dropReasons)[number]
+
+/** Why the store did not do what was asked of it. */
+export const storeErrorReasons = [
+  'full',
+  'damaged',
+  'locked',
+  'read-only',
+  'io',
+  'newer',
+  'other',
+] as const satisfies DatabaseFailure[]
 
 /** Why a client was disconnected, or not let in at all, for what it did to a limit. */
 export const limitReasons = [
@@ -41,6 +61,10 @@ export interface BrokerCounts {
   expiredSessions: number
   /** Commands that the Redis of a cluster refused or did not take. */
   redisErrors: number
+  /** Changes and readings of the store that failed. */
+  storeErrors: Record<DatabaseFailure, number>
+  /** Stores that were damaged and made room for new ones. */
+  damagedStores: number
   dropped: Record<DropReason, number>
   limited: Record<LimitReason, number>
 }
@@ -62,6 +86,8 @@ export const noCounts = (): BrokerCounts => ({
   heldBack: 0,
   expiredSessions: 0,
   redisErrors: 0,
+  storeErrors: zeros(storeErrorReasons),
+  damagedStores: 0,
   dropped: zeros(dropReasons),
   limited: zeros(limitReasons),
 })

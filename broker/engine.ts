@@ -16,7 +16,9 @@ import { PacketRules } from './packet-rules.ts'
 import type { BrokerPersistence, PersistenceOptions } from './persistence/persistence.ts'
 import { SqlitePersistence } from './persistence/sqlite.ts'
 import { Revocations } from './revocations.ts'
+import type { MemberClient } from './shared-group.ts'
 import { isGroup, readFilter, SharedSubscriptions, type Shares } from './shared-subscriptions.ts'
+import { StoreHealth } from './store-health.ts'
 import { isInternal, ownerOf, StoredSessions } from './stored-sessions.ts'
 
 export interface EngineOptions {
@@ -48,6 +50,8 @@ export class Engine {
   private readonly delivery: DeliveryOptions
   private readonly incoming: IncomingExchanges
   private readonly node: ClusterNode | undefined
+  /** Undefined in a cluster. */
+  private readonly store: StoreHealth | undefined
   private readonly revocations: Revocations
   /** The filters a client was granted, those it restored included. */
   private readonly granted = new WeakMap<Pick<Client, 'id'>, Set<string>>()
@@ -74,9 +78,11 @@ export class Engine {
       this.shared = this.node.join(this.aedes)
     } else {
       const alone = new SqlitePersistence({ path: options.store, ...persistence })
+      this.store = new StoreHealth({ store: alone, counts, logger })
+      const unreadable = (error: Error) => alone.emit('failed', error)
       this.persistence = alone
       this.aedes = this.createAedes()
-      this.shared = new SharedSubscriptions({ aedes: this.aedes, persistence: alone, limits, dropped })
+      this.shared = new SharedSubscriptions({ aedes: this.aedes, persistence: alone, limits, dropped, unreadable })
     }
     this.collector = new Collector(this)
     this.sessions = new StoredSessions({
@@ -88,6 +94,7 @@ export class Engine {
     })
     this.delivery = this.takeDelivery()
     this.keepWills()
+    this.withholdPubcomp()
     this.incoming = new IncomingExchanges(this.persistence)
     this.rules = new PacketRules(this.aedes, (client, level) => this.authentication.refuseVersion(client, level))
     this.revocations = new Revocations({ registry, logger, changed: () => this.applyRevocations() })
@@ -95,7 +102,7 @@ export class Engine {
 
   /** Why it cannot store messages or reach the other brokers now; undefined while it can. */
   get trouble(): string | undefined {
-    return this.node?.trouble
+    return this.node ? this.node.trouble : this.store?.trouble
   }
 
   /** Throws `DATABASE_FAILED`, `REDIS_UNREACHABLE`. */
@@ -169,9 +176,15 @@ export class Engine {
         if (!this.grant(client, topic)) return done(null, null) // SUBACK 0x80 (MQTT 3.1.1, 3.9.3)
         // Also on the way of a stored session's subscriptions, so that its return makes the client a member again.
         if (readFilter(topic)?.group === undefined) return done(null, subscription)
-        const added = this.shared.add(client, topic, qos)
-        if (added) added.then(() => done(null, subscription), done)
-        else done(null, subscription)
+        this.shared.add(client, topic, qos).then(
+          () => done(null, subscription),
+          thrown => {
+            this.granted.get(client)?.delete(topic)
+            // SUBACK 0x80, or no return of a stored session that would not be a member.
+            if ((client as MemberClient).connackSent) done(null, null)
+            else done(thrown, null)
+          },
+        )
       },
     })
     aedes.on('clientReady', client => {
@@ -225,6 +238,10 @@ export class Engine {
       return false
     }
     if (!identity || !maySubscribe(identity, filter)) return refuse('no right to it')
+    // That of a stored session has to be stored, before it is acknowledged; those that return with it are.
+    if (this.store?.trouble !== undefined && !client.clean && (client as MemberClient).connackSent) {
+      return refuse('the store refuses changes')
+    }
     if (!granted.has(filter) && granted.size >= limits.subscriptionsPerClient) {
       counts.limited.subscriptions++
       return refuse('too many subscriptions')
@@ -344,6 +361,17 @@ export class Engine {
     }
   }
 
+  /** A release that cannot be stored is not acknowledged: Aedes would, so the connection ends. */
+  private withholdPubcomp(): void {
+    const { persistence } = this
+    const release = persistence.incomingDelPacket.bind(persistence)
+    persistence.incomingDelPacket = (client, packet) =>
+      release(client, packet).catch(thrown => {
+        ;(client as Client).conn.destroy()
+        throw thrown
+      })
+  }
+
   private applyRevocations(): void {
     const { registry, counts, logger } = this.options
     for (const client of this.authentication.revoked()) {
@@ -374,7 +402,8 @@ export class Engine {
   private logBreak(client: Client, error: Error): void {
     if ((error as { errorCode?: number }).errorCode === 1) return // Another version of MQTT: it is logged with its name.
     const code = (error as NodeJS.ErrnoException).code
-    const level = code === 'ECONNRESET' || code === 'EPIPE' ? 'debug' : 'warn'
+    // What is wrong with the store has a line of its own, once for all connections that end for it.
+    const level = code === 'ECONNRESET' || code === 'EPIPE' || code === 'DATABASE_FAILED' ? 'debug' : 'warn'
     const coded = error instanceof FaultlineError && { code: error.code }
     this.options.logger[level](
       { ...coded, clientId: client.id?.slice(0, 200), error: error.message },

@@ -23,8 +23,12 @@ export class BrokerMetrics {
         registers: [this.registry],
         // Counted where it happens; here it is only read.
         async collect() {
-          const value = await read()
           this.reset()
+          const value = await Promise.resolve()
+            .then(read)
+            .catch(() => undefined)
+          // What lies in a store that cannot be read is left out; the other series say why.
+          if (value === undefined) return
           if (typeof value === 'number') this.inc(value)
           else for (const [key, count] of Object.entries(value)) this.inc({ [label!]: key }, count)
         },
@@ -113,6 +117,14 @@ export class BrokerMetrics {
       () => ({ ...broker.bridge?.counts }),
       'what',
     )
+    counter(
+      'store_errors_total',
+      'Changes and readings of the store that failed, by reason',
+      () => counts.storeErrors,
+      'reason',
+    )
+    gauge('store_writable', '1 while the store takes changes', () => (broker.engine?.trouble === undefined ? 1 : 0))
+    counter('damaged_stores_total', 'Damaged stores that were set aside for new ones', () => counts.damagedStores)
     gauge('retained_messages', 'Retained messages', () => broker.engine?.persistence.retainedMessages ?? 0)
   }
 }

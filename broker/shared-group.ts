@@ -2,6 +2,9 @@ import type { Aedes, AedesPublishPacket, Client } from 'aedes'
 import { deliveryOf } from './delivery.ts'
 import type { GroupPersistence } from './shared-subscriptions.ts'
 
+/** When a queue that could not be read, or a member that could not be sent to, is tried again, in ms. */
+const rereadMs = 1_000
+
 /** The parts of Aedes' client that its types leave out. */
 export type MemberClient = Client & {
   /** CONNACK was written, so that PUBLISH may follow. */
@@ -26,6 +29,8 @@ export interface GroupOptions {
   persistence: GroupPersistence
   stamp(): { brokerId: string; brokerCounter: number }
   dropped(): void
+  /** Its queue could not be read; that is tried again. */
+  unreadable(error: Error): void
   /** It has had no member for `emptyMs`. */
   abandoned(): void
 }
@@ -46,14 +51,15 @@ export class Group {
   private readTo = 0
   private draining: NodeJS.Immediate | undefined
   private timer: NodeJS.Timeout | undefined
+  private retry: NodeJS.Timeout | undefined
+  private closed = false
 
   constructor(options: GroupOptions) {
     this.options = options
   }
 
   open(): void {
-    const { aedes, persistence, id, filter } = this.options
-    void persistence.addSubscriptions({ id }, [{ topic: filter, qos: 2 }])
+    const { aedes, filter } = this.options
     aedes.subscribe(filter, this.deliver, () => {})
     this.awaitMembers()
   }
@@ -61,6 +67,8 @@ export class Group {
   close(): void {
     clearTimeout(this.timer)
     clearImmediate(this.draining)
+    clearTimeout(this.retry)
+    this.closed = true
     this.options.aedes.unsubscribe(this.options.filter, this.deliver, () => {})
   }
 
@@ -82,11 +90,7 @@ export class Group {
     const [gone] = this.members.splice(index, 1)
     // The turn stays with whoever had it.
     if (index <= this.last) this.last--
-    for (const packet of gone!.inFlight.values()) this.inFlight.delete(stampOf(packet))
-    if (gone!.inFlight.size > 0) {
-      this.readTo = 0
-      this.backlog = true
-    }
+    this.giveBack(gone!.inFlight.values())
     if (this.members.length > 0) this.drain()
     else this.awaitMembers()
   }
@@ -96,14 +100,14 @@ export class Group {
     const packet = member?.inFlight.get(messageId)
     if (!member || !packet) return false
     member.inFlight.delete(messageId)
-    this.inFlight.delete(stampOf(packet))
-    this.options.persistence.removeQueued(this.options.id, packet)
+    void this.complete(packet)
     if (this.backlog) this.drain()
     return true
   }
 
   /** Sends what waits, once the present turn of the event loop is over. */
   drain(): void {
+    if (this.closed) return
     this.draining ??= setImmediate(() => {
       this.draining = undefined
       this.sendBacklog()
@@ -127,43 +131,77 @@ export class Group {
   private sendBacklog(): void {
     // Not even a look at the queue for every message that comes for members who are busy.
     if (!this.backlog || !this.members.some(member => this.hasRoom(member, 1))) return
-    const { persistence, id } = this.options
-    for (const { sequence, packet } of persistence.readQueue(id, this.readTo)) {
-      if (packet.cmd === 'publish' && !this.inFlight.has(stampOf(packet))) {
-        const member = this.choose(packet.qos)
-        if (!member) return
-        this.send(member, packet)
+    const { persistence, id, unreadable } = this.options
+    try {
+      for (const { sequence, packet } of persistence.readQueue(id, this.readTo)) {
+        if (packet.cmd === 'publish' && !this.inFlight.has(stampOf(packet))) {
+          const member = this.choose(packet.qos)
+          if (!member) return
+          this.send(member, packet)
+        }
+        this.readTo = sequence
       }
-      this.readTo = sequence
+      this.backlog = false
+    } catch (thrown) {
+      unreadable(thrown as Error)
+      this.retry = setTimeout(() => this.drain(), rereadMs).unref()
     }
-    this.backlog = false
   }
 
   private send(member: Member, packet: AedesPublishPacket): void {
-    const { id, persistence, stamp } = this.options
+    const { stamp } = this.options
     const { client } = member
     // MQTT 5, 4.8.2-3: the QoS granted to that member; MQTT 3.1.1, 3.8.4-6: the lower of it and the message's.
     const qos = Math.min(packet.qos, member.qos) as 0 | 1 | 2
     const { topic, payload } = packet
     const copy: AedesPublishPacket = { cmd: 'publish', topic, payload, qos, retain: false, dup: false, ...stamp() }
+    if (packet.qos > 0) this.inFlight.add(stampOf(packet))
     if (qos === 1) {
       const messageId = deliveryOf(client)!.nextId()
       member.inFlight.set(messageId, packet)
-      this.inFlight.add(stampOf(packet))
       client.deliverQoS(Object.assign(copy, { messageId }), () => {})
       return
     }
     // MQTT 5, 4.8.2-4 and 4.8.2-5: of QoS 2 the delivery is completed to that client, over a new connection if need be,
     // or to nobody. So it is the business of the client's own session from here on, as is QoS 0 of nobody's.
     if (qos === 2 && !client.clean) {
-      // Its queue has it from the transaction on in which the group's has it no more, and a broker that is killed once.
-      client.publish(copy, () => {})
-      persistence.removeQueued(id, packet)
+      void this.handOver(member, packet, copy)
       return
     }
-    client.publish(copy, (error?: Error | null) => {
-      if (packet.qos > 0 && !error) persistence.removeQueued(id, packet)
+    client.publish(copy, () => {
+      if (packet.qos > 0) void this.complete(packet)
     })
+  }
+
+  /** The member's own queue has a message from the transaction on in which the group's has it no more. Never rejects. */
+  private async handOver({ client }: Member, packet: AedesPublishPacket, copy: AedesPublishPacket): Promise<void> {
+    const { persistence, id } = this.options
+    try {
+      await persistence.moveQueued(id, packet, client.id, copy)
+    } catch {
+      // The store has said why.
+      this.giveBack([packet])
+      this.retry = setTimeout(() => this.drain(), rereadMs).unref()
+      return
+    }
+    this.inFlight.delete(stampOf(packet))
+    client.deliverQoS(copy, () => {})
+  }
+
+  /** A message is done with. Never rejects. */
+  private async complete(packet: AedesPublishPacket): Promise<void> {
+    const { persistence, id } = this.options
+    await persistence.removeQueued(id, packet)
+    // Not before: it is read from the queue again for as long as it is there.
+    this.inFlight.delete(stampOf(packet))
+  }
+
+  private giveBack(packets: Iterable<AedesPublishPacket>): void {
+    for (const packet of packets) {
+      this.inFlight.delete(stampOf(packet))
+      this.readTo = 0
+      this.backlog = true
+    }
   }
 
   /**

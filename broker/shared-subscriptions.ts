@@ -1,6 +1,6 @@
 import type { Aedes, AedesPublishPacket, Client } from 'aedes'
 import { shareOriginOf } from './delivery.ts'
-import type { Outgoing } from './persistence/queues.ts'
+import type { Place } from './persistence/queues.ts'
 import { Group } from './shared-group.ts'
 
 const prefix = '$share/'
@@ -28,19 +28,26 @@ export interface GroupPersistence {
   sessions(): Iterable<string>
   addSubscriptions(session: { id: string }, subscriptions: { topic: string; qos: 0 | 1 | 2 }[]): Promise<void>
   /** What waits in a session after a place in its queue, with the place of each. */
-  readQueue(session: string, after: number): Iterable<{ sequence: number; packet: Outgoing }>
-  removeQueued(session: string, packet: AedesPublishPacket): void
+  readQueue(session: string, after: number): Iterable<Place>
+  /** Never rejects: a message that cannot be removed now is no longer read, and removed later. */
+  removeQueued(session: string, packet: AedesPublishPacket): Promise<void>
+  /** Has a copy of a message wait in another session in place of the message. Rejects when it cannot. */
+  moveQueued(from: string, packet: AedesPublishPacket, to: string, copy: AedesPublishPacket): Promise<void>
   /** How many messages wait in a session. */
   queuedFor(session: string): number
-  end(session: string): void
+  /** Never rejects: what cannot be ended now is ended later. */
+  end(session: string): Promise<void>
 }
 
 /** The groups of a broker, or of all brokers of a cluster. */
 export interface Shares {
   start(): void
   stop(): void
-  /** Makes a client a member, or changes the QoS it was granted. `topicFilter` is well-formed and begins with `$share/`. */
-  add(client: Client, topicFilter: string, qos: 0 | 1 | 2): void | Promise<void>
+  /**
+   * Makes a client a member, or changes the QoS it was granted. `topicFilter` is well-formed and begins with `$share/`.
+   * Rejects when the group cannot be stored.
+   */
+  add(client: Client, topicFilter: string, qos: 0 | 1 | 2): Promise<void>
   /** A client unsubscribed; nothing happens when it is no member. */
   remove(client: Client, topicFilter: string): void
   /** A client can be sent to now. */
@@ -56,6 +63,8 @@ export interface SharedSubscriptionsOptions {
   persistence: GroupPersistence
   limits: { sharedInFlight: number; emptyGroupMs: number }
   dropped: GroupDropped
+  /** The queue of a group could not be read. */
+  unreadable(error: Error): void
 }
 
 /**
@@ -84,9 +93,10 @@ export class SharedSubscriptions implements Shares {
     this.groups.clear()
   }
 
-  add(client: Client, topicFilter: string, qos: 0 | 1 | 2): void {
+  async add(client: Client, topicFilter: string, qos: 0 | 1 | 2): Promise<void> {
     if (client.closed) return
-    const group = this.open(topicFilter)
+    const group = this.groups.get(topicFilter) ?? (await this.create(topicFilter))
+    if (client.closed) return
     let groups = this.memberships.get(client)
     if (!groups) {
       groups = new Set()
@@ -114,10 +124,17 @@ export class SharedSubscriptions implements Shares {
     return false
   }
 
+  /** A new group is stored before it has a member: what is acknowledged from then on waits for it. */
+  private async create(topicFilter: string): Promise<Group> {
+    const { filter } = readFilter(topicFilter)!
+    await this.options.persistence.addSubscriptions({ id: topicFilter }, [{ topic: filter, qos: 2 }])
+    return this.open(topicFilter)
+  }
+
   private open(topicFilter: string): Group {
     let group = this.groups.get(topicFilter)
     if (!group) {
-      const { aedes, persistence, limits, dropped } = this.options
+      const { aedes, persistence, limits, dropped, unreadable } = this.options
       group = new Group({
         id: topicFilter,
         filter: readFilter(topicFilter)!.filter,
@@ -127,7 +144,8 @@ export class SharedSubscriptions implements Shares {
         persistence,
         stamp: this.stamp,
         dropped: () => dropped(topicFilter, 'no-member', 1),
-        abandoned: () => this.end(topicFilter),
+        unreadable,
+        abandoned: () => void this.end(topicFilter),
       })
       this.groups.set(topicFilter, group)
       group.open()
@@ -135,13 +153,14 @@ export class SharedSubscriptions implements Shares {
     return group
   }
 
-  private end(topicFilter: string): void {
+  /** Never rejects. */
+  private async end(topicFilter: string): Promise<void> {
     const { persistence, dropped } = this.options
     this.groups.get(topicFilter)?.close()
     this.groups.delete(topicFilter)
     const lost = persistence.queuedFor(topicFilter)
     if (lost > 0) dropped(topicFilter, 'group-abandoned', lost)
-    persistence.end(topicFilter)
+    await persistence.end(topicFilter)
   }
 
   private lost(client: Client): void {

@@ -24,6 +24,8 @@ export class StoredSessions {
   private readonly options: StoredSessionsOptions
   /** Since when the client of a session is known to be away, in ms of `performance.now()`. */
   private readonly absentSince = new Map<string, number>()
+  /** While sessions of revoked identities may remain. */
+  private isRevoked: ((name: string) => boolean) | undefined
   private timer: NodeJS.Timeout | undefined
 
   constructor(options: StoredSessionsOptions) {
@@ -39,12 +41,14 @@ export class StoredSessions {
     clearInterval(this.timer)
   }
 
-  /** Ends the sessions of identities that are no more, with their clients or without. */
+  /** Ends the sessions of identities that are no more, with their clients or without. What fails is done at the next look. */
   async endRevoked(isRevoked: (name: string) => boolean): Promise<void> {
+    this.isRevoked = isRevoked
     for (const id of await this.ids()) {
       const owner = ownerOf(id)
       if (owner !== undefined && isRevoked(owner)) await this.end(id, 'its identity was revoked')
     }
+    this.isRevoked = undefined
   }
 
   /** Ends what a broker kept for bridges that it has no more. */
@@ -69,6 +73,7 @@ export class StoredSessions {
     const now = performance.now()
     const { persistence, absentMs, logger } = this.options
     try {
+      if (this.isRevoked) await this.endRevoked(this.isRevoked)
       await persistence.expireQueued()
       const [ids, connected] = await Promise.all([this.ids(), this.options.connected()])
       for (const id of this.absentSince.keys()) if (!ids.includes(id)) this.absentSince.delete(id)

@@ -83,6 +83,7 @@ export class IncomingTable {
   private readonly find: StatementSync
   private readonly remove: StatementSync
   private readonly removeAll: StatementSync
+  private readonly first: StatementSync
   private readonly all: StatementSync
 
   constructor(database: DatabaseSync) {
@@ -93,6 +94,7 @@ export class IncomingTable {
     this.remove = database.prepare('DELETE FROM incoming WHERE client = ? AND message_id = ?')
     this.removeAll = database.prepare('DELETE FROM incoming WHERE client = ?')
     this.all = database.prepare('SELECT DISTINCT client FROM incoming')
+    this.first = database.prepare('SELECT 1 FROM incoming WHERE client = ? LIMIT 1')
   }
 
   store(client: string, messageId: number, { topic, payload, qos, retain }: Message): void {
@@ -106,6 +108,10 @@ export class IncomingTable {
 
   delete(client: string, messageId: number): void {
     this.remove.run(client, messageId)
+  }
+
+  has(client: string): boolean {
+    return this.first.get(client) !== undefined
   }
 
   clear(client: string): void {

@@ -17,5 +17,6 @@ declare module 'qlobber/aedes/qlobber-sub.js' {
     add(topic: string, value: Value): void
     remove(topic: string, value: Value): void
     match(topic: string): Value[]
+    clear(): void
   }
 }

@@ -7,6 +7,12 @@ import { StoreClock } from './store-clock.ts'
 /** A message on its way, or the PUBREL (MQTT 3.1.1, 3.6) that takes its place once the client has it. */
 export type Outgoing = AedesPublishPacket | { cmd: 'pubrel'; messageId: number }
 
+/** A message of a queue, and where in it. */
+export interface Place {
+  sequence: number
+  packet: Outgoing
+}
+
 export interface QueueLimits {
   /** Messages that one session may have waiting, and bytes of their topics and payloads. */
   queuedMessages: number
@@ -55,10 +61,9 @@ export class QueueTable {
     | 'add'
     | 'setId'
     | 'release'
-    | 'find'
+    | 'findSent'
     | 'findStamp'
     | 'remove'
-    | 'removeStamp'
     | 'page'
     | 'victim'
     | 'oldest'
@@ -84,21 +89,18 @@ export class QueueTable {
       ),
       setId: database.prepare('UPDATE queue SET message_id = ? WHERE client = ? AND broker_id = ? AND counter = ?'),
       release: database.prepare("UPDATE queue SET released = 1, payload = '' WHERE client = ? AND message_id = ?"),
-      find: database.prepare(
+      findSent: database.prepare(
         `SELECT ${columns} FROM queue WHERE client = ? AND message_id = ? ORDER BY sequence LIMIT 1`,
       ),
       findStamp: database.prepare(`SELECT ${columns} FROM queue WHERE client = ? AND broker_id = ? AND counter = ?`),
-      remove: database.prepare('DELETE FROM queue WHERE sequence = ?'),
-      removeStamp: database.prepare(
-        'DELETE FROM queue WHERE client = ? AND broker_id = ? AND counter = ? RETURNING bytes',
-      ),
+      remove: database.prepare('DELETE FROM queue WHERE sequence = ? RETURNING bytes'),
       page: database.prepare(
         `SELECT ${columns} FROM queue WHERE client = ? AND sequence > ? ORDER BY sequence LIMIT 100`,
       ),
       victim: database.prepare(
-        'SELECT sequence, bytes FROM queue WHERE client = ? AND is_order = 0 ORDER BY sequence LIMIT 1',
+        'SELECT sequence FROM queue WHERE client = ? AND is_order = 0 ORDER BY sequence LIMIT 1',
       ),
-      oldest: database.prepare('SELECT sequence, bytes FROM queue WHERE client = ? ORDER BY sequence LIMIT 1'),
+      oldest: database.prepare('SELECT sequence FROM queue WHERE client = ? ORDER BY sequence LIMIT 1'),
       clear: database.prepare('DELETE FROM queue WHERE client = ?'),
       // Both grow together, so the first that is young enough has only older ones before it.
       expire: database.prepare(
@@ -165,30 +167,23 @@ export class QueueTable {
     }
   }
 
-  /** Takes what an acknowledgement was for out of the queue. Undefined when it is not there (any more). */
-  acknowledge(client: string, messageId: number | undefined): Outgoing | undefined {
-    // Aedes asks without one when it passes over a copy of what it has just sent: that is still to be acknowledged.
-    if (messageId === undefined) return undefined
-    const row = this.statements.find.get(client, messageId) as unknown as Row | undefined
-    if (!row) return undefined
-    this.statements.remove.run(row.sequence)
-    this.grow(client, -1, -row.bytes)
-    return outgoingOf(row)
+  /** What an acknowledgement is for. Undefined when it is not there (any more), as below. */
+  findSent(client: string, messageId: number): Place | undefined {
+    return placeOf(this.statements.findSent.get(client, messageId))
   }
 
-  find(client: string, { brokerId = '', brokerCounter = 0 }: Stamp): Outgoing | undefined {
-    const row = this.statements.findStamp.get(client, brokerId, brokerCounter) as unknown as Row | undefined
-    return row && outgoingOf(row)
+  find(client: string, { brokerId = '', brokerCounter = 0 }: Stamp): Place | undefined {
+    return placeOf(this.statements.findStamp.get(client, brokerId, brokerCounter))
   }
 
-  /** Takes a message out of the queue that was acknowledged by way of somebody else. */
-  remove(client: string, { brokerId = '', brokerCounter = 0 }: Stamp): void {
-    const row = this.statements.removeStamp.get(client, brokerId, brokerCounter) as { bytes: number } | undefined
+  /** Takes a message out of the queue, should it still be there. */
+  remove(client: string, sequence: number): void {
+    const row = this.statements.remove.get(sequence) as { bytes: number } | undefined
     if (row) this.grow(client, -1, -row.bytes)
   }
 
   /** In the order of queueing, after a place in it. What is queued or acknowledged meanwhile does no harm. */
-  *read(client: string, from = 0): Generator<{ sequence: number; packet: Outgoing }> {
+  *read(client: string, from = 0): Generator<Place> {
     let after = from
     for (;;) {
       const page = this.statements.page.all(client, after) as unknown as Row[]
@@ -220,9 +215,8 @@ export class QueueTable {
       const { messages, bytes } = this.sizeOf(client)
       if (messages <= most.messages && bytes <= most.bytes) return
       const { victim: telemetry, oldest } = this.statements
-      const victim = (telemetry.get(client) ?? oldest.get(client)) as { sequence: number; bytes: number }
-      this.statements.remove.run(victim.sequence)
-      this.grow(client, -1, -victim.bytes)
+      const victim = (telemetry.get(client) ?? oldest.get(client)) as { sequence: number }
+      this.remove(client, victim.sequence)
       this.dropped(client, 'queue-full', 1)
     }
   }
@@ -233,6 +227,10 @@ export class QueueTable {
     if (next.messages > 0) this.sizes.set(client, next)
     else this.sizes.delete(client)
   }
+}
+
+function placeOf(row: unknown): Place | undefined {
+  return row ? { sequence: (row as Row).sequence, packet: outgoingOf(row as Row) } : undefined
 }
 
 function outgoingOf(row: Row): Outgoing {

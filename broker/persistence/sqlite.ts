@@ -1,23 +1,39 @@
+import { EventEmitter } from 'node:events'
 import { Readable } from 'node:stream'
-import { toFaultlineError } from '@faultline/protocol'
-import { type DatabaseSync, openDatabase } from '@faultline/runtime'
+import { type DatabaseSync, openOrSetAside, openReadOnly, type SetAside } from '@faultline/runtime'
 import type { Aedes, AedesPublishPacket, Subscription } from 'aedes'
 import { IncomingTable, RetainedTable, type Will, WillTable } from './messages.ts'
 import type { BrokerPersistence, Done, PersistenceOptions, Session, Stamp } from './persistence.ts'
-import { type Outgoing, QueueTable } from './queues.ts'
+import { type DropReason, type Outgoing, type Place, QueueTable } from './queues.ts'
 import { migrations } from './schema.ts'
 import { Stamps } from './stamps.ts'
 import { type StoredSubscription, SubscriptionTable } from './subscriptions.ts'
+import { Transactions } from './transactions.ts'
 
 export interface SqlitePersistenceOptions extends PersistenceOptions {
   /** `:memory:` forgets everything when the broker ends. */
   path: string
 }
 
-const failure = (thrown: unknown): Error => toFaultlineError(thrown, 'DATABASE_FAILED', 'not stored')
+/** What a damaged store held, as far as that can be read. */
+export interface StoreContents {
+  sessions: number | undefined
+  messages: number | undefined
+}
+
+interface StoreEvents {
+  /** Something could not be read or changed. */
+  failed: [error: Error]
+  /** Every change is refused from now on, for this reason; and no more. */
+  refusing: [error: Error]
+  writable: []
+  /** The file was damaged, and made room for a new one. */
+  setAside: [found: SetAside, contents: StoreContents]
+}
 
 interface Tables {
   database: DatabaseSync
+  transactions: Transactions
   subscriptions: SubscriptionTable
   queues: QueueTable
   retained: RetainedTable
@@ -25,42 +41,59 @@ interface Tables {
   wills: WillTable
 }
 
+const restore = 'restart the broker, which sets the file aside and makes a new one'
+
 /**
  * What Aedes keeps of sessions and messages, in a SQLite file. The changes of one turn of the event loop are one
  * transaction, which a killed process cannot lose once it is committed (a power cut may take the last moments). A method
- * after which something goes to a client (a message, its release, an acknowledgement) resolves once that has happened: a
- * broker that is killed then finds in its store what the client has seen. The methods have the names and promises Aedes asks for; its own suite of tests for persistences passes.
+ * after which something goes to a client (a message, its release, an acknowledgement) resolves once that has happened, so
+ * that a broker that is killed finds in its store what the client has seen, and rejects with `DATABASE_FAILED` when the
+ * store refuses it. The methods have the names and promises Aedes asks for; its own suite of tests for persistences passes.
  */
-export class SqlitePersistence implements BrokerPersistence {
+export class SqlitePersistence extends EventEmitter<StoreEvents> implements BrokerPersistence {
   private readonly options: SqlitePersistenceOptions
   private opened: Tables | undefined
   private readonly stamps = new Stamps()
-  /** Who waits for the transaction that is open; undefined when none is. */
-  private waiting: Done[] | undefined
+  /** What the open transaction drops, should it be committed. */
+  private drops: [client: string, reason: DropReason, messages: number][] = []
 
   constructor(options: SqlitePersistenceOptions) {
+    super()
     this.options = options
   }
 
   /** Throws `DATABASE_FAILED`. */
   open(): void {
-    const { path, limits, dropped } = this.options
+    const { path, limits } = this.options
     // Only its owner may read what devices say and receive.
-    const database = openDatabase(path, migrations, { mode: 0o600 })
+    const { database, setAside } = openOrSetAside(path, migrations, { mode: 0o600, restore })
+    if (setAside) this.emit('setAside', setAside, contentsOf(setAside.path))
     // Changed pages are copied into the file, and synchronised with the disk, every 64 MB instead of every 4.
     database.exec('PRAGMA wal_autocheckpoint = 16000')
+    const transactions = new Transactions({ database, path, restore })
     this.opened = {
       database,
+      transactions,
       subscriptions: new SubscriptionTable(database),
-      queues: new QueueTable(database, limits, dropped),
+      queues: new QueueTable(database, limits, (...drop) => this.drops.push(drop)),
       retained: new RetainedTable(database),
       incoming: new IncomingTable(database),
       wills: new WillTable(database),
     }
+    transactions.on('committed', () => this.committed())
+    transactions.on('rolledBack', () => this.rolledBack())
+    transactions.on('failed', error => this.emit('failed', error))
+    transactions.on('refusing', error => this.emit('refusing', error))
+    transactions.on('writable', () => this.emit('writable'))
   }
 
   get broker(): Pick<Aedes, 'id'> {
     return this.stamps.broker
+  }
+
+  /** Why the store takes no changes now. */
+  get refusal(): Error | undefined {
+    return this.opened?.transactions.refusal
   }
 
   /** Messages that wait in all queues together, and bytes of their topics and payloads. */
@@ -94,13 +127,9 @@ export class SqlitePersistence implements BrokerPersistence {
   }
 
   /** What waits in a session after a place in its queue, with the place of each. */
-  readQueue(id: string, after: number): Iterable<{ sequence: number; packet: Outgoing }> {
-    return this.tables.queues.read(id, after)
-  }
-
-  /** Drops telemetry that has waited too long. */
-  expireQueued(): void {
-    this.change().queues.expire()
+  *readQueue(id: string, after: number): Generator<Place> {
+    const { queues, transactions } = this.tables
+    for (const entry of queues.read(id, after)) if (!transactions.owes(removalOf(entry.sequence))) yield entry
   }
 
   /** How many messages wait in a session. */
@@ -108,38 +137,57 @@ export class SqlitePersistence implements BrokerPersistence {
     return this.tables.queues.sizeOf(id).messages
   }
 
+  /** Drops telemetry that has waited too long. */
+  async expireQueued(): Promise<void> {
+    const { queues, transactions } = this.tables
+    await transactions.owe('expire', () => queues.expire())
+  }
+
   findQueued(id: string, stamp: Stamp): Outgoing | undefined {
-    return this.tables.queues.find(id, stamp)
+    const { queues, transactions } = this.tables
+    const found = queues.find(id, stamp)
+    return found && !transactions.owes(removalOf(found.sequence)) ? found.packet : undefined
   }
 
-  removeQueued(id: string, stamp: Stamp): void {
-    this.change().queues.remove(id, stamp)
+  async removeQueued(id: string, stamp: Stamp): Promise<void> {
+    const found = this.tables.queues.find(id, stamp)
+    if (found) await this.dequeue(id, found.sequence)
   }
 
-  /** Ends a session. */
-  end(id: string): void {
-    const { subscriptions, queues, incoming } = this.change()
-    for (const { topic } of subscriptions.ofClient(id)) subscriptions.remove(id, topic)
-    queues.clear(id)
-    incoming.clear(id)
+  async moveQueued(from: string, packet: AedesPublishPacket, to: string, copy: AedesPublishPacket): Promise<void> {
+    const { queues, transactions } = this.tables
+    await transactions.change(() => {
+      const found = queues.find(from, packet)
+      if (!found) return
+      queues.remove(from, found.sequence)
+      queues.add(to, copy)
+    })
+  }
+
+  /** Ends a session: now, or when the store takes changes again. */
+  async end(id: string): Promise<void> {
+    await this.tables.transactions.owe(endOf(id), () => this.clear(id))
   }
 
   /**
    * Stores what a message is for: as the retained one of its topic, and for every session that is to have it, all or
    * nothing. Aedes does the same after it has acknowledged; by then it is done. `done` is called once it is safe, for all
-   * messages in the order they came.
+   * messages in the order they came. A message that nothing is stored of asks nothing of the store.
    */
   store(packet: AedesPublishPacket, done: Done): void {
+    const { transactions, subscriptions } = this.tables
     this.stamps.stamp(packet)
-    try {
-      this.keep(packet)
-    } catch (thrown) {
-      done(failure(thrown))
+    if (!transactions.pending && !packet.retain && subscriptions.matching(packet.topic).length === 0) {
+      this.stamps.remember(packet)
+      done(null)
       return
     }
-    this.stamps.remember(packet)
-    if (this.waiting) this.waiting.push(done)
-    else done(null)
+    transactions
+      .change(() => this.keep(packet))
+      .then(() => {
+        this.stamps.remember(packet)
+        done(null)
+      }, done)
   }
 
   async setup(aedes: Pick<Aedes, 'id'> & { counter: number }): Promise<void> {
@@ -148,13 +196,18 @@ export class SqlitePersistence implements BrokerPersistence {
   }
 
   async destroy(): Promise<void> {
-    this.commit()
-    this.opened?.database.close()
+    const { opened } = this
+    opened?.transactions.close()
     this.opened = undefined
+    opened?.database.close()
   }
 
   async storeRetained(packet: AedesPublishPacket): Promise<void> {
-    if (!this.stamps.isStored(packet)) this.change().retained.store(packet)
+    if (this.stamps.isStored(packet)) return
+    const { transactions, retained } = this.tables
+    const stored = transactions.change(() => retained.store(packet))
+    // MQTT 3.1.1, 3.3.1-7: one of QoS 0 may be discarded at any time; those who are connected get it all the same.
+    await (packet.qos > 0 ? stored : stored.catch(() => {}))
   }
 
   createRetainedStream(filter: string): Readable {
@@ -167,17 +220,23 @@ export class SqlitePersistence implements BrokerPersistence {
 
   async addSubscriptions(client: Session, subscriptions: readonly Subscription[]): Promise<void> {
     const granted = subscriptions.filter(({ topic }) => this.options.isGranted(client, topic))
-    for (const subscription of granted) this.change().subscriptions.add(client.id, subscription)
-    await this.committed()
+    const { transactions, subscriptions: table } = this.tables
+    await transactions.change(() => {
+      for (const subscription of granted) table.add(client.id, subscription)
+    })
   }
 
   async removeSubscriptions(client: Session, topics: readonly string[]): Promise<void> {
-    for (const topic of topics) this.change().subscriptions.remove(client.id, topic)
-    await this.committed()
+    const { transactions, subscriptions } = this.tables
+    await transactions.change(() => {
+      for (const topic of topics) subscriptions.remove(client.id, topic)
+    })
   }
 
   async subscriptionsByClient(client: Session): Promise<Subscription[]> {
-    return this.tables.subscriptions.ofClient(client.id)
+    const { transactions, subscriptions } = this.tables
+    transactions.forgive(endOf(client.id)) // Its client is back.
+    return subscriptions.ofClient(client.id)
   }
 
   async subscriptionsByTopic(topic: string): Promise<StoredSubscription[]> {
@@ -192,12 +251,15 @@ export class SqlitePersistence implements BrokerPersistence {
     return Readable.from(this.tables.subscriptions.clientsOf(topic))
   }
 
-  async cleanSubscriptions(client: Session): Promise<void> {
-    this.end(client.id)
+  async cleanSubscriptions({ id }: Session): Promise<void> {
+    const { subscriptions, queues, incoming, transactions } = this.tables
+    // Most clients leave nothing behind, and need no store to come back.
+    if (!transactions.pending && !subscriptions.has(id) && !queues.waiting.has(id) && !incoming.has(id)) return
+    await transactions.change(() => this.clear(id))
   }
 
   async outgoingEnqueue({ clientId }: { clientId: string }, packet: AedesPublishPacket): Promise<void> {
-    this.change().queues.add(clientId, packet)
+    await this.outgoingEnqueueCombi([{ clientId }], packet)
   }
 
   async outgoingEnqueueCombi(
@@ -208,20 +270,33 @@ export class SqlitePersistence implements BrokerPersistence {
       this.stamps.forget(packet)
       return
     }
-    for (const { clientId } of subscriptions) this.change().queues.add(clientId, packet)
+    if (subscriptions.length === 0) return
+    const { transactions, queues } = this.tables
+    await transactions.change(() => {
+      for (const { clientId } of subscriptions) queues.add(clientId, packet)
+    })
   }
 
   async outgoingUpdate(client: Session, packet: Outgoing): Promise<void> {
-    // As below: whoever has nothing waiting needs no transaction.
-    if (!this.tables.queues.waiting.has(client.id)) return
-    this.change().queues.update(client.id, packet)
-    await this.committed()
+    const { transactions, queues } = this.tables
+    // As below: a client that has nothing waiting needs no transaction.
+    if (!queues.waiting.has(client.id)) return
+    await transactions
+      .change(() => queues.update(client.id, packet))
+      .catch(thrown => {
+        // One of QoS 1 may be sent again; one of QoS 2 is not sent before its identifier is stored.
+        if (packet.cmd !== 'publish' || packet.qos !== 1) throw thrown
+      })
   }
 
-  async outgoingClearMessageId(client: Session, packet: { messageId?: number }): Promise<Outgoing | undefined> {
-    // Whoever has no stored session has nothing waiting here, and most have none: that needs no transaction.
-    if (!this.tables.queues.waiting.has(client.id)) return undefined
-    return this.change().queues.acknowledge(client.id, packet.messageId)
+  async outgoingClearMessageId(client: Session, { messageId }: { messageId?: number }): Promise<Outgoing | undefined> {
+    const { queues } = this.tables
+    // Aedes asks without one when it passes over a copy of what it has just sent: that is still to be acknowledged.
+    // Most clients have no stored session, and nothing waiting here.
+    if (messageId === undefined || !queues.waiting.has(client.id)) return undefined
+    const found = queues.findSent(client.id, messageId)
+    if (found) await this.dequeue(client.id, found.sequence)
+    return found?.packet
   }
 
   outgoingStream(client: Session): Readable {
@@ -230,43 +305,60 @@ export class SqlitePersistence implements BrokerPersistence {
 
   /** MQTT 3.1.1, 4.3.3: from here on the message is ours, so what it is for is stored in the same transaction. */
   async incomingStorePacket(client: Session, packet: AedesPublishPacket & { messageId?: number }): Promise<void> {
+    const { transactions, incoming } = this.tables
     this.stamps.stamp(packet)
-    this.change().incoming.store(client.id, packet.messageId!, packet)
-    this.keep(packet)
+    await transactions.change(() => {
+      incoming.store(client.id, packet.messageId!, packet)
+      this.keep(packet)
+    })
     this.stamps.remember(packet)
-    await this.committed()
   }
 
   async incomingGetPacket(client: Session, { messageId }: { messageId: number }): Promise<AedesPublishPacket> {
-    const packet = this.tables.incoming.get(client.id, messageId)
+    const { transactions, incoming } = this.tables
+    // It may be on its way into the store; whether it arrives shows after.
+    if (transactions.pending) await transactions.change(() => {}).catch(() => {})
+    const packet = incoming.get(client.id, messageId)
     if (!packet) throw new Error('no such packet')
-    // One that comes again is acknowledged for that, so the first has to be safe.
-    await this.committed()
     return packet
   }
 
   async incomingDelPacket(client: Session, { messageId }: { messageId: number }): Promise<void> {
-    this.change().incoming.delete(client.id, messageId)
-    await this.committed()
+    const { transactions, incoming } = this.tables
+    await transactions.change(() => incoming.delete(client.id, messageId))
   }
 
-  async cleanIncoming(client: Session): Promise<void> {
-    this.change().incoming.clear(client.id)
+  async cleanIncoming({ id }: Session): Promise<void> {
+    const { transactions, incoming } = this.tables
+    if (transactions.pending || incoming.has(id)) await transactions.change(() => incoming.clear(id))
   }
 
+  /**
+   * The broker has the will of a connected client in memory as well; that in the store is for one that is killed. So a
+   * store that refuses it is no reason to refuse the client.
+   */
   async putWill(client: Session, will: Omit<Will, 'clientId'>): Promise<void> {
-    this.change().wills.put(Object.assign(will, { clientId: client.id, brokerId: this.broker.id }))
-    await this.committed()
+    const { transactions, wills } = this.tables
+    const whole = Object.assign(will, { clientId: client.id, brokerId: this.broker.id })
+    await transactions.owe(willOf(client.id), () => wills.put(whole))
   }
 
   async getWill(client: Session): Promise<Will | undefined> {
     return this.tables.wills.get(client.id)
   }
 
-  async delWill(client: Session): Promise<Will | undefined> {
-    const will = this.tables.wills.get(client.id)
-    if (will) this.change().wills.delete(client.id)
-    return will
+  /** Never rejects: Aedes would let that end the process. */
+  async delWill({ id }: Session): Promise<Will | undefined> {
+    const { opened } = this
+    try {
+      const will = opened?.wills.get(id)
+      const { transactions, wills } = this.tables
+      if (will || transactions.owes(willOf(id))) await transactions.owe(willOf(id), () => wills.delete(id))
+      return will
+    } catch (thrown) {
+      this.emit('failed', thrown as Error)
+      return undefined
+    }
   }
 
   /** Wills of brokers that are not alive. */
@@ -275,60 +367,77 @@ export class SqlitePersistence implements BrokerPersistence {
   }
 
   private async *readRetained(filters: readonly string[]): AsyncGenerator<AedesPublishPacket> {
-    for (const filter of filters) {
-      for await (const packet of this.tables.retained.matching(filter)) yield packet
+    try {
+      for (const filter of filters) {
+        for await (const packet of this.tables.retained.matching(filter)) yield packet
+      }
+    } catch (thrown) {
+      this.emit('failed', thrown as Error)
+      throw thrown
     }
   }
 
   private *readPackets(id: string): Generator<Outgoing> {
-    for (const { packet } of this.tables.queues.read(id)) yield packet
+    for (const { packet } of this.readQueue(id, 0)) yield packet
+  }
+
+  /** Takes out of a queue what its client has acknowledged: now, or when the store takes changes again. */
+  private async dequeue(id: string, sequence: number): Promise<void> {
+    const { transactions, queues } = this.tables
+    await transactions.owe(removalOf(sequence), () => queues.remove(id, sequence))
   }
 
   private keep(packet: AedesPublishPacket): void {
-    if (packet.retain) this.change().retained.store(packet)
-    for (const { clientId } of this.tables.subscriptions.matching(packet.topic)) {
-      this.change().queues.add(clientId, packet)
-    }
+    const { retained, subscriptions, queues } = this.tables
+    if (packet.retain) retained.store(packet)
+    for (const { clientId } of subscriptions.matching(packet.topic)) queues.add(clientId, packet)
   }
 
-  /** The tables, for a change: opens the transaction of this turn when none is open. */
-  private change(): Tables {
-    const { tables } = this
-    if (!this.waiting) {
-      tables.database.exec('BEGIN IMMEDIATE')
-      this.waiting = []
-      setImmediate(() => this.commit())
-    }
-    return tables
+  private clear(id: string): void {
+    const { subscriptions, queues, incoming } = this.tables
+    for (const { topic } of subscriptions.ofClient(id)) subscriptions.remove(id, topic)
+    queues.clear(id)
+    incoming.clear(id)
   }
 
-  /** Resolves once the changes made so far are safe. */
-  private async committed(): Promise<void> {
-    const { waiting } = this
-    if (!waiting) return
-    await new Promise<void>((resolve, reject) => {
-      waiting.push(error => (error ? reject(error) : resolve()))
-    })
+  private committed(): void {
+    const { drops } = this
+    this.drops = []
+    for (const drop of drops) this.options.dropped(...drop)
   }
 
-  private commit(): void {
-    const { waiting, opened } = this
-    if (!waiting || !opened) return
-    this.waiting = undefined
-    let error: Error | null = null
-    try {
-      opened.database.exec('COMMIT')
-    } catch (thrown) {
-      error = failure(thrown)
-      // Some failures, a full disk among them, have rolled back already.
-      if (opened.database.isTransaction) opened.database.exec('ROLLBACK')
-      opened.queues.recount()
-    }
-    for (const done of waiting) done(error)
+  private rolledBack(): void {
+    this.drops = []
+    this.tables.queues.recount()
+    this.tables.subscriptions.restore()
   }
 
   private get tables(): Tables {
     if (!this.opened) throw new Error('the persistence is closed')
     return this.opened
   }
+}
+
+/** By which the store owes a change. */
+const removalOf = (sequence: number): string => `removal ${sequence}`
+const endOf = (session: string): string => `end ${session}`
+const willOf = (client: string): string => `will ${client}`
+
+/** Much of a damaged file can be read, more often than not. */
+function contentsOf(path: string): StoreContents {
+  let database: DatabaseSync | undefined
+  const count = (query: string): number | undefined => {
+    try {
+      database ??= openReadOnly(path)
+      return (database.prepare(query).get() as { n: number }).n
+    } catch {
+      return undefined
+    }
+  }
+  const contents = {
+    sessions: count('SELECT count(DISTINCT client) AS n FROM subscriptions'),
+    messages: count('SELECT count(*) AS n FROM queue'),
+  }
+  database?.close()
+  return contents
 }

@@ -32,6 +32,12 @@ export class SubscriptionTable {
       all: database.prepare('SELECT client, topic, qos, options FROM subscriptions ORDER BY client'),
       clients: database.prepare('SELECT DISTINCT client FROM subscriptions WHERE topic = ? ORDER BY client'),
     }
+    this.restore()
+  }
+
+  /** Takes the tree from the table, at the start and after a transaction that came to nothing. */
+  restore(): void {
+    this.tree.clear()
     for (const row of this.rows('all')) this.grow(row)
   }
 
@@ -47,6 +53,10 @@ export class SubscriptionTable {
     if (!row) return
     this.statements.remove.run(client, topic)
     if (row.qos > 0) this.tree.remove(topic, subscriptionOf(row))
+  }
+
+  has(client: string): boolean {
+    return this.rows('ofClient', client).length > 0
   }
 
   ofClient(client: string): Subscription[] {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -397,6 +398,7 @@ test('what cannot be stored is not said to be safe, and is not counted', async t
   await new Promise(setImmediate)
   assert.equal(persistence.queued.messages, 1)
   database.exec('PRAGMA max_page_count = 1000000')
+  await once(persistence, 'writable')
   await store(persistence, packetOf(inference, 0, { payload: Buffer.from('room again') }))
   assert.deepEqual(await waiting(persistence), ['0', 'room again'])
   await persistence.destroy()
@@ -416,10 +418,10 @@ test('a store of the first schema is opened, whatever clock it was written by: i
   const persistence = new SqlitePersistence({ path, ...optionsWith({ queuedMs: dayMs }).options })
   await persistence.setup({ id: 'c', counter: 0 })
   await persistence.outgoingEnqueue({ clientId: 'a' }, packetOf(inference, 2))
-  persistence.expireQueued()
+  await persistence.expireQueued()
   assert.deepEqual(await waiting(persistence), ['0', '1', '2'])
   pass(dayMs + 1_000)
-  persistence.expireQueued()
+  await persistence.expireQueued()
   assert.deepEqual(await waiting(persistence), [])
   await persistence.destroy()
 })
