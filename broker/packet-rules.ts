@@ -37,12 +37,12 @@ export class PacketRules {
   /** For a connection from which nothing was read yet. */
   apply(client: Client): void {
     const parser = (client as unknown as { _parser: Parser })._parser
-    const [take] = parser.listeners('packet')
-    parser.removeAllListeners('packet')
+    const take = parser.listeners('packet')[0] as (packet: Packet) => void
+    parser.off('packet', take)
     parser.on('packet', (packet: Packet) => {
       const fault = faultOf(packet, parser._pos)
       if (fault !== undefined) parser.emit('error', new Error(fault))
-      else take!.call(parser, packet.cmd === 'subscribe' ? this.withoutRepeats(packet) : packet)
+      else take.call(parser, packet.cmd === 'subscribe' ? this.withoutRepeats(packet) : packet)
     })
     parser.prependListener('error', (error: Error) => {
       if (error.message !== 'Invalid protocol version') return
