@@ -135,7 +135,9 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       sensorChanged: () => this.publishHealth(),
       window: (point, window) => this.announce('window', point, window),
       inference: event => this.announce('inference', event),
-      windowFailed: () => void this.errors++,
+      windowFailed: () => {
+        this.errors++
+      },
       failed: (thrown, what) => this.failed(thrown, what),
       report: () => ({
         health: this.health,
@@ -154,7 +156,9 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       this.publishHealth()
     })
     store.on('writable', () => outbox.replenished())
-    store.on('found', () => this.reload(store).catch(thrown => this.failed(thrown, 'starting anew failed')))
+    store.on('found', () => {
+      this.reload(store).catch(thrown => this.failed(thrown, 'starting anew failed'))
+    })
     session.on('online', () => this.connected())
     session.on('offline', () => {
       outbox.disconnected()
@@ -327,7 +331,8 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     const { session, servers } = this.running!
     const followed = prices?.followServers ?? false
     if (!followed) servers.clear()
-    void session.follow([...updateFilters(this.options), ...(followed ? [topicFilter('server-state')] : [])])
+    const filters = [...updateFilters(this.options), ...(followed ? [topicFilter('server-state')] : [])]
+    session.follow(filters).catch(thrown => this.failed(thrown, 'following topics failed'))
   }
 
   private schedule({ summaryIntervalS, healthIntervalS }: RuntimeSettings): void {

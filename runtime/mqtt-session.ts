@@ -215,8 +215,15 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     client.handleMessage = ({ topic, payload, retain }, done) => {
       const taken = this.receive(topic, typeof payload === 'string' ? Buffer.from(payload) : payload, retain)
       if (taken === true) done()
-      // Never rejects.
-      else if (taken) void taken.then(kept => (kept ? done() : client.stream.destroy()))
+      else if (taken) {
+        taken.then(
+          kept => (kept ? done() : client.stream.destroy()),
+          error => {
+            this.report(error)
+            client.stream.destroy()
+          },
+        )
+      }
     }
   }
 

@@ -122,7 +122,11 @@ export class ProcessHost implements ModelHost {
       throw error
     }
     const watch = () => {
-      this.timer = setTimeout(() => void this.check().finally(() => this.timer && watch()), watchIntervalMs)
+      this.timer = setTimeout(() => {
+        this.check()
+          .catch(error => this.options.logger.error({ error: error.message }, 'watching the workers failed'))
+          .finally(() => this.timer && watch())
+      }, watchIntervalMs)
     }
     watch()
   }

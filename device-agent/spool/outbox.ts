@@ -73,7 +73,9 @@ export class Outbox {
     } catch (thrown) {
       const { code, message } = toFaultlineError(thrown)
       logger.error({ code, error: message }, 'message not spooled')
-      const lost = () => void this.lost++
+      const lost = () => {
+        this.lost++
+      }
       // While offline it would wait in memory, and with it all that follow.
       if (publisher.online) publisher.publishRaw(address, payload).catch(lost)
       else lost()

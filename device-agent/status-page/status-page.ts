@@ -103,10 +103,11 @@ export class StatusPage implements Service {
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const refuse = (status: number, why: string) =>
+    const refuse = (status: number, why: string): void => {
       response.writeHead(status, { ...headers, 'content-type': 'text/plain; charset=utf-8' }).end(`${why}\n`)
-    if (!this.isMine(request.headers.host)) return void refuse(421, 'this page is not known by that name')
-    if (request.method !== 'GET') return void refuse(405, 'GET only')
+    }
+    if (!this.isMine(request.headers.host)) return refuse(421, 'this page is not known by that name')
+    if (request.method !== 'GET') return refuse(405, 'GET only')
     const url = new URL(request.url ?? '/', 'http://localhost')
     const page = Object.hasOwn(files, url.pathname) ? files[url.pathname] : undefined
     if (page) {
@@ -114,16 +115,16 @@ export class StatusPage implements Service {
       response.writeHead(200, { ...headers, 'content-type': page.type }).end(body)
       return
     }
-    if (url.pathname !== '/status.json' && url.pathname !== '/events') return void refuse(404, 'there is no such page')
+    if (url.pathname !== '/status.json' && url.pathname !== '/events') return refuse(404, 'there is no such page')
     const { board } = this.options
     const name = url.searchParams.get('point') ?? board.device.points[0]!.point
     const body = () => JSON.stringify({ device: board.device, point: board.point(name) })
-    if (!board.point(name)) return void refuse(404, 'there is no such point')
+    if (!board.point(name)) return refuse(404, 'there is no such point')
     if (url.pathname === '/status.json') {
       response.writeHead(200, { ...headers, 'content-type': 'application/json' }).end(body())
       return
     }
-    if (this.watchers.size >= MOST_WATCHERS) return void refuse(503, `${MOST_WATCHERS} pages are open already`)
+    if (this.watchers.size >= MOST_WATCHERS) return refuse(503, `${MOST_WATCHERS} pages are open already`)
     this.follow(response, body)
   }
 

@@ -71,4 +71,6 @@ async function passphraseOf({ passphraseFile: file }: Secrecy): Promise<{ passph
   return { passphrase }
 }
 
-const say = (text: string): void => void process.stdout.write(`${text}\n`)
+const say = (text: string): void => {
+  process.stdout.write(`${text}\n`)
+}

@@ -83,7 +83,7 @@ export function servePage(node: RuntimeNode<never>, options: PageOptions): void 
       const client = clientOf(message)
       if (client === undefined) send([{ ...message, topic: 'view', payload: wholeOf(showTo(asked)) }, null])
       else viewers.look(client, asked)
-      void onLook?.(asked).then(news => news && touch(), fail)
+      onLook?.(asked).then(news => news && touch(), fail)
       done()
     } catch (thrown) {
       done(toFaultlineError(thrown))

@@ -56,7 +56,9 @@ export class Archiver implements Service {
     if (!thread) return
     const exited = once(thread, 'exit')
     this.post({ kind: 'close' })
-    const insist = setTimeout(() => thread.terminate().catch(() => {}), closeMs) // It is gone already.
+    const insist = setTimeout(() => {
+      thread.terminate().catch(() => {}) // It is gone already.
+    }, closeMs)
     await exited
     clearTimeout(insist)
   }

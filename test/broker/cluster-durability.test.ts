@@ -75,7 +75,7 @@ test('when a broker is killed under load its clients go to the other, and nothin
         await device.publishAsync(inference, payload, { qos: 2 })
         completed.push(payload)
       }
-      if (acknowledged.size === total / 4) void mortal.kill()
+      if (acknowledged.size === total / 4) mortal.kill().catch(error => t.diagnostic(`${error}`))
     }
   }
   await Promise.all(Array.from({ length: 30 }, worker))

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
-import { createServer, type IncomingMessage } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -106,11 +106,12 @@ async function startMailServer(): Promise<number> {
   const server = new SMTPServer({
     authOptional: true,
     disabledCommands: ['STARTTLS', 'AUTH'],
-    onData: async (stream, session, done) => {
-      const letter = await text(stream)
-      mails.push(`To ${session.envelope.rcptTo.map(({ address }) => address).join()}\n${letter}`)
-      arrivals.emit('one')
-      done()
+    onData: (stream, session, done) => {
+      text(stream).then(letter => {
+        mails.push(`To ${session.envelope.rcptTo.map(({ address }) => address).join()}\n${letter}`)
+        arrivals.emit('one')
+        done()
+      }, done)
     },
   })
   server.listen(0, '127.0.0.1')
@@ -121,10 +122,13 @@ async function startMailServer(): Promise<number> {
 
 /** Takes what is posted, and answers as a maintenance system does. */
 async function startReceiver(): Promise<number> {
-  const server = createServer(async (request: IncomingMessage, response) => {
+  const take = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     posts.push({ url: request.url, body: JSON.parse(await text(request)) as Record<string, unknown> })
     arrivals.emit('one')
     response.setHeader('content-type', 'application/json').end('{"number":"WO-4711"}')
+  }
+  const server = createServer((request, response) => {
+    take(request, response).catch(error => response.destroy(error))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   shared.after(() => {

@@ -79,7 +79,9 @@ class Load {
     const id = newId()
     this.ends.set(id, [])
     this.escalations.add(id, point, id, deadlineMs)
-    void this.session.publish({ kind: 'escalation', site, device, point }, { ...escalation, id, window, shaftHz: 29.5 })
+    const address = { kind: 'escalation', site, device, point } as const
+    // One that is withdrawn at the end rejects.
+    this.session.publish(address, { ...escalation, id, window, shaftHz: 29.5 }).catch(() => {})
   }
 
   private end(id: string, outcome: string): void {

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { gunzipSync } from 'node:zlib'
 
@@ -22,7 +22,7 @@ export async function startInfluxTwo(
   { token, database }: { token: string; database: string },
 ): Promise<InfluxTwo> {
   const two: InfluxTwo = { url: '', lines: [], queries: [], refuses: undefined }
-  const server = createServer(async (request, response) => {
+  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<unknown> => {
     const raw = Buffer.concat(await request.toArray())
     const body = (request.headers['content-encoding'] === 'gzip' ? gunzipSync(raw) : raw).toString()
     const answer = (status: number, json?: object) =>
@@ -52,6 +52,9 @@ export async function startInfluxTwo(
       return answer(422, { code: 'unprocessable entity', message })
     }
     return answer(204)
+  }
+  const server = createServer((request, response) => {
+    handle(request, response).catch(error => response.destroy(error))
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, request } from 'node:http'
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { gunzipSync } from 'node:zlib'
 
@@ -19,7 +19,7 @@ export async function startWriteWitness(
   const { hostname: host, port } = new URL(influx)
   const seen = new Set<string>()
   const witness: WriteWitness = { url: '', written: [], requests: { compressed: 0, all: 0 } }
-  const server = createServer(async (incoming, outgoing) => {
+  const pass = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
     try {
       const body = Buffer.concat(await incoming.toArray())
       const { method, url: path, headers } = incoming
@@ -32,6 +32,9 @@ export async function startWriteWitness(
       // InfluxDB is away, or went while it was asked.
       outgoing.destroy()
     }
+  }
+  const server = createServer((incoming, outgoing) => {
+    pass(incoming, outgoing).catch(() => outgoing.destroy())
   })
   const note = (body: Buffer, compressed: boolean) => {
     witness.requests.all++

@@ -44,7 +44,9 @@ export class MqttSource implements Source {
       },
       closed: error => latest.end(error),
     })
-    const aborted = () => void subscription.close()
+    const aborted = () => {
+      subscription.close()
+    }
     signal.addEventListener('abort', aborted)
     try {
       await subscription.open()
