@@ -250,10 +250,7 @@ export class Delivery {
   /** Sends what the queue holds and this connection was not sent, oldest first, until nothing of it is left. */
   private resume(): void {
     this.resuming = true
-    this.readQueue().then(
-      () => this.endResuming(),
-      thrown => this.client.conn.destroy(thrown as Error),
-    )
+    this.readQueue().catch(thrown => this.client.conn.destroy(thrown as Error))
   }
 
   private async readQueue(): Promise<void> {
@@ -262,7 +259,7 @@ export class Delivery {
       this.behind = this.waits = this.freed = false
       let sending: Promise<void>[] = []
       for await (const packet of options.queue.outgoingStream(client) as AsyncIterable<Outgoing>) {
-        if (client.closed) return
+        if (client.closed) break
         if (this.inFlight.size >= maxInFlight) this.waits = true
         else {
           const written = this.sendAgain(packet)
@@ -274,6 +271,8 @@ export class Delivery {
       }
       await Promise.all(sending)
     } while (!client.closed && (this.waits ? this.freed && this.hasRoom : this.behind))
+    // At once: what comes between the last look and this would be left in the queue.
+    this.endResuming()
   }
 
   private get hasRoom(): boolean {
