@@ -15,6 +15,8 @@ const maxCheckedBytes = 67_108_864
 export interface DatabaseOptions {
   /** Permissions of the file, such as `0o600`; SQLite gives the files beside it the same. The umask decides if omitted. */
   mode?: number
+  /** Keeps other processes from the file, also from reading it. It can be opened on a full disk then. */
+  exclusive?: boolean
   /** How long a call waits for the lock of another process, in ms, while nothing else runs; five seconds if omitted. */
   busyMs?: number
   /** What to do about a damaged file other than moving it away, such as `restore it with "…"`. */
@@ -190,6 +192,8 @@ export function setAside(
 function connect(path: string, migrations: readonly string[], options: DatabaseOptions): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: options.busyMs ?? busyMs })
   try {
+    // The index of the write-ahead log is in memory then, and not in a file beside it.
+    if (options.exclusive) database.exec('PRAGMA locking_mode = EXCLUSIVE')
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON')
     migrate(database, migrations)
     return database

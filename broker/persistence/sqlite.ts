@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import { Readable } from 'node:stream'
-import { type DatabaseSync, openOrSetAside, openReadOnly, type SetAside } from '@faultline/runtime'
+import { type DatabaseSync, databaseFailure, openOrSetAside, openReadOnly, type SetAside } from '@faultline/runtime'
 import type { Aedes, AedesPublishPacket, Subscription } from 'aedes'
 import { IncomingTable, RetainedTable, type Will, WillTable } from './messages.ts'
 import type { BrokerPersistence, Done, PersistenceOptions, Session, Stamp } from './persistence.ts'
@@ -66,7 +66,7 @@ export class SqlitePersistence extends EventEmitter<StoreEvents> implements Brok
   open(): void {
     const { path, limits } = this.options
     // Only its owner may read what devices say and receive.
-    const { database, setAside } = openOrSetAside(path, migrations, { mode: 0o600, restore })
+    const { database, setAside } = openStore(path)
     if (setAside) this.emit('setAside', setAside, contentsOf(setAside.path))
     // Changed pages are copied into the file, and synchronised with the disk, every 64 MB instead of every 4.
     database.exec('PRAGMA wal_autocheckpoint = 16000')
@@ -415,6 +415,17 @@ export class SqlitePersistence extends EventEmitter<StoreEvents> implements Brok
   private get tables(): Tables {
     if (!this.opened) throw new Error('the persistence is closed')
     return this.opened
+  }
+}
+
+/** On a full disk for this process alone: it needs no room beside the file, and what is there can be read and served. */
+function openStore(path: string): ReturnType<typeof openOrSetAside> {
+  const options = { mode: 0o600, restore }
+  try {
+    return openOrSetAside(path, migrations, options)
+  } catch (thrown) {
+    if (databaseFailure(thrown) !== 'full') throw thrown
+    return openOrSetAside(path, migrations, { ...options, exclusive: true })
   }
 }
 

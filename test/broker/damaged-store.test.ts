@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { readFile, truncate, writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { createLogger, setAsideOf } from '@faultline/runtime'
+import type { SqlitePersistence } from '../../broker/persistence/sqlite.ts'
+import { SmallDisk } from '../support/small-disk.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { anna, collect, press, startBroker } from './harness.ts'
 
@@ -49,3 +53,36 @@ for (const [how, damage] of Object.entries(damages)) {
     assert.deepEqual(received.payloads(), ['kept'])
   })
 }
+
+test('a broker starts on a full disk, serves what needs no store, and recovers by itself', async t => {
+  const directory = await mkdtemp(join(tmpdir(), 'faultline-full-'))
+  const disk = SmallDisk.mount(directory, 4_194_304)
+  if (!disk) return t.skip('this process may not mount')
+  const store = join(directory, 'broker.db')
+  await leaveStore(t, store)
+  disk.fill()
+  const { broker, connect } = await startBroker(t, { store })
+  // After the broker, which has a file on it.
+  t.after(async () => {
+    disk.unmount()
+    await rm(directory, { recursive: true })
+  })
+  const watcher = await connect(anna, { clientId: 'watcher' })
+  const watched = collect(watcher)
+  await watcher.subscribeAsync(inference, { qos: 0 })
+  const device = await connect(press)
+  await device.publishAsync(inference, 'live', { qos: 0 })
+  await watched.until(1)
+  const closed = new Promise<void>(resolve => device.once('close', () => resolve()))
+  device.publishAsync(inference, 'refused', { qos: 1 }).catch(() => {}) // Never acknowledged; it fails when the client ends.
+  await closed
+  assert.match(broker.notReady().join(), /the disk is full/)
+  const writable = once(broker.engine!.persistence as SqlitePersistence, 'writable')
+  disk.resize(4_194_304)
+  await writable
+  assert.deepEqual(broker.notReady(), [])
+  await (await connect(press)).publishAsync(inference, 'kept', { qos: 1 })
+  const received = collect(await connect(anna, stored))
+  await received.until(2)
+  assert.deepEqual(received.payloads(), ['lost', 'kept'])
+})
