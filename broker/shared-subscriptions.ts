@@ -21,7 +21,11 @@ export function readFilter(topicFilter: string): { group?: string; filter: strin
 export const isGroup = (session: string): boolean => session.startsWith(prefix)
 
 /** Messages of a group came to nothing: there was no member for one of QoS 0, or none came back in time. */
-export type GroupDropped = (group: string, reason: 'no-member' | 'group-abandoned', messages: number) => void
+export type GroupDropped = (
+  group: string,
+  reason: 'no-member' | 'group-abandoned' | 'queue-full',
+  messages: number,
+) => void
 
 /** What groups need of the persistence: a session of their own, named by the shared filter. */
 export interface GroupPersistence {

@@ -293,6 +293,17 @@ if redis.call('ZREM', given(ARGV[1], ARGV[2]), ARGV[3]) == 0 then return end
 forget(ARGV[1], ARGV[3])
 dispatch(ARGV[1], tonumber(ARGV[4]))`,
 
+  /**
+   * group member stamp room session messages bytes copy message : a message that a member has becomes one of its own session.
+   * Answers -1 when the member has it no more, else the drops of the session.
+   */
+  hand: `
+if redis.call('ZREM', given(ARGV[1], ARGV[2]), ARGV[3]) == 0 then return -1 end
+forget(ARGV[1], ARGV[3])
+local dropped = enqueue(ARGV[5], ARGV[8], ARGV[9], clock(), tonumber(ARGV[6]), tonumber(ARGV[7]))
+dispatch(ARGV[1], tonumber(ARGV[4]))
+return dropped`,
+
   /** group : whose turn it is for a message of QoS 0, which does not wait. */
   turn: 'return choose(ARGV[1], math.huge)',
 

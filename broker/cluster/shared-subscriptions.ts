@@ -1,10 +1,11 @@
 import type { Aedes, AedesPublishPacket, Client } from 'aedes'
 import { deliveryOf, shareOriginOf } from '../delivery.ts'
 import type { BrokerPersistence } from '../persistence/persistence.ts'
+import { boundsOf, type QueueLimits } from '../persistence/queues.ts'
 import type { MemberClient } from '../shared-group.ts'
 import { type GroupDropped, isGroup, readFilter, type Shares } from '../shared-subscriptions.ts'
 import type { Membership } from './membership.ts'
-import { decodeMessage } from './message-codec.ts'
+import { decodeMessage, encodeMessage, stampOf } from './message-codec.ts'
 import { prefix, type RedisLink } from './redis.ts'
 
 interface Member {
@@ -21,7 +22,7 @@ export interface ClusterSharesOptions {
   membership: Membership
   persistence: BrokerPersistence
   aedes: Pick<Aedes, 'id'>
-  limits: { sharedInFlight: number; emptyGroupMs: number }
+  limits: { sharedInFlight: number; emptyGroupMs: number } & QueueLimits
   dropped: GroupDropped
 }
 
@@ -177,7 +178,21 @@ export class ClusterShares implements Shares {
       return
     }
     // MQTT 5, 4.8.2-4 and 4.8.2-5: of QoS 2 the delivery is completed to that client, so it is its own session's now.
-    client.publish(copy, () => this.done(group, member, stamp))
+    if (qos === 2 && !client.clean)
+      this.hand(group, member, copy, stamp).catch(() => client.conn.destroy()) // It comes back.
+    else client.publish(copy, () => this.done(group, member, stamp))
+  }
+
+  /** Both queues change at once, or the message would be in both when the broker is killed. */
+  private async hand(group: string, member: Member, copy: AedesPublishPacket, stamp: string): Promise<void> {
+    const { link, limits, dropped } = this.options
+    const { client } = member
+    const { messages, bytes } = boundsOf(limits, client.id)
+    const session = [client.id, messages, bytes, stampOf(copy), encodeMessage(copy)]
+    const drops = await link.run('hand', group, this.keyOf(member), stamp, limits.sharedInFlight, ...session)
+    member.sent.delete(stamp)
+    if (Number(drops) > 0) dropped(client.id, 'queue-full', Number(drops))
+    if (Number(drops) >= 0) client.deliverQoS(copy, () => {})
   }
 
   private done(group: string, member: Member, stamp: string): void {
