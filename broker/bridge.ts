@@ -127,7 +127,9 @@ export class Bridge implements Service {
     while (this.session?.online && this.underWay < maxUnderWay) {
       const entry = this.queue.next()
       if (!entry) return
-      void this.carry(this.session, entry)
+      this.carry(this.session, entry).catch(error => {
+        this.options.logger.error({ error: error.message }, 'forwarding an escalation to the upstream broker failed')
+      })
     }
   }
 

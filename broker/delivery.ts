@@ -201,9 +201,12 @@ export class Delivery {
       const written = this.send(packet, qos, { isQueued, dup: false })
       if (written) {
         this.unread += bytes
-        written.then(() => {
-          this.unread -= bytes
-        })
+        written.then(
+          () => {
+            this.unread -= bytes
+          },
+          error => client.conn.destroy(error),
+        )
       }
     }
     for (const newer of this.snapshots) newer.add(packet.topic)

@@ -273,7 +273,7 @@ export class Engine {
     if (packet.qos === 1) this.persistence.store(packet as AedesPublishPacket, done)
     else if (packet.qos === 2 && client) this.incoming.enter(client, packet.messageId!, () => done(null))
     else {
-      if (packet.qos === 0) void this.shared.pass?.(packet as AedesPublishPacket).catch(() => {})
+      if (packet.qos === 0) this.shared.pass?.(packet as AedesPublishPacket).catch(() => {})
       done(null)
     }
   }

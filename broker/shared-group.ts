@@ -100,7 +100,7 @@ export class Group {
     const packet = member?.inFlight.get(messageId)
     if (!member || !packet) return false
     member.inFlight.delete(messageId)
-    void this.complete(packet)
+    this.complete(packet).catch(this.options.unreadable)
     if (this.backlog) this.drain()
     return true
   }
@@ -165,11 +165,11 @@ export class Group {
     // MQTT 5, 4.8.2-4 and 4.8.2-5: of QoS 2 the delivery is completed to that client, over a new connection if need be,
     // or to nobody. So it is the business of the client's own session from here on, as is QoS 0 of nobody's.
     if (qos === 2 && !client.clean) {
-      void this.handOver(member, packet, copy)
+      this.handOver(member, packet, copy).catch(this.options.unreadable)
       return
     }
     client.publish(copy, () => {
-      if (packet.qos > 0) void this.complete(packet)
+      if (packet.qos > 0) this.complete(packet).catch(this.options.unreadable)
     })
   }
 

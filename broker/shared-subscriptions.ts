@@ -149,7 +149,9 @@ export class SharedSubscriptions implements Shares {
         stamp: this.stamp,
         dropped: () => dropped(topicFilter, 'no-member', 1),
         unreadable,
-        abandoned: () => void this.end(topicFilter),
+        abandoned: () => {
+          this.end(topicFilter).catch(unreadable)
+        },
       })
       this.groups.set(topicFilter, group)
       group.open()

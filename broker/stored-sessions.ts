@@ -33,7 +33,14 @@ export class StoredSessions {
   }
 
   start(): void {
-    this.timer = setInterval(() => void this.look(), Math.min(this.options.absentMs / 4, 60_000))
+    this.timer = setInterval(
+      () => {
+        this.look().catch(error =>
+          this.options.logger.error({ error: error.message }, 'looking at stored sessions failed'),
+        )
+      },
+      Math.min(this.options.absentMs / 4, 60_000),
+    )
     this.timer.unref()
   }
 

@@ -45,7 +45,9 @@ export class SystemTopics {
 
   start(): void {
     this.startedAt = performance.now()
-    const publish = () => void this.publish().catch(() => {}) // The engine is stopping, or the log has the reason.
+    const publish = () => {
+      this.publish().catch(() => {}) // The engine is stopping, or the log has the reason.
+    }
     publish()
     this.timer = setInterval(publish, 10_000)
   }

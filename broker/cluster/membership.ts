@@ -58,7 +58,9 @@ export class Membership {
     channel.on('ready', lost)
     await link.db.set(`${prefix}alive:${id}`, '1', 'PX', leaseMs)
     await link.db.sadd(`${prefix}brokers`, id)
-    this.timer = setInterval(() => void this.look(), lookMs)
+    this.timer = setInterval(() => {
+      this.look().catch(error => this.options.logger.error({ error: error.message }, 'cluster heartbeat failed'))
+    }, lookMs)
   }
 
   async stop(): Promise<void> {

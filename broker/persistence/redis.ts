@@ -305,7 +305,9 @@ export class RedisPersistence implements BrokerPersistence {
   /** Resolves when a change that is on its way has come. */
   private catchUp(): Promise<void> {
     this.catchingUp ??= new Promise<void>(resolve => {
-      const timer = setTimeout(() => void this.load().then(resolve, resolve), announcedMs)
+      const timer = setTimeout(() => {
+        this.load().then(resolve, resolve)
+      }, announcedMs)
       this.caughtUp = () => {
         clearTimeout(timer)
         resolve()

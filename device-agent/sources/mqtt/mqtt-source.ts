@@ -45,7 +45,7 @@ export class MqttSource implements Source {
       closed: error => latest.end(error),
     })
     const aborted = () => {
-      subscription.close()
+      subscription.close().catch(() => {}) // It is left with its connection.
     }
     signal.addEventListener('abort', aborted)
     try {
