@@ -53,7 +53,7 @@ test('what comes in the very moment in which the last of a queue was read is not
           const isFirst = reads++ === 0
           async function* read() {
             yield* found
-            if (isFirst) void publish()
+            if (isFirst) publish().catch(assert.ifError)
           }
           return read() as unknown as Readable // Without the turns of the event loop that a stream takes to end.
         },
