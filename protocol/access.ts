@@ -58,6 +58,7 @@ export const accessRules: Record<Role, AccessRules> = {
       `${anyDevice}/health`,
       `${anyDevice}/config/reported`,
       `${anyDevice}/command/result`,
+      `${anyDevice}/update/status`,
       `${anyDevice}/points/+/inference`,
       `${anyDevice}/points/+/summary`,
       `${anyDevice}/points/+/verdict`,

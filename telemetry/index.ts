@@ -28,6 +28,8 @@ export type {
   SeriesBucket,
   SeriesQuery,
   TelemetryStore,
+  UpdateQuery,
+  UpdateRow,
 } from './store.ts'
 export { countTags, StoreError } from './store.ts'
 export { InfluxStore, type InfluxStoreOptions } from './stores/influx.ts'

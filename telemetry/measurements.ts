@@ -14,6 +14,7 @@ import {
   type Range,
   type ServerState,
   type Summary,
+  type UpdateStatus,
   type Verdict,
 } from '@faultline/protocol'
 import { namedFields, offsetOf, storablePoint, type TelemetryPoint, timeRange } from './point.ts'
@@ -77,6 +78,8 @@ function convert(message: Message, receivedAt: number): TelemetryPoint | undefin
       return configReportedPoint(message.address, message.payload)
     case 'alarm':
       return alarmPoint(message.payload)
+    case 'update-status':
+      return updatePoint(message.address, message.payload)
     case 'escalation':
     case 'upstream-escalation':
     case 'upstream-verdict':
@@ -288,6 +291,28 @@ function alarmPoint(payload: Alarm): TelemetryPoint {
       newestEvidenceId: payload.evidence.at(-1)?.id,
     },
     time: Date.parse(payload.at),
+  })
+}
+
+function updatePoint({ site, device }: Place, payload: UpdateStatus): TelemetryPoint {
+  const { id, kind, digest, state, received, bytes, probation, error } = payload
+  return storablePoint({
+    measurement: 'update',
+    tags: { site, device, state },
+    fields: {
+      id,
+      kind,
+      digest,
+      receivedBytes: received,
+      archiveBytes: bytes,
+      probationS: probation?.seconds,
+      probationWindows: probation?.windows,
+      probationAudits: probation?.audits,
+      probationWrong: probation?.wrong,
+      errorCode: error?.code,
+    },
+    time: Date.parse(payload.at),
+    offset: offsetOf(id),
   })
 }
 

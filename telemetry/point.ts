@@ -11,6 +11,7 @@ export const measurements = [
   'server_state',
   'state',
   'summary',
+  'update',
   'verdict',
 ] as const
 

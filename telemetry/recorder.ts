@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { accessRules, type Identity, type Message, toFaultlineError, topicOf } from '@faultline/protocol'
+import { accessRules, type Identity, type Message, toFaultlineError, topicFilter, topicOf } from '@faultline/protocol'
 import { type BrokerAccess, HeldMessage, type Logger, MqttSession, type Service } from '@faultline/runtime'
 import { FirstSeen } from './first-seen.ts'
 import { auditPointOf, pointOf } from './measurements.ts'
@@ -36,6 +36,9 @@ export interface RecorderCounts {
   waiting: number
 }
 
+/** What came with a later version of the contract: a broker of the one before refuses it, and everything else is recorded. */
+const optionalFilters = [topicFilter('update-status')]
+
 /** How often a disk that took nothing is looked at, in ms. */
 const roomCheckMs = 1_000
 
@@ -65,7 +68,7 @@ export class Recorder implements Service {
     this.session = new MqttSession({
       ...broker,
       clean: false,
-      subscriptions: accessRules.recorder.subscribe,
+      subscriptions: accessRules.recorder.subscribe.filter(filter => !optionalFilters.includes(filter)),
       onMessage: message => this.take(message),
       logger,
       backOff,
@@ -106,6 +109,7 @@ export class Recorder implements Service {
   async start(): Promise<void> {
     await this.queue.start()
     this.firstSeen.start()
+    await this.session.follow(optionalFilters)
     if (this.queue.spool.failure === undefined) await this.session.start()
     else this.hold(this.queue.spool.failure)
   }

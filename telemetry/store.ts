@@ -56,6 +56,8 @@ export interface TelemetryStore extends Service {
   audits(query?: AuditQuery): Promise<AuditRow[]>
   /** What was said of alarms, newest first. A count that grew is said, too: what changed is for the reader to see. */
   alarms(query?: AlarmQuery): Promise<AlarmRow[]>
+  /** What devices said of their updates, newest first. */
+  updates(query?: UpdateQuery): Promise<UpdateRow[]>
   /** A numeric field over time: one bucket per `every` ms in which something was recorded, oldest first. */
   series(query: SeriesQuery): Promise<SeriesBucket[]>
 }
@@ -136,6 +138,30 @@ export interface AlarmRow {
   action?: { name: string; at?: number; by?: string; comment?: string }
   /** Notices since it was raised and not acknowledged, and who got the last one. */
   notified?: { count: number; to: string }
+}
+
+export interface UpdateQuery {
+  site?: string
+  device?: string
+  since?: number
+  until?: number
+  /** 100 when absent, at most 10,000. */
+  limit?: number
+}
+
+/** An update as one message of its device told of it. */
+export interface UpdateRow {
+  time: number
+  site: string
+  device: string
+  /** Of the payload. */
+  state: string
+  /** Of the rollout. */
+  id: string
+  kind: string
+  digest: string
+  /** Why it failed or was rolled back. */
+  errorCode?: string
 }
 
 export interface SeriesQuery extends Place {
@@ -344,6 +370,20 @@ export function alarmRow({ tags, fields, time }: Pick<TelemetryPoint, 'tags' | '
       },
     }),
     ...(typeof notified === 'number' && { notified: { count: notified, to: text(fields.notifiedTo) } }),
+  }
+}
+
+/** The row of a stored update. */
+export function updateRow({ tags, fields, time }: Pick<TelemetryPoint, 'tags' | 'fields' | 'time'>): UpdateRow {
+  return {
+    time,
+    site: text(tags.site),
+    device: text(tags.device),
+    state: text(tags.state),
+    id: text(fields.id),
+    kind: text(fields.kind),
+    digest: text(fields.digest),
+    ...(fields.errorCode !== undefined && { errorCode: text(fields.errorCode) }),
   }
 }
 

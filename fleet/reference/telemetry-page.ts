@@ -81,6 +81,10 @@ export function telemetryPage(): string {
           'what was said of alarms, newest first, counts that grew included; `limit` at most 10,000',
         ],
         [
+          '`updates({ site?, device?, since?, until?, limit = 100 })`',
+          'what devices said of their updates, newest first: rollout, digest, state, error; `limit` at most 10,000',
+        ],
+        [
           '`audits({ …, since?, until? })`',
           'per site, machine and local model: `audits`, `silent`, `missed`, `wrong` and `missedAtMost`, as in [what they prove](policies.md#what-they-prove)',
         ],

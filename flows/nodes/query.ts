@@ -40,6 +40,10 @@ const questions = {
     (store, query) => store.counts(query),
   ),
   audits: question(z.strictObject(range), (store, query) => store.audits(query)),
+  updates: question(
+    z.strictObject({ ...range, limit: z.int().optional() }).omit({ point: true, machine: true }),
+    (store, query) => store.updates(query),
+  ),
   series: question(
     z.strictObject({ ...range, measurement: z.enum(measurements), field: name, every: z.int().positive() }),
     (store, query) => store.series(query),

@@ -30,7 +30,10 @@ import {
   sortCounts,
   splitByAge,
   type TelemetryStore,
+  type UpdateQuery,
+  type UpdateRow,
   type Upkeep,
+  updateRow,
 } from '../store.ts'
 import { InfluxClient, type InfluxClientOptions, statusOf } from './influx-client.ts'
 import {
@@ -177,10 +180,11 @@ export class InfluxStore implements TelemetryStore {
   }
 
   async alarms(query: AlarmQuery = {}): Promise<AlarmRow[]> {
-    const where = conditions(query)
-    const limit = checkLimit(query.limit)
-    const rows = await this.query(`SELECT * FROM "alarm" WHERE ${where} ORDER BY time DESC LIMIT ${limit}`)
-    return rows.map(row => alarmRow(pointOfRow(row)))
+    return (await this.newest('alarm', query)).map(alarmRow)
+  }
+
+  async updates(query: UpdateQuery = {}): Promise<UpdateRow[]> {
+    return (await this.newest('update', query)).map(updateRow)
   }
 
   async series(query: SeriesQuery): Promise<SeriesBucket[]> {
@@ -202,6 +206,15 @@ export class InfluxStore implements TelemetryStore {
       min: Number(row.min),
       max: Number(row.max),
     }))
+  }
+
+  private async newest(measurement: 'alarm' | 'update', query: AlarmQuery | UpdateQuery) {
+    const where = conditions(query)
+    const limit = checkLimit(query.limit)
+    const rows = await this.query(
+      `SELECT * FROM ${quoted(measurement)} WHERE ${where} ORDER BY time DESC LIMIT ${limit}`,
+    )
+    return rows.map(pointOfRow)
   }
 
   private async setUp(): Promise<void> {

@@ -52,7 +52,10 @@ import {
   splitByAge,
   storeRequest,
   type TelemetryStore,
+  type UpdateQuery,
+  type UpdateRow,
   type Upkeep,
+  updateRow,
 } from '../store.ts'
 import { rollUpEveryMs, SqliteRollUps } from './sqlite-roll-ups.ts'
 import {
@@ -201,14 +204,26 @@ export class SqliteStore implements TelemetryStore {
   }
 
   async alarms(query: AlarmQuery = {}): Promise<AlarmRow[]> {
+    return (await this.newest('alarm', query)).map(alarmRow)
+  }
+
+  async updates(query: UpdateQuery = {}): Promise<UpdateRow[]> {
+    return (await this.newest('update', query)).map(updateRow)
+  }
+
+  private newest(measurement: 'alarm' | 'update', query: AlarmQuery | UpdateQuery) {
     return this.request(() => {
-      const { where, parameters } = conditions('alarm', query)
-      // Series first: of alarms there are few, and points by time are mostly others.
+      const { where, parameters } = conditions(measurement, query)
+      // Series first: of alarms and updates there are few, and points by time are mostly others.
       const rows = this.prepare(
         `SELECT time, tags, fields FROM series CROSS JOIN points ON series.id = points.series WHERE ${where}
           ORDER BY time DESC LIMIT ?`,
       ).all(...parameters, checkLimit(query.limit)) as unknown as StoredPoint[]
-      return rows.map(row => alarmRow({ time: row.time, tags: JSON.parse(row.tags), fields: JSON.parse(row.fields) }))
+      return rows.map(({ time, tags, fields }) => ({
+        time,
+        tags: JSON.parse(tags) as TelemetryPoint['tags'],
+        fields: JSON.parse(fields) as TelemetryPoint['fields'],
+      }))
     })
   }
 

@@ -64,8 +64,8 @@ test('an inference becomes a point with few-valued tags, and ids and numbers as 
   )
 })
 
-test('every kind but escalations, updates, what is asked of devices and what they learn is recorded, each under its own measurement', () => {
-  const elsewhere = topicKinds.filter(kind => /^(upstream|update)-/.test(kind))
+test('every kind but escalations, what is asked of devices and what they learn is recorded, each under its own measurement', () => {
+  const elsewhere = topicKinds.filter(kind => /^(upstream-|update-(?!status))/.test(kind))
   const notRecorded = ['escalation', ...elsewhere, 'command', 'config-desired', 'evidence', 'pool']
   assert.deepEqual([...recordedKinds, ...notRecorded].sort(), [...topicKinds].sort())
   const ownMeasurement = measurements.filter(name => name !== 'audit')
@@ -175,6 +175,19 @@ const rare = [
     }),
     noon,
   )!,
+  ...(['downloading', 'rolled-back'] as const).map(
+    state =>
+      pointOf(
+        messageOf('update-status', {
+          ...samples['update-status'],
+          state,
+          ...(state === 'downloading'
+            ? { received: 1_000, bytes: 21_408 }
+            : { error: { code: 'UPDATE_PROBATION_FAILED', message: 'no' } }),
+        }),
+        noon,
+      )!,
+  ),
   pointOf(
     messageOf('config-reported', {
       revision: 8,

@@ -15,6 +15,7 @@ import {
   type TopicAddress,
   type TopicKind,
   topicOf,
+  type UpdateStatus,
   type Verdict,
 } from '@faultline/protocol'
 import { pointOf } from '../../telemetry/measurements.ts'
@@ -148,6 +149,14 @@ export const samples = {
     action: { name: 'shelve', at: iso(noon), by: 'anna', comment: 'bearing is ordered' },
     notified: { count: 1, at: iso(noon - 1_000), to: 'anna@example.com' },
   } satisfies Alarm,
+  'update-status': {
+    id: 'r-1',
+    kind: 'bundle',
+    digest: `sha256:${'0'.repeat(64)}`,
+    at: iso(noon),
+    state: 'probation',
+    probation: { seconds: 61.2, windows: 358, audits: 34, wrong: 1 },
+  } satisfies UpdateStatus,
 } satisfies { [K in TopicKind]?: Payload<K> }
 
 export type RecordedKind = keyof typeof samples

@@ -32,6 +32,7 @@ export class ObservedStore extends EventEmitter<Events> implements TelemetryStor
   history: TelemetryStore['history'] = query => this.store.history(query)
   counts: TelemetryStore['counts'] = query => this.store.counts(query)
   alarms: TelemetryStore['alarms'] = query => this.store.alarms(query)
+  updates: TelemetryStore['updates'] = query => this.store.updates(query)
   audits: TelemetryStore['audits'] = query => this.store.audits(query)
   rollUp: TelemetryStore['rollUp'] = (from, until) => this.store.rollUp(from, until)
   series: TelemetryStore['series'] = query => this.store.series(query)

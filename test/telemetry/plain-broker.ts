@@ -2,9 +2,17 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { Aedes } from 'aedes'
 
-/** An MQTT broker on a free port of loopback without any rules: the recorder must do with whatever it is connected to. */
-export async function startPlainBroker(t: { after(clean: () => Promise<void>): void }): Promise<{ url: string }> {
+/**
+ * An MQTT broker on a free port of loopback without any rules, unless a filter is named that it refuses: the recorder must do
+ * with whatever it is connected to.
+ */
+export async function startPlainBroker(
+  t: { after(clean: () => Promise<void>): void },
+  refused?: string,
+): Promise<{ url: string }> {
   const aedes = await Aedes.createBroker()
+  aedes.authorizeSubscribe = (_client, subscription, done) =>
+    done(null, subscription.topic === refused ? null : subscription)
   const server = createServer(aedes.handle)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -4,7 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { encodePayload, identityOf, type TopicKind } from '@faultline/protocol'
+import { encodePayload, identityOf, type TopicKind, topicFilter } from '@faultline/protocol'
 import { silentLogger } from '@faultline/runtime'
 import mqtt from 'mqtt'
 import { RecorderMetrics } from '../../telemetry/metrics.ts'
@@ -46,8 +46,9 @@ async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 20
 async function openFleet(
   t: TestContext,
   telemetry: TelemetryStore = new SqliteStore({ path: ':memory:', retention: forever }),
+  refused?: string,
 ) {
-  const { url } = await startPlainBroker(t)
+  const { url } = await startPlainBroker(t, refused)
   const store = new ObservedStore(telemetry)
   await store.start()
   t.after(() => store.stop())
@@ -68,6 +69,15 @@ async function openFleet(
   }
   return { url, store, startRecorder, publish: await connect(t, url) }
 }
+
+test('a broker that does not know of update statuses yet is no reason to record nothing else', async t => {
+  const { store, startRecorder, publish } = await openFleet(t, undefined, topicFilter('update-status'))
+  await startRecorder()
+  await publish.sample('update-status')
+  await publish.sample('health')
+  await store.untilWritten(1)
+  assert.deepEqual(await store.updates(), [])
+})
 
 test('every kind of message that a fleet publishes is recorded once', async t => {
   const { store, startRecorder, publish } = await openFleet(t)

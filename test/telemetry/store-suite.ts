@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { type Alarm, type Inference, missedAtMost } from '@faultline/protocol'
+import { type Alarm, type Inference, missedAtMost, type UpdateStatus } from '@faultline/protocol'
 import { auditPointOf, pointOf } from '../../telemetry/measurements.ts'
 import type { TelemetryPoint } from '../../telemetry/point.ts'
 import type { Retention } from '../../telemetry/retention.ts'
@@ -132,6 +132,24 @@ export function testStore(name: string, { skip, open }: StoreSuiteOptions): void
     assert.equal((await store.alarms({ machine, since: noon + 1_000, until: noon + 2_000 })).length, 1)
   })
 
+  check('an update comes back as its device told of it, newest first', async store => {
+    const status = samples['update-status']
+    const tell = async (fields: Partial<UpdateStatus>, device = 'press-3') =>
+      store.write([pointOf(messageOf('update-status', { ...status, ...fields }, { device }), noon)!])
+    const error = { code: 'UPDATE_PROBATION_FAILED', message: 'servers contradict' }
+    await tell({ state: 'probation', at: at(0) })
+    await tell({ state: 'rolled-back', at: at(1_000), error })
+    await tell({ state: 'done', at: at(2_000) }, 'press-4')
+    const { id, kind, digest } = status
+    const common = { site: 'plant-a', device: 'press-3', id, kind, digest }
+    assert.deepEqual(await store.updates({ device: 'press-3' }), [
+      { time: noon + 1_000, ...common, state: 'rolled-back', errorCode: error.code },
+      { time: noon, ...common, state: 'probation' },
+    ])
+    assert.equal((await store.updates({ limit: 1 }))[0]?.device, 'press-4')
+    assert.equal((await store.updates({ since: noon + 1_000, until: noon + 2_000 })).length, 1)
+  })
+
   check('every kind of record is taken, twice without harm', async store => {
     const points = recordedKinds.map(samplePoint)
     await store.write(points)
@@ -148,6 +166,7 @@ export function testStore(name: string, { skip, open }: StoreSuiteOptions): void
     assert.deepEqual(await value('server_state', 'windowsPerSecond'), [12.5])
     assert.deepEqual(await value('config_reported', 'price'), [0.2])
     assert.deepEqual(await value('alarm', 'windows'), [5])
+    assert.deepEqual(await value('update', 'probationWindows'), [358])
     assert.deepEqual(await store.counts({ groupBy: [] }), [{ count: 1 }])
   })
 
