@@ -235,11 +235,10 @@ export class Authentication {
     }
   }
 
-  /** Says that a connection took the place of another. */
-  private tookOver(client: Client, former: Client, user: string): void {
+  /** Counts and logs that a connection took the place of another, of this broker or of another in the cluster. */
+  tookOver(client: Client, user: string, formerAddress: string | undefined): void {
     this.options.counts.takeovers++
-    const [{ remoteAddress: address }, { remoteAddress: formerAddress }] = [socketOf(client), socketOf(former)]
-    this.takeovers.note({ clientId: client.id, user, address, formerAddress })
+    this.takeovers.note({ clientId: client.id, user, address: socketOf(client).remoteAddress, formerAddress })
   }
 
   /** Counts and logs a client that speaks another version of MQTT; what its CONNECT said is there as far as it was read. */
@@ -265,7 +264,7 @@ export class Authentication {
     }
     this.holders.set(client.id, { client, name, proof })
     const { counts } = this.options
-    if (holder && !holder.client.closed) this.tookOver(client, holder.client, name)
+    if (holder && !holder.client.closed) this.tookOver(client, name, socketOf(holder.client).remoteAddress)
     counts.connected++
     counts.connectedMaximum = Math.max(counts.connectedMaximum, counts.connected)
     client.conn.once('close', () => {
@@ -297,7 +296,7 @@ async function matching(secret: string, hashes: readonly string[]): Promise<stri
 }
 
 /** What carries a connection, below WebSocket where there is one. */
-const socketOf = ({ req, conn }: Client): Socket => req?.socket ?? (conn as Socket)
+export const socketOf = ({ req, conn }: Client): Socket => req?.socket ?? (conn as Socket)
 
 /** A user name fit for the log: some tools are given the secret in its place by mistake. */
 function loggable(name: string | undefined): string | undefined {

@@ -220,7 +220,8 @@ export class Engine {
       logger.warn({ user: identity.name, clientId: client.id }, 'login refused: too many stored sessions')
       throw new Refusal(3, 'too many stored sessions')
     }
-    await this.node?.takeClientId(client, identity.name)
+    const ended = await this.node?.takeClientId(client, identity.name)
+    if (ended) this.authentication.tookOver(client, identity.name, ended.address)
   }
 
   /** Whether a client may have a subscription, which is counted as its own then. */

@@ -1,5 +1,5 @@
 import type { Client } from 'aedes'
-import { Refusal } from '../authentication.ts'
+import { Refusal, socketOf } from '../authentication.ts'
 import type { Membership } from './membership.ts'
 import { prefix, type RedisLink } from './redis.ts'
 
@@ -7,6 +7,11 @@ import { prefix, type RedisLink } from './redis.ts'
 const releaseMs = 5_000
 /** Aedes says nothing of a client that ends before it is fully connected. */
 const silentMs = 1_000
+
+/** A connection that was open until a client came to another broker with its client id. */
+export interface EndedConnection {
+  address?: string | undefined
+}
 
 interface Held {
   client: Client | undefined
@@ -29,7 +34,7 @@ export interface ClientIdsOptions {
 export class ClientIds {
   private readonly options: ClientIdsOptions
   private readonly held = new Map<string, Held>()
-  private readonly released = new Map<string, () => void>()
+  private readonly released = new Map<string, (ended: EndedConnection | undefined) => void>()
   private id = ''
 
   constructor(options: ClientIdsOptions) {
@@ -40,18 +45,22 @@ export class ClientIds {
     this.id = id
   }
 
-  /** Throws a `Refusal`. */
-  async take(client: Client, name: string): Promise<void> {
+  /** Resolves with the connection to another broker that was ended for it, if there was one. Throws a `Refusal`. */
+  async take(client: Client, name: string): Promise<EndedConnection | undefined> {
     const { link, membership } = this.options
     const mine = `${this.id} ${name}`
     let expected = ''
+    let ended: EndedConnection | undefined
     for (let attempt = 0; attempt < 5; attempt++) {
       const holder = (await link.run('take', client.id, expected, mine)) as string | null
-      if (holder === null) return this.hold(client, mine)
+      if (holder === null) {
+        this.hold(client, mine)
+        return ended
+      }
       const [broker, user] = partsOf(holder)
       if (!(await membership.isAlive(broker))) expected = holder
       else if (user !== name) throw new Refusal(5, `the client id is in use by ${user}`)
-      else await this.askFor(client.id, broker)
+      else ended = (await this.askFor(client.id, broker)) ?? ended
     }
     throw new Refusal(3, 'the client id is not let go of')
   }
@@ -65,19 +74,21 @@ export class ClientIds {
   /** Another broker wants a client id. */
   async release(clientId: string, to: string): Promise<void> {
     const held = this.held.get(clientId)
-    held?.client?.conn.destroy()
+    const client = held?.client
+    const ended = client && !client.closed ? { address: socketOf(client).remoteAddress } : undefined
+    client?.conn.destroy()
     await held?.gone
     if (!held) {
       // Left over from a connection that came to nothing.
       const holder = await this.options.link.db.hget(`${prefix}holders`, clientId)
       if (holder && partsOf(holder)[0] === this.id) await this.options.link.run('drop', clientId, holder)
     }
-    await this.options.membership.say(to, { kind: 'released', client: clientId })
+    await this.options.membership.say(to, { kind: 'released', client: clientId, ended })
   }
 
   /** Another broker has let go of a client id. */
-  wasReleased(clientId: string): void {
-    this.released.get(clientId)?.()
+  wasReleased(clientId: string, ended: EndedConnection | undefined): void {
+    this.released.get(clientId)?.(ended)
   }
 
   /** Publishes the wills of the clients of a broker that has died, as if they were clients of this one for that long. */
@@ -129,17 +140,18 @@ export class ClientIds {
     this.options.link.run('drop', clientId, held.holder).then(held.end, held.end)
   }
 
-  private async askFor(clientId: string, broker: string): Promise<void> {
-    const released = new Promise<void>(resolve => {
-      const timer = setTimeout(resolve, releaseMs)
-      this.released.set(clientId, () => {
+  private async askFor(clientId: string, broker: string): Promise<EndedConnection | undefined> {
+    const released = new Promise<EndedConnection | undefined>(resolve => {
+      const timer = setTimeout(() => resolve(undefined), releaseMs)
+      this.released.set(clientId, ended => {
         clearTimeout(timer)
-        resolve()
+        resolve(ended)
       })
     })
     await this.options.membership.say(broker, { kind: 'release', client: clientId, from: this.id })
-    await released
+    const ended = await released
     this.released.delete(clientId)
+    return ended
   }
 }
 

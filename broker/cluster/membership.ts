@@ -1,4 +1,5 @@
 import type { Logger } from '@faultline/runtime'
+import type { EndedConnection } from './client-ids.ts'
 import { prefix, type RedisLink, readJson } from './redis.ts'
 
 const lookMs = 1_000
@@ -13,7 +14,8 @@ export type ClusterMessage =
   | { kind: 'passed'; group: string; client: string; topic: string; payload: string }
   /** Let go of a client id, which has come to me. */
   | { kind: 'release'; client: string; from: string }
-  | { kind: 'released'; client: string }
+  /** It is free, and a connection was ended for that if there is one. */
+  | { kind: 'released'; client: string; ended?: EndedConnection | undefined }
 
 export interface MembershipOptions {
   link: RedisLink

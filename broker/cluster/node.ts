@@ -4,7 +4,7 @@ import type { BrokerLimits } from '../limits.ts'
 import type { PersistenceOptions } from '../persistence/persistence.ts'
 import { RedisPersistence } from '../persistence/redis.ts'
 import type { GroupDropped } from '../shared-subscriptions.ts'
-import { ClientIds } from './client-ids.ts'
+import { ClientIds, type EndedConnection } from './client-ids.ts'
 import { ClusterEmitter } from './emitter.ts'
 import { type ClusterMessage, Membership } from './membership.ts'
 import { RedisLink } from './redis.ts'
@@ -82,8 +82,8 @@ export class ClusterNode {
     await this.membership.stop()
   }
 
-  /** Throws a `Refusal`. */
-  takeClientId(client: Client, name: string): Promise<void> {
+  /** Resolves with the connection to another broker that was ended for it, if there was one. Throws a `Refusal`. */
+  takeClientId(client: Client, name: string): Promise<EndedConnection | undefined> {
     return this.parts!.clientIds.take(client, name)
   }
 
@@ -95,7 +95,7 @@ export class ClusterNode {
     const { shares, clientIds } = this.parts!
     if (message.kind === 'given') await shares.given(message.group, message.client, message.stamp)
     else if (message.kind === 'release') await clientIds.release(message.client, message.from)
-    else if (message.kind === 'released') clientIds.wasReleased(message.client)
+    else if (message.kind === 'released') clientIds.wasReleased(message.client, message.ended)
     else shares.passed(message.group, message.client, message.topic, Buffer.from(message.payload, 'base64'))
   }
 

@@ -11,6 +11,7 @@ import {
   escalationOf,
   escalations,
   press,
+  recordLog,
   refusalCode,
   server,
   startBroker,
@@ -142,6 +143,29 @@ test('a client that comes to another broker ends its old connection, and its wil
   await again.publishAsync(state, 'again', { qos: 1, retain: true })
   await seen.until(5)
   assert.deepEqual(seen.payloads().slice(3), ['gone', 'again'])
+})
+
+test('a connection that ends one to another broker is counted there, and logged once a minute', { skip }, async t => {
+  await redis.flush()
+  const { lines, logger } = recordLog()
+  const [one, other] = [await startBroker(t, { redis: redis.url }), await startBroker(t, { redis: redis.url, logger })]
+  for (let i = 0; i < 3; i++) {
+    const old = await one.connect(press)
+    const oldCloses = closed(old)
+    await other.connect(press)
+    await oldCloses
+  }
+  assert.equal(other.broker.counts.takeovers, 3)
+  assert.equal(one.broker.counts.takeovers, 2)
+  const takeovers = lines.filter(({ msg }) => String(msg).includes('took the place'))
+  assert.deepEqual(
+    takeovers.map(({ user, clientId, address, formerAddress }) => ({ user, clientId, address, formerAddress })),
+    [{ user: press.name, clientId: press.name, address: '127.0.0.1', formerAddress: '127.0.0.1' }],
+  )
+  // One that has ended its connection itself takes the place of none.
+  await (await other.connect(anna)).endAsync()
+  await one.connect(anna)
+  assert.equal(one.broker.counts.takeovers, 2)
 })
 
 test('a client id that somebody else has at another broker is refused', { skip }, async t => {

@@ -3,7 +3,7 @@ import type { TestContext } from 'node:test'
 import { Broker, type BrokerOptions } from '@faultline/broker'
 import { type Identity, identityOf } from '@faultline/protocol'
 import { Registry } from '@faultline/provisioning'
-import { silentLogger } from '@faultline/runtime'
+import { type Logger, silentLogger } from '@faultline/runtime'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 
 export const press = identityOf('device', 'plant-a', 'press-1')
@@ -99,6 +99,13 @@ export function collect(client: MqttClient) {
       return messages
     },
   }
+}
+
+/** A logger whose warnings are kept, with what they are about. */
+export function recordLog(): { lines: Record<string, unknown>[]; logger: Logger } {
+  const lines: Record<string, unknown>[] = []
+  const warn = (about: object, msg: string) => lines.push({ ...about, msg })
+  return { lines, logger: Object.assign(Object.create(silentLogger) as Logger, { warn }) }
 }
 
 export const escalationOf = (device: string) => `faultline/v1/devices/plant-a/${device}/points/de/escalation`

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { type Logger, silentLogger } from '@faultline/runtime'
 import { generate, type IConnectPacket, type Packet } from 'mqtt-packet'
-import { anna, press, startBroker, type TestBroker } from './harness.ts'
+import { anna, press, recordLog, startBroker, type TestBroker } from './harness.ts'
 import { connectPacket, connectRaw, type RawClient } from './raw-client.ts'
 
 const state = `faultline/v1/${press.name}/state`
@@ -21,13 +20,6 @@ async function connectPress(t: TestContext, broker: TestBroker): Promise<RawClie
   const client = await connectRaw(t, broker.broker.port, loginOf(broker))
   assert.equal((await client.next('connack')).returnCode, 0)
   return client
-}
-
-/** A logger whose warnings are kept, with what they are about. */
-function recordLog(): { lines: Record<string, unknown>[]; logger: Logger } {
-  const lines: Record<string, unknown>[] = []
-  const warn = (about: object, msg: string) => lines.push({ ...about, msg })
-  return { lines, logger: Object.assign(Object.create(silentLogger) as Logger, { warn }) }
 }
 
 /** A packet with a byte changed. */
