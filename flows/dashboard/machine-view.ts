@@ -7,16 +7,17 @@ import {
   type Message,
   type TopicAddress,
 } from '@faultline/protocol'
+import type { InferenceRow } from '@faultline/telemetry'
 import { RecentMap } from '../recent-map.ts'
 import { type AlarmLine, alarmKey, byUrgency, isStanding, lineOf } from './alarm-line.ts'
 import type { Look } from './look.ts'
-import { Trend, type TrendPart } from './trend.ts'
+import { Trend, type TrendPart, type TrendSample } from './trend.ts'
 
 /** Decisions in the list, the newest. */
-const keptDecisions = 40
+const maxDecisions = 40
 /** Machines and points that are kept; those heard of last stay. */
-const mostMachines = 2_000
-const mostPoints = 64
+const maxMachines = 2_000
+const maxPoints = 64
 
 /** Between A and B, B and C, C and D, in mm/s RMS. */
 export type Zones = readonly [number, number, number]
@@ -31,13 +32,28 @@ export interface SeenWindow extends Portrait {
 }
 
 /** A decision as the page lists it. */
-export type DecisionLine = Pick<
-  Inference,
-  'id' | 'at' | 'label' | 'confidence' | 'outcome' | 'reason' | 'numbers' | 'latencyMs'
-> & {
+export interface DecisionLine {
   key: string
+  id: string
+  at: string
+  label: string
+  confidence: number | null
+  outcome: string
+  reason: string
+  numbers?: Readonly<Record<string, number>>
+  latencyMs: number
   local: { label: string; confidence: number | null }
   server?: { label: string; confidence: number }
+}
+
+/** What a telemetry store holds of a measurement point. */
+export interface PastPoint {
+  device: string
+  point: string
+  /** Newest first, revisions included. */
+  windows: readonly InferenceRow[]
+  /** Of windows that were not published one by one. */
+  summaries: readonly TrendSample[]
 }
 
 export interface MachineParts extends Record<string, unknown> {
@@ -50,18 +66,27 @@ export interface MachineParts extends Record<string, unknown> {
   window: SeenWindow | null
   alarms: AlarmLine[]
   zones: Zones
+  /** Why the trends begin with what was heard since the flows run; null where the store gave the rest. */
+  incomplete: string | null
 }
 
 interface PointStore {
-  name: string
+  device: string
+  point: string
   trend: Trend
   /** Newest first. */
-  decisions: Inference[]
+  decisions: Decision[]
   escalation?: Escalation
   /** Made when somebody looks, once for each escalation. */
   portrait?: Portrait
   /** What a server said of it. */
   answer?: Inference['server']
+}
+
+/** A decision with the window that it is about: a revision has the window of what it revises. */
+interface Decision {
+  window: string
+  line: DecisionLine
 }
 
 interface MachineStore {
@@ -72,7 +97,9 @@ interface MachineStore {
 /** What is kept of each machine for whoever looks at it alone. Pure: no clock, no timers, no MQTT. */
 export class MachineView {
   private readonly zonesOf: (site: string, machine: string) => Zones
-  private readonly machines = new RecentMap<MachineStore>({ limit: mostMachines, isHeld: () => false })
+  private readonly machines = new RecentMap<MachineStore>({ limit: maxMachines, isHeld: () => false })
+  /** Machines whose past was asked for: what kept the store from telling, nothing where it did. */
+  private readonly asked = new RecentMap<{ problem?: string }>({ limit: maxMachines, isHeld: () => false })
 
   constructor(zonesOf: (site: string, machine: string) => Zones) {
     this.zonesOf = zonesOf
@@ -84,7 +111,7 @@ export class MachineView {
     } else if (message.kind === 'summary') {
       const { to, features, machine } = message.payload
       const means = Object.fromEntries(Object.entries(features).map(([name, { mean }]) => [name, mean]))
-      this.point(message.address, machine).trend.add(to, means)
+      this.point(message.address, machine).trend.add({ id: `summary ${to}`, time: Date.parse(to), features: means })
     } else if (message.kind === 'escalation') {
       const store = this.point(message.address, message.payload.machine)
       store.escalation = message.payload
@@ -105,19 +132,48 @@ export class MachineView {
   show({ open, show }: Look): { rows: (TrendPart | DecisionLine)[]; parts: MachineParts } {
     const [site = '', machine = ''] = open.split('/')
     const store = this.machines.get(open)
-    const points = [...(store?.points.values() ?? [])].sort((a, b) => a.name.localeCompare(b.name))
-    const point = points.find(({ name }) => name === show) ?? points[0]
+    const points = [...(store?.points.values() ?? [])].sort((a, b) => nameOf(a).localeCompare(nameOf(b)))
+    const point = points.find(each => nameOf(each) === show) ?? points[0]
     return {
-      rows: point ? [...point.trend.parts, ...point.decisions.map(decisionLine)] : [],
+      rows: point ? [...point.trend.parts, ...point.decisions.map(({ line }) => line)] : [],
       parts: {
         site,
         machine,
-        points: points.map(({ name }) => name),
-        point: point?.name ?? null,
+        points: points.map(nameOf),
+        point: point ? nameOf(point) : null,
         window: point ? windowOf(point) : null,
         alarms: [...(store?.alarms.values() ?? [])].filter(isStanding).sort(byUrgency).map(lineOf),
         zones: this.zonesOf(site, machine),
+        incomplete: this.asked.get(open)?.problem ?? null,
       },
+    }
+  }
+
+  /** Whether a store could say more of a machine, named as `site/machine`, than the view knows. */
+  lacksPast(key: string): boolean {
+    const asked = this.asked.get(key)
+    return /^[^/]+\/[^/]+$/.test(key) && (asked === undefined || asked.problem !== undefined)
+  }
+
+  /** The points of a machine that were heard of, and since when (ms since 1970) their trends go back. */
+  heard(key: string): { device: string; point: string; since?: number }[] {
+    const points = [...(this.machines.get(key)?.points.values() ?? [])]
+    return points.map(({ device, point, trend }) => ({ device, point, since: trend.since }))
+  }
+
+  /** What a store says of the past of a machine, or why it does not. */
+  remember(key: string, past: readonly PastPoint[] | { problem: string }): void {
+    if ('problem' in past) {
+      this.asked.set(key, past)
+      return
+    }
+    this.asked.set(key, {})
+    const [site = '', machine = ''] = key.split('/')
+    for (const { device, point, windows, summaries } of past) {
+      const store = this.point({ site, device, point }, machine)
+      const originals = windows.filter(({ revises }) => revises === undefined)
+      store.trend.remember([...originals, ...summaries])
+      store.decisions = withPast(store.decisions, windows)
     }
   }
 
@@ -125,20 +181,22 @@ export class MachineView {
     const { trend, decisions, escalation } = store
     const { id, revises, server } = inference
     if (server && [id, revises].includes(escalation?.id)) store.answer = server
-    const revised = decisions.findIndex(({ id }) => id === inference.revises)
+    const decision = { window: revises ?? id, line: lineOfInference(inference) }
+    const revised = revises === undefined ? -1 : decisions.findIndex(({ window }) => window === revises)
     if (revised >= 0) {
-      decisions[revised] = inference
+      decisions[revised] = decision
       return
     }
-    if (decisions.some(({ id }) => id === inference.id)) return
-    decisions.unshift(inference)
-    if (decisions.length > keptDecisions) decisions.pop()
-    trend.add(inference.at, inference.features)
+    if (trend.has(decision.window) || decisions.some(({ line }) => line.id === id)) return
+    decisions.unshift(decision)
+    if (decisions.length > maxDecisions) decisions.pop()
+    trend.add({ id: decision.window, time: Date.parse(inference.at), features: inference.features })
   }
 
   private point({ site, device, point }: { site: string; device: string; point: string }, machine: string): PointStore {
     return this.machine(site, machine).points.reach(`${device}/${point}`, () => ({
-      name: `${device} / ${point}`,
+      device,
+      point,
       trend: new Trend(`${device} / ${point}`),
       decisions: [],
     }))
@@ -146,13 +204,15 @@ export class MachineView {
 
   private machine(site: string, machine: string): MachineStore {
     return this.machines.reach(`${site}/${machine}`, () => ({
-      points: new RecentMap<PointStore>({ limit: mostPoints, isHeld: () => false }),
+      points: new RecentMap<PointStore>({ limit: maxPoints, isHeld: () => false }),
       alarms: new Map(),
     }))
   }
 }
 
-function decisionLine(inference: Inference): DecisionLine {
+const nameOf = ({ device, point }: { device: string; point: string }): string => `${device} / ${point}`
+
+function lineOfInference(inference: Inference): DecisionLine {
   const { id, at, label, confidence, outcome, reason, numbers, latencyMs, local, server } = inference
   return {
     key: id,
@@ -167,6 +227,32 @@ function decisionLine(inference: Inference): DecisionLine {
     local: { label: local.label, confidence: local.confidence },
     ...(server && { server: { label: server.label, confidence: server.confidence } }),
   }
+}
+
+const decisionOfRow = ({ time, id, revises, ...row }: InferenceRow): Decision => ({
+  window: revises ?? id,
+  line: {
+    key: id,
+    id,
+    at: new Date(time).toISOString(),
+    label: row.label,
+    confidence: row.confidence,
+    outcome: row.outcome,
+    reason: row.reason,
+    numbers: row.numbers,
+    latencyMs: row.latencyMs,
+    local: { label: row.local.label, confidence: row.local.confidence },
+    ...(row.server && { server: { label: row.server.label, confidence: row.server.confidence } }),
+  },
+})
+
+/** Decisions together with those of the past, each window once, as it was decided last. Newest first. */
+function withPast(decisions: readonly Decision[], past: readonly InferenceRow[]): Decision[] {
+  const revisionsLast = past.toSorted((a, b) => Number(a.revises !== undefined) - Number(b.revises !== undefined))
+  const byWindow = new Map(
+    [...revisionsLast.map(decisionOfRow), ...decisions].map(decision => [decision.window, decision]),
+  )
+  return [...byWindow.values()].sort((a, b) => Date.parse(b.line.at) - Date.parse(a.line.at)).slice(0, maxDecisions)
 }
 
 /** Images have no spectrum. */

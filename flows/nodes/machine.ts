@@ -2,10 +2,14 @@ import { FaultlineError, type TopicKind } from '@faultline/protocol'
 import { MachineView, type Zones } from '../dashboard/machine-view.ts'
 import { giveUp } from './attempt.ts'
 import { linkOf } from './broker.ts'
+import { readMachinePast } from './machine-past.ts'
 import type { NodeConfig, NodeMessage, NodeRed, RuntimeNode } from './node-red.ts'
 import { type PageConfig, servePage } from './page-node.ts'
+import { learnPast } from './past.ts'
+import { storeOf } from './store.ts'
 
 interface MachineConfig extends PageConfig {
+  store?: string
   /** Bounds of the zones A to D in mm/s RMS, with commas between, where a machine has none of its own. */
   zones?: string
 }
@@ -14,18 +18,20 @@ const kinds: readonly TopicKind[] = ['inference', 'summary', 'escalation', 'alar
 /** ISO 20816-3: machines of 15 to 300 kW on rigid supports. */
 const usualZones = '1.4, 2.8, 4.5'
 
-/** `faultline-machine`: one machine in detail, for whoever looks at it. */
+/** `faultline-machine`: one machine in detail, for those who look at it, with its past from the telemetry store. */
 export default function register(red: NodeRed): void {
   function FaultlineMachine(this: RuntimeNode<never>, config: NodeConfig<MachineConfig>): void {
     red.nodes.createNode(this, config)
     try {
       const zones = zonesOf((config.zones || usualZones).split(',').map(Number))
       const kept = this.context()
+      const view = new MachineView((site, machine) => (kept.get(nameOf(site, machine)) as Zones | undefined) ?? zones)
       servePage(this, {
         link: linkOf(red, config.broker),
         kinds,
-        view: new MachineView((site, machine) => (kept.get(nameOf(site, machine)) as Zones | undefined) ?? zones),
+        view,
         intervalMs: config.intervalMs,
+        onLook: learnPast(view, async key => readMachinePast(await storeOf(red, config.store)(), key, view.heard(key))),
         onRequest: message => {
           if (message.topic !== 'zones') return false
           const { site, machine, limits } = requestOf(message)
