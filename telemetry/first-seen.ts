@@ -17,7 +17,7 @@ export class FirstSeen {
   private readonly logger: Logger
   private readonly times = new Map<string, number>()
   private descriptor: number | undefined
-  private failedAt = 0
+  private failedAt = Number.NEGATIVE_INFINITY
   private lines = 0
 
   constructor(file: string, logger: Logger) {
@@ -67,7 +67,7 @@ export class FirstSeen {
 
   /** The time 0 says that the key is forgotten. Without the file it still knows what this process has seen. */
   private keep(key: string, time: number): void {
-    if (this.descriptor === undefined && Date.now() - this.failedAt < retryMs) return
+    if (this.descriptor === undefined && performance.now() - this.failedAt < retryMs) return
     try {
       if (this.descriptor === undefined || this.lines >= 2 * maxRemembered) {
         this.rewrite()
@@ -100,7 +100,7 @@ export class FirstSeen {
   }
 
   private report(error: unknown): void {
-    this.failedAt = Date.now()
+    this.failedAt = performance.now()
     this.logger.warn({ file: this.file, error: (error as Error).message }, 'second deliveries may be recorded twice')
   }
 }

@@ -68,9 +68,6 @@ export class RecorderMetrics {
     add(Counter, 'failed_writes_total', 'Attempts to write a batch that failed', () => queue.failed)
     add(Gauge, 'waiting_points', 'Points in the spool', () => queue.length)
     add(Gauge, 'waiting_bytes', 'Bytes of these', () => queue.spool.bytes)
-    add(Gauge, 'oldest_batch_seconds', 'Age of the oldest batch that waits', () => {
-      const { oldest } = queue.spool
-      return oldest === undefined ? 0 : Math.max(0, (Date.now() - oldest) / 1_000)
-    })
+    add(Gauge, 'oldest_batch_seconds', 'Age of the oldest batch that waits', () => (queue.spool.waitedMs ?? 0) / 1_000)
   }
 }

@@ -1,6 +1,7 @@
 import {
   closeSync,
   ftruncateSync,
+  futimesSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -13,7 +14,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { FaultlineError } from '@faultline/protocol'
-import type { Logger } from '@faultline/runtime'
+import { type Logger, SteadyClock } from '@faultline/runtime'
 import { measurements, type TelemetryPoint } from './point.ts'
 
 export interface SpoolOptions {
@@ -30,7 +31,7 @@ interface Batch {
   file: string
   points: number
   bytes: number
-  /** When its last point came, in ms. */
+  /** When its last point came, by the spool's clock; the file has it as its time of change. */
   at: number
   /** Absent where only the file has them. */
   kept?: TelemetryPoint[]
@@ -71,9 +72,10 @@ export class Spool {
   private open: OpenBatch | undefined
   private taken: Batch | undefined
   private number = 0
+  private clock = new SteadyClock()
   private points = 0
   private totalBytes = 0
-  private reportedDiskAt = 0
+  private reportedDiskAt = Number.NEGATIVE_INFINITY
 
   constructor(options: SpoolOptions) {
     this.options = options
@@ -93,9 +95,10 @@ export class Spool {
     return this.open?.points ?? 0
   }
 
-  /** When the last point of the oldest closed batch came, in ms; undefined where none waits. */
-  get oldest(): number | undefined {
-    return this.batches[0]?.at
+  /** For how long the last point of the oldest closed batch has waited, in ms; undefined where none waits. */
+  get waitedMs(): number | undefined {
+    const [oldest] = this.batches
+    return oldest && Math.max(0, this.clock.now() - oldest.at)
   }
 
   /**
@@ -111,6 +114,7 @@ export class Spool {
         this.number = Number(name.slice(0, -suffix.length))
         this.find(join(directory, name))
       }
+      if (this.batches.length > 0) this.clock = new SteadyClock(Math.max(...this.batches.map(({ at }) => at)))
     } catch (cause) {
       const { code, message } = cause as NodeJS.ErrnoException
       if (!diskCodes.includes(code ?? '')) {
@@ -132,9 +136,10 @@ export class Spool {
   /** All of these or, where the disk does not take them, none: then it throws `DATABASE_FAILED`. */
   append(...points: TelemetryPoint[]): void {
     const text = Buffer.from(points.map(point => `${JSON.stringify(point)}\n`).join(''))
+    const at = this.clock.now()
     try {
-      this.open ??= this.begin()
-      this.save(this.open, text)
+      this.open ??= this.begin(at)
+      this.save(this.open, text, at)
     } catch (cause) {
       this.failure = (cause as Error).message
       throw new FaultlineError('DATABASE_FAILED', `the spool cannot be written: ${this.failure}`, { cause })
@@ -144,7 +149,7 @@ export class Spool {
     open.kept.push(...points)
     open.points += points.length
     open.bytes += text.length
-    open.at = Date.now()
+    open.at = at
     this.points += points.length
     this.totalBytes += text.length
     if (this.totalBytes > this.options.maxBytes) this.dropOverflow()
@@ -235,18 +240,19 @@ export class Spool {
     }
   }
 
-  private begin(): OpenBatch {
+  private begin(at: number): OpenBatch {
     this.makeDirectory()
     const file = join(this.options.directory, `${String(this.number + 1).padStart(12, '0')}${suffix}`)
     const descriptor = openSync(file, 'a')
     this.number++
-    return { file, points: 0, bytes: 0, at: Date.now(), kept: [], descriptor }
+    return { file, points: 0, bytes: 0, at, kept: [], descriptor }
   }
 
   /** Writes all of the text, or takes back what was written of it. */
-  private save({ descriptor, bytes }: OpenBatch, text: Buffer): void {
+  private save({ descriptor, bytes }: OpenBatch, text: Buffer, time: number): void {
     try {
       for (let at = 0; at < text.length; ) at += writeSync(descriptor, text, at)
+      futimesSync(descriptor, time / 1_000, time / 1_000)
     } catch (error) {
       try {
         ftruncateSync(descriptor, bytes)
@@ -280,7 +286,7 @@ export class Spool {
   }
 
   private dropExpired(): void {
-    const before = Date.now() - this.options.maxAgeMs
+    const before = this.clock.now() - this.options.maxAgeMs
     for (const batch of this.batches.filter(({ at }) => at < before)) this.drop('age', batch)
   }
 
@@ -324,8 +330,8 @@ export class Spool {
   }
 
   private reportDisk(error: unknown): void {
-    if (Date.now() - this.reportedDiskAt < 60_000) return
-    this.reportedDiskAt = Date.now()
+    if (performance.now() - this.reportedDiskAt < 60_000) return
+    this.reportedDiskAt = performance.now()
     const { message } = error as Error
     this.options.logger.error(
       { code: 'DATABASE_FAILED', error: message },

@@ -6,7 +6,7 @@ import {
   noAudits,
   withFinding,
 } from '@faultline/protocol'
-import type { Service } from '@faultline/runtime'
+import type { Service, SteadyClock } from '@faultline/runtime'
 import { type FieldValue, fieldsNamed, type Measurement, type TelemetryPoint } from './point.ts'
 import { dayMs, type Retention, type Tier, tierMs } from './retention.ts'
 
@@ -238,15 +238,32 @@ export async function storeRequest<T>(store: string, work: () => T | Promise<T>)
   }
 }
 
-/** Points older than raw telemetry is kept are refused: they would be gone at once. */
+/**
+ * What is older than it is kept is counted from here: the earlier of two clocks, so that a wall clock that was set ahead
+ * deletes nothing, and one that was ahead when the store was made does not for ever.
+ */
+export const retainedFrom = (clock: SteadyClock): number => Math.min(Date.now(), clock.now())
+
+/**
+ * Points older than raw telemetry is kept are refused: they would be gone at once. So are points as far ahead, and a day at
+ * least: they would outlast all others, and be the newest in every answer.
+ */
 export function splitByAge(
   points: readonly TelemetryPoint[],
   { rawDays }: Retention,
+  clock: SteadyClock,
 ): { kept: TelemetryPoint[]; refused: RefusedPoint[] } {
-  const before = Date.now() - rawDays * dayMs
-  const reason = `older than ${rawDays} days, as long as points are kept`
-  const refused = points.filter(({ time }) => time < before).map(point => ({ point, reason }))
-  return { kept: refused.length === 0 ? [...points] : points.filter(({ time }) => time >= before), refused }
+  const from = retainedFrom(clock) - rawDays * dayMs
+  const aheadDays = Math.max(1, rawDays)
+  const until = Math.max(Date.now(), clock.now()) + aheadDays * dayMs
+  const kept: TelemetryPoint[] = []
+  const refused: RefusedPoint[] = []
+  for (const point of points) {
+    if (point.time < from) refused.push({ point, reason: `older than ${rawDays} days, as long as points are kept` })
+    else if (point.time > until) refused.push({ point, reason: `more than ${aheadDays} days ahead of this clock` })
+    else kept.push(point)
+  }
+  return { kept, refused }
 }
 
 const refuse = (message: string): never => {

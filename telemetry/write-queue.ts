@@ -110,7 +110,7 @@ export class WriteQueue implements Service {
     this.writing = this.drain().then(() => {
       this.writing = undefined
       if (this.stopping.signal.aborted) return
-      if (this.spool.oldest !== undefined) this.beginWriting()
+      if (this.spool.waitedMs !== undefined) this.beginWriting()
       else if (this.spool.collected > 0) this.awaitMore()
     })
   }
@@ -122,7 +122,7 @@ export class WriteQueue implements Service {
   }
 
   private async drain(): Promise<void> {
-    while (!this.stopping.signal.aborted && (this.spool.oldest !== undefined || this.outage !== undefined)) {
+    while (!this.stopping.signal.aborted && (this.spool.waitedMs !== undefined || this.outage !== undefined)) {
       if (!(await this.writeBatch())) await this.pauseAfterFailure()
     }
   }

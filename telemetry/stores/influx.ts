@@ -1,4 +1,5 @@
 import { FaultlineError } from '@faultline/protocol'
+import { SteadyClock } from '@faultline/runtime'
 import { escape as escaped, type INanoDate } from 'influx'
 import { catalogue } from '../catalogue.ts'
 import { storablePoint, type TelemetryPoint, tagNames } from '../point.ts'
@@ -24,6 +25,7 @@ import {
   type InferenceRow,
   inferenceRow,
   type RefusedPoint,
+  retainedFrom,
   type SeriesBucket,
   type SeriesQuery,
   StoreError,
@@ -71,6 +73,7 @@ export class InfluxStore implements TelemetryStore {
   private readonly client: InfluxClient
   private readonly version: 1 | 2 | 3
   private readonly retention: Retention
+  private readonly clock = new SteadyClock()
   private readonly readOnly: boolean
   /** The retention policies that were found or made; undefined before the database was seen. */
   private policies: ReadonlySet<string> | undefined
@@ -123,7 +126,7 @@ export class InfluxStore implements TelemetryStore {
     const [begin, end] = [hourOf(from), hourOf(to - 1) + tierMs.hours]
     const kept = retentionMs(this.retention)
     for (const tier of this.usableTiers()) {
-      if (end <= Date.now() - kept[tier]) continue
+      if (end <= retainedFrom(this.clock) - kept[tier]) continue
       for (const statement of rollUpStatements(this.database, tier, begin, end)) await this.client.command(statement)
     }
   }
@@ -272,7 +275,7 @@ export class InfluxStore implements TelemetryStore {
   /** InfluxDB would refuse them one by one. */
   private withinRetention(points: readonly TelemetryPoint[]): { kept: TelemetryPoint[]; refused: RefusedPoint[] } {
     if (!this.policies?.has(rawPolicy)) return { kept: [...points], refused: [] }
-    return splitByAge(points, this.retention)
+    return splitByAge(points, this.retention, this.clock)
   }
 
   /** Writes points, narrowing down those that the server refuses. */

@@ -30,6 +30,7 @@ export const migrations = [
     changes INTEGER NOT NULL,
     PRIMARY KEY (tier, time)
   ) STRICT, WITHOUT ROWID`,
+  'CREATE TABLE clock (ms INTEGER NOT NULL) STRICT; INSERT INTO clock VALUES (0)',
 ]
 
 export const telemetryDatabase: StoreKind = {
@@ -47,6 +48,9 @@ export const selectSeries = 'SELECT id FROM series WHERE measurement = ? AND tag
 // In pieces, so that deleting a month of points does not hold up the process.
 export const pruneSome = `DELETE FROM points WHERE (series, time, offset) IN
   (SELECT series, time, offset FROM points WHERE time < ? LIMIT 2000)`
+// The clock by which points grow old, as it stood last.
+export const readClock = 'SELECT ms FROM clock'
+export const saveClock = 'UPDATE clock SET ms = ?'
 export const pruneRollUps = 'DELETE FROM rollups WHERE tier = ? AND time < ?'
 export const pruneSeries = `DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM points WHERE points.series = series.id)
   AND NOT EXISTS (SELECT 1 FROM rollups WHERE rollups.series = series.id)`

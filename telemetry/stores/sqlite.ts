@@ -10,6 +10,7 @@ import {
   openReadOnly,
   type SetAside,
   type StatementSync,
+  SteadyClock,
   setAside,
 } from '@faultline/runtime'
 import { catalogue } from '../catalogue.ts'
@@ -45,6 +46,7 @@ import {
   type InferenceRow,
   inferenceRow,
   type RefusedPoint,
+  retainedFrom,
   type SeriesBucket,
   type SeriesQuery,
   StoreError,
@@ -65,6 +67,8 @@ import {
   pruneRollUps,
   pruneSeries,
   pruneSome,
+  readClock,
+  saveClock,
   selectSeries,
 } from './sqlite-schema.ts'
 
@@ -97,7 +101,8 @@ export class SqliteStore implements TelemetryStore {
   private readonly rollUps = new SqliteRollUps(sql => this.prepare(sql))
   private pruneTimer: NodeJS.Timeout | undefined
   private rollUpTimer: NodeJS.Timeout | undefined
-  private hoursRolledUpAt = 0
+  private hoursRolledUpAt = Number.NEGATIVE_INFINITY
+  private clock = new SteadyClock()
   private housekeeping: Promise<void> = Promise.resolve()
 
   constructor(options: SqliteStoreOptions) {
@@ -118,16 +123,17 @@ export class SqliteStore implements TelemetryStore {
   async stop(): Promise<void> {
     clearInterval(this.pruneTimer)
     clearInterval(this.rollUpTimer)
-    this.pruneTimer = undefined
     const { database } = this
     this.database = undefined
     await this.housekeeping
     this.database = database
+    this.saveClock()
+    this.pruneTimer = undefined
     this.close()
   }
 
   async write(points: readonly TelemetryPoint[]): Promise<readonly RefusedPoint[]> {
-    const { kept, refused } = splitByAge(points, this.retention)
+    const { kept, refused } = splitByAge(points, this.retention, this.clock)
     await this.request(() => {
       if (!this.database && this.pruneTimer) this.openForWriting()
       try {
@@ -286,9 +292,10 @@ export class SqliteStore implements TelemetryStore {
   private async prune(): Promise<void> {
     const kept = retentionMs(this.retention)
     await this.request(async () => {
-      const before = Date.now() - kept.raw
+      const now = retainedFrom(this.clock)
+      const before = now - kept.raw
       while (this.database && this.prepare(pruneSome).run(before).changes !== 0) await nextTurn()
-      for (const tier of tiers) if (this.database) this.prepare(pruneRollUps).run(tier, Date.now() - kept[tier])
+      for (const tier of tiers) if (this.database) this.prepare(pruneRollUps).run(tier, now - kept[tier])
       if (!this.database) return
       this.prepare(pruneSeries).run()
       this.seriesIds.clear()
@@ -298,20 +305,39 @@ export class SqliteStore implements TelemetryStore {
   /** Minutes that are over, and every ten minutes the hours; all that has changed before `until` where that is given. */
   private async rollUpStale(until?: number): Promise<void> {
     const now = Date.now()
+    const monotonic = performance.now()
     const isOpen = () => this.database !== undefined
     await this.request(async () => {
       if (!isOpen()) return
+      this.saveClock()
       await this.rollUps.run('minutes', until ?? now - tierMs.minutes, isOpen)
-      if (!isOpen() || (until === undefined && now - this.hoursRolledUpAt < rollUpEveryMs.hours)) return
-      this.hoursRolledUpAt = now
+      if (!isOpen() || (until === undefined && monotonic - this.hoursRolledUpAt < rollUpEveryMs.hours)) return
+      this.hoursRolledUpAt = monotonic
       await this.rollUps.run('hours', until ?? now, isOpen)
     })
   }
 
   private openForWriting(): void {
     const opened = openOrSetAside(this.options.path, migrations)
+    try {
+      if (!opened.setAside)
+        this.clock = new SteadyClock((opened.database.prepare(readClock).get() as { ms: number }).ms)
+    } catch (error) {
+      opened.database.close()
+      throw error
+    }
     this.database = opened.database
     if (opened.setAside) this.reportSetAside(opened.setAside)
+  }
+
+  /** A store that does not take it has a clock that is a little behind the next time, which deletes nothing too early. */
+  private saveClock(): void {
+    if (!this.database || !this.pruneTimer) return
+    try {
+      this.prepare(saveClock).run(this.clock.now())
+    } catch {
+      this.upkeep.failed++
+    }
   }
 
   private replaceDamaged({ message }: Error): void {

@@ -131,7 +131,7 @@ test('a recorder that is killed on a full disk has lost nothing that it acknowle
   await first.program.said(/connected to the broker/)
   const publish = await connect(t, url)
   await publish(0, count)
-  await until(t, async () => (await first.metric('held_messages_total')) > 0)
+  await until(t, async () => (await first.metric('held_messages_total')) > 0 && (await first.metric('store_up')) === 0)
   assert.deepEqual(
     [(await first.ask('readyz')).status, await first.metric('spool_up'), await first.metric('store_up')],
     [503, 0, 0],

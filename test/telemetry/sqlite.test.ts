@@ -76,6 +76,49 @@ test('sqlite: points older than the retention go on start, newer ones stay', asy
   )
 })
 
+test('sqlite: a wall clock that is set ahead deletes and refuses nothing, after a restart neither', async t => {
+  const path = join(await temporaryDirectory(t), 'telemetry.sqlite')
+  const day = 86_400_000
+  const right = Date.now()
+  t.mock.timers.enable({ apis: ['Date'], now: right })
+  const open = async () => {
+    const store = new SqliteStore({ path, retention: { ...forever, rawDays: 7, minuteDays: 7 } })
+    t.after(() => store.stop())
+    await store.start()
+    return store
+  }
+  const first = await open()
+  assert.deepEqual(await first.write([inferencePoint({ id: 'before', at: iso(right - 6 * day) })]), [])
+  await first.stop()
+
+  t.mock.timers.setTime(right + 10 * day)
+  const store = await open()
+  const [during] = await store.write([inferencePoint({ id: 'during', at: iso(right - day) })])
+  assert.equal(during, undefined)
+  t.mock.timers.setTime(right)
+  assert.deepEqual(
+    (await store.inferences()).map(row => row.id),
+    ['during', 'before'],
+  )
+})
+
+test('sqlite: points that are further ahead than points are kept are refused, with the reason', async t => {
+  const store = new SqliteStore({ path: ':memory:', retention: { ...forever, rawDays: 7 } })
+  t.after(() => store.stop())
+  await store.start()
+  const day = 86_400_000
+  const [ahead, tooFar] = [6, 8].map(days => inferencePoint({ id: `${days}`, at: iso(Date.now() + days * day) }))
+  const refused = await store.write([ahead!, tooFar!])
+  assert.deepEqual(refused, [{ point: tooFar, reason: 'more than 7 days ahead of this clock' }])
+  assert.deepEqual(
+    (await store.inferences()).map(row => row.id),
+    ['6'],
+  )
+  // A recorder whose own clock has gone back takes what is right.
+  t.mock.timers.enable({ apis: ['Date'], now: 0 })
+  assert.deepEqual(await store.write([ahead!]), [])
+})
+
 test('sqlite: what is to be rolled up is known after a restart', async t => {
   const path = join(await temporaryDirectory(t), 'telemetry.sqlite')
   const writer = new SqliteStore({ path, retention: forever })

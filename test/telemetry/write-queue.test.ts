@@ -116,6 +116,37 @@ test('a full spool drops its oldest points and counts them', async t => {
   assert.deepEqual(queue.spool.dropped, { ...nothing, full: 4 })
 })
 
+test('a wall clock that is set makes no points old: while they wait, nor over a restart', async t => {
+  const directory = await temporaryDirectory(t)
+  const right = Date.now()
+  t.mock.timers.enable({ apis: ['Date'], now: right })
+  const { store, queue, add, addTo, open, failure, stored } = await openQueue(t, {
+    batch: { maxPoints: 2, maxDelayMs: 1 },
+    spool: { directory, maxAgeMs: 3_600_000 },
+  })
+  store.failWith = away
+  add(0, 1)
+  await failure()
+  // What comes while the clock is in the past is not old once it is right.
+  t.mock.timers.setTime(0)
+  add(2, 3)
+  await failure()
+  t.mock.timers.setTime(right + 2 * 86_400_000)
+  await failure()
+  assert.deepEqual([queue.length, queue.spool.dropped], [4, nothing])
+  await queue.stop()
+
+  const next = await open()
+  await failure()
+  addTo(next)(4, 5)
+  await failure()
+  assert.deepEqual([next.length, next.spool.dropped], [6, nothing])
+  assert.ok(next.spool.waitedMs! < 3_600_000)
+  store.failWith = () => undefined
+  await store.untilWritten(6)
+  assert.deepEqual(await stored(), upTo(6))
+})
+
 test('points that wait too long are dropped and counted', async t => {
   const directory = await temporaryDirectory(t)
   const { store, queue, add, failure } = await openQueue(t, {
