@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
-import { inTransaction } from '@faultline/runtime'
+import { inTransaction, SteadyClock, systemTime, type TimeSource } from '@faultline/runtime'
 import { Catalogue, type IndexedWindow, type Kept, type OtherAnswer } from './catalogue.ts'
 import { type ArchiveConfig, type Keeping, keepingOf } from './config.ts'
 import { frameOf, framesIn } from './frames.ts'
@@ -11,8 +11,8 @@ import { Segments } from './segments.ts'
 export const indexFile = 'index.db'
 
 export interface ArchiveOptions extends ArchiveConfig {
-  /** Time in ms since 1970. */
-  clock?: () => number
+  /** The system's if omitted. */
+  time?: TimeSource
 }
 
 export interface ArchiveCounts {
@@ -24,6 +24,7 @@ export interface ArchiveCounts {
 const dayMs = 86_400_000
 /** An archive has so many segments at least when it is full: a share of it goes at once. */
 const segmentsWanted = 32
+const clockEveryMs = 60_000
 /** A segment is read as a whole where its index is lost. */
 const largestSegment = 67_108_864
 
@@ -36,16 +37,19 @@ const largestSegment = 67_108_864
  * until they alone take half of it.
  */
 export class Archive {
-  private readonly options: Required<ArchiveOptions>
+  private readonly options: ArchiveOptions
+  private readonly clock: SteadyClock
   private readonly segmentBytes: number
   private readonly lock: DatabaseSync
   private readonly segments: Segments
   private readonly catalogue: Catalogue
+  private clockSaved = 0
   /** The segment that is appended to. */
   private segment = 1
 
   private constructor(options: ArchiveOptions, lock: DatabaseSync, segments: Segments, catalogue: Catalogue) {
-    this.options = { clock: Date.now, ...options }
+    this.options = options
+    this.clock = new SteadyClock(catalogue.readClock(), options.time ?? systemTime)
     this.segmentBytes = Math.min(largestSegment, Math.floor(options.maxBytes / segmentsWanted))
     this.lock = lock
     this.segments = segments
@@ -91,12 +95,9 @@ export class Archive {
       const keeping = keepingOf(this.options, window.site)
       return keeping === 'off' ? [] : [keeping === 'windows' ? window : withoutSamples(window)]
     })
+    const at = this.clock.now()
     return this.append(
-      kept.map(window => ({
-        window,
-        at: Date.parse(window.receivedAt),
-        frame: frameOf(encodeHardWindow(window)),
-      })),
+      kept.map(window => ({ window, at, frame: frameOf(encodeHardWindow(window)) })),
       ({ window }, position) => this.catalogue.add(window, position),
     )
   }
@@ -111,15 +112,17 @@ export class Archive {
 
   /** Lets the oldest segments go, as far as the bounds ask. Throws `DATABASE_FAILED`, and what the file system throws. */
   sweep(): void {
-    const { maxBytes, maxAgeDays, clock } = this.options
+    const { maxBytes, maxAgeDays } = this.options
     const maxAgeMs = maxAgeDays * dayMs
+    const now = this.clock.now()
+    this.saveClock(now)
     const all = this.catalogue.segments()
     // What goes as a whole must not reach over too much time.
     const current = all.find(({ id }) => id === this.segment)
-    if (current && clock() - current.oldest > maxAgeMs / segmentsWanted) this.segment++
+    if (current && now - current.oldest > maxAgeMs / segmentsWanted) this.segment++
     let failure: unknown
     for (const { id, newest } of all) {
-      if (newest >= clock() - maxAgeMs && this.bytes() <= maxBytes) return
+      if (newest >= now - maxAgeMs && this.bytes() <= maxBytes) return
       try {
         this.evict(id, ({ labelled }) => (labelled ? 'windows' : 'off'))
       } catch (thrown) {
@@ -131,9 +134,18 @@ export class Archive {
   }
 
   close(): void {
+    this.saveClock(this.clock.now(), 0)
     this.segments.close()
     this.catalogue.close()
     this.lock.close()
+  }
+
+  private saveClock(now: number, everyMs = clockEveryMs): void {
+    if (now - this.clockSaved < everyMs) return
+    try {
+      this.catalogue.saveClock(now)
+      this.clockSaved = now
+    } catch {} // A full disk must not keep old segments. The clock goes on from an earlier time then, which deletes none too early.
   }
 
   private bytes(): number {

@@ -26,6 +26,7 @@ export const migrations = [
    INSERT INTO total VALUES (0);
    CREATE TRIGGER window_added AFTER INSERT ON windows BEGIN UPDATE total SET windows = windows + 1; END;
    CREATE TRIGGER window_removed AFTER DELETE ON windows BEGIN UPDATE total SET windows = windows - 1; END`,
+  'CREATE TABLE clock (ms INTEGER NOT NULL) STRICT; INSERT INTO clock VALUES (0)',
 ]
 
 export const archiveDatabase: StoreKind = {
@@ -95,6 +96,8 @@ const statementsOf = (database: DatabaseSync) =>
     removeBeyond: database.prepare('DELETE FROM windows WHERE segment = ? AND offset + length > ?'),
     endOf: database.prepare('SELECT coalesce(max(offset + length), 0) AS "end" FROM windows WHERE segment = ?'),
     sites: database.prepare('SELECT DISTINCT segment, site, kept FROM windows'),
+    readClock: database.prepare('SELECT ms FROM clock'),
+    saveClock: database.prepare('UPDATE clock SET ms = ?'),
     count: database.prepare(
       `SELECT (SELECT windows FROM total) AS windows, count(*) AS labelled, coalesce(sum(length), 0) AS labelledBytes
        FROM labels JOIN windows ON seq = labels.window`,
@@ -120,6 +123,15 @@ export class Catalogue {
 
   segmentBytes(): number {
     return (this.statements.segmentBytes.get() as { bytes: number }).bytes
+  }
+
+  /** The time by which segments grow old, as it was saved last; 0 in a new archive. */
+  readClock(): number {
+    return (this.statements.readClock.get() as { ms: number }).ms
+  }
+
+  saveClock(ms: number): void {
+    this.statements.saveClock.run(ms)
   }
 
   /** A segment has so many bytes now; its newest window came at a time. */

@@ -13,6 +13,23 @@ const idsOf = (windows: readonly { id: string }[]) => windows.map(({ id }) => id
 const segmentsIn = (directory: string) =>
   readdirSync(join(directory, 'segments')).map(name => join(directory, 'segments', name))
 
+/** A wall clock that can be set, and one that cannot. */
+function calendar(begin: string) {
+  let wall = Date.parse(begin)
+  let monotonic = 0
+  return {
+    time: { wall: () => wall, monotonic: () => monotonic },
+    later(days: number): string {
+      wall += days * 86_400_000
+      monotonic += days * 86_400_000
+      return new Date(wall).toISOString()
+    },
+    set(to: string): void {
+      wall = Date.parse(to)
+    },
+  }
+}
+
 test('a window comes back as it was given: samples, both answers, features and what other models said', async t => {
   const directory = await temporaryDirectory(t)
   const { archive } = openArchive(t, directory)
@@ -116,12 +133,8 @@ test('it keeps within its bytes: the oldest windows go, those with a label last'
 
 test('it keeps nothing longer than it may, but what a person has labelled', async t => {
   const directory = await temporaryDirectory(t)
-  let now = Date.parse('2026-03-01T08:00:00.000Z')
-  const { archive } = openArchive(t, directory, { maxAgeDays: 32, clock: () => now })
-  const later = (days: number) => {
-    now += days * 86_400_000
-    return new Date(now).toISOString()
-  }
+  const { time, later } = calendar('2026-03-01T08:00:00.000Z')
+  const { archive } = openArchive(t, directory, { maxAgeDays: 32, time })
   const [old, found] = windowsOf(2, { receivedAt: later(0) })
   archive.add([old!, found!])
   readArchive(directory, reader => {
@@ -133,6 +146,31 @@ test('it keeps nothing longer than it may, but what a person has labelled', asyn
   later(13)
   archive.sweep()
   assert.deepEqual(idsIn(directory), idsOf([found!, middle]))
+})
+
+test('a wall clock that is set ahead, or was wrong when windows came, costs none of them', async t => {
+  const directory = await temporaryDirectory(t)
+  const { time, later, set } = calendar('2026-03-01T08:00:00.000Z')
+  const bounds = { maxAgeDays: 32, time }
+  const first = openArchive(t, directory, bounds)
+  const [before] = windowsOf(1, { receivedAt: later(0) })
+  first.archive.add([before!])
+  set('1970-01-01T00:00:00.000Z')
+  const [past] = windowsOf(1, { receivedAt: later(1) })
+  first.archive.add([past!])
+  first.archive.sweep()
+  set('2031-01-01T00:00:00.000Z')
+  first.archive.sweep()
+  first.close()
+
+  // A restart does not make the wrong clock right.
+  const { archive } = openArchive(t, directory, bounds)
+  archive.sweep()
+  assert.deepEqual(idsIn(directory), idsOf([before!, past!]))
+  set('2026-03-02T08:00:00.000Z')
+  later(33)
+  archive.sweep()
+  assert.deepEqual(idsIn(directory), [])
 })
 
 test('a site says what is kept of it, also of what is there already', async t => {
