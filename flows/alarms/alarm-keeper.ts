@@ -27,15 +27,21 @@ export interface AlarmKeeperOptions {
 /** What alarms need of time; a test can stand in for it. */
 export interface Clock {
   now(): Date
+  /** In ms, by a clock that is never set. */
+  monotonic(): number
   setTimeout(work: () => void, delayMs: number): unknown
   clearTimeout(timer: unknown): void
 }
 
 const systemClock: Clock = {
   now: () => new Date(),
+  monotonic: () => performance.now(),
   setTimeout: (work, delayMs) => setTimeout(work, delayMs),
   clearTimeout: timer => clearTimeout(timer as NodeJS.Timeout),
 }
+
+/** A wall clock that goes astray by so much against the monotonic one was set; less is drift. */
+const minSetMs = 1_000
 
 /** A count that grew is published at most so often; a change of state at once. */
 const updateIntervalMs = 5_000
@@ -65,6 +71,8 @@ export class AlarmKeeper implements Service {
   private running = false
   private timer: NodeJS.Timeout | undefined
   private alarmClock: { timer: unknown; at: number } | undefined
+  /** What the wall clock showed when the monotonic one was at zero. */
+  private wallOffset = 0
 
   /** Throws `CONFIG_INVALID` for a rule that makes no sense. */
   constructor(options: AlarmKeeperOptions) {
@@ -109,7 +117,7 @@ export class AlarmKeeper implements Service {
    */
   observe(message: Windows): Promise<void> {
     return this.whenRunning(() => {
-      const now = this.clock.now()
+      const now = this.now()
       const { address } = message
       this.apply(
         message.kind === 'inference'
@@ -121,7 +129,7 @@ export class AlarmKeeper implements Service {
 
   /** Does what a person asks for. Rejects with `MESSAGE_INVALID` where the alarm is in no state for it. */
   act(request: AlarmRequest): Promise<void> {
-    return this.whenRunning(() => this.apply(this.rule.act(request, this.clock.now())))
+    return this.whenRunning(() => this.apply(this.rule.act(request, this.now())))
   }
 
   private whenRunning<T>(work: () => T): Promise<T> {
@@ -144,16 +152,32 @@ export class AlarmKeeper implements Service {
   private begin(): void {
     this.running = true
     this.timer = setInterval(() => this.flush(), updateIntervalMs)
+    const now = this.clock.now()
+    this.wallOffset = now.getTime() - this.clock.monotonic()
+    this.tell(this.rule.clockSet(0, now))
     for (const { work } of this.waiting.splice(0)) work()
     this.apply([])
   }
 
+  /** Sees first whether the clock was set: no delay may end early, nor an alarm stay silent, because of it. */
+  private now(): Date {
+    const now = this.clock.now()
+    const astray = now.getTime() - this.clock.monotonic() - this.wallOffset
+    if (Math.abs(astray) < minSetMs) return now
+    this.wallOffset += astray
+    this.tell(this.rule.clockSet(astray, now))
+    return now
+  }
+
   private apply(changes: readonly AlarmChange[]): void {
-    this.tell(changes)
-    for (let now = this.clock.now(); this.rule.due <= now.getTime(); now = this.clock.now()) {
-      this.tell(this.rule.advance(now))
+    try {
+      this.tell(changes)
+      for (let now = this.now(); this.rule.due <= now.getTime(); now = this.now()) {
+        this.tell(this.rule.advance(now))
+      }
+    } finally {
+      this.wakeAt(this.rule.due)
     }
-    this.wakeAt(this.rule.due)
   }
 
   /** Sees to it that `apply` runs when something is due. */
@@ -167,7 +191,7 @@ export class AlarmKeeper implements Service {
       try {
         this.apply([])
       } catch (thrown) {
-        // A node behind this one that throws must not end the process.
+        // A mistake here must not end the process.
         this.options.onError(toFaultlineError(thrown))
       }
     }
@@ -185,8 +209,13 @@ export class AlarmKeeper implements Service {
       }
       this.outdated.delete(key)
       this.publish(alarm)
-      if (change.notice) this.options.onNotice(alarm, change.notice)
-      else this.options.onChange(change)
+      try {
+        if (change.notice) this.options.onNotice(alarm, change.notice)
+        else this.options.onChange(change)
+      } catch (thrown) {
+        // A node behind this one that throws must not keep the other alarms from being published.
+        this.options.onError(toFaultlineError(thrown))
+      }
     }
   }
 

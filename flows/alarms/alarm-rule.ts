@@ -4,7 +4,7 @@ import { type AlarmRequest, type AlarmStep, carryOut } from './alarm-actions.ts'
 import { type AlarmRuleOptions, checkAlarmRule } from './alarm-options.ts'
 import { Deadlines } from './deadlines.ts'
 import { HeldAlarm, pointKey } from './held-alarm.ts'
-import { type AlarmName, isActive, isOutOfService, isPresent, quiet, raise, unsuppress } from './lifecycle.ts'
+import { type AlarmName, isActive, isOutOfService, isPresent, quiet, raise, shifted, unsuppress } from './lifecycle.ts'
 import { type Notice, nextNotice, withNotice } from './notices.ts'
 import { mostFrequentFault, type Vote, Votes, voteOf, votesOf } from './votes.ts'
 
@@ -160,6 +160,25 @@ export class AlarmRule {
       const [site, machine, fault] = key.split('/') as [string, string, string]
       const held = this.machines.get(`${site}/${machine}`)?.alarms.get(fault)
       if (held) changes.push(...this.timeUp(held, now))
+    }
+    return this.finish(changes)
+  }
+
+  /**
+   * The clock was set by so many ms: whatever waits goes on waiting for as long as it would have. With 0 it is seen to that
+   * nothing restored waits for longer than it may.
+   */
+  clockSet(ms: number, now: Date): AlarmChange[] {
+    this.delays.shift(ms)
+    const changes: AlarmChange[] = []
+    for (const { alarms, votes } of this.machines.values()) {
+      for (const point of votes.values()) point.shift(ms)
+      for (const held of alarms.values()) {
+        const { suppression, notified } = held.alarm
+        const alarm = shifted(held.alarm, ms, this.options.longestShelfS, now)
+        if (alarm.suppression?.until === suppression?.until && alarm.notified?.at === notified?.at) continue
+        changes.push({ change: 'updated', alarm: held.become(alarm) })
+      }
     }
     return this.finish(changes)
   }

@@ -24,6 +24,12 @@ export class Deadlines {
     this.moments.delete(name)
   }
 
+  /** The clock was set: everything is due as much later. */
+  shift(ms: number): void {
+    for (const [name, at] of this.moments) this.moments.set(name, at + ms)
+    this.earliest = undefined
+  }
+
   /** The names that are due; they are not any more. */
   take(now: number): string[] {
     if (this.next > now) return []

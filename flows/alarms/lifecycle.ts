@@ -71,6 +71,22 @@ export function unsuppress(alarm: Alarm, now: string): Alarm | undefined {
   return suppression?.active ? announce(rest, now) : { ...enter(rest, 'normal', now), acknowledged: true }
 }
 
+/**
+ * The clock was set: shelving, and the pause since a notice, last as long as they would have. By a clock that was wrong before a
+ * restart neither may last for years: no longer than an alarm can be shelved, and no longer than a pause from now.
+ */
+export function shifted(alarm: Alarm, ms: number, maxShelfS: number, now: Date): Alarm {
+  const { suppression, notified } = alarm
+  const upTo = (time: string, latest: number) => new Date(Math.min(Date.parse(time) + ms, latest)).toISOString()
+  return {
+    ...alarm,
+    ...(suppression?.until !== undefined && {
+      suppression: { ...suppression, until: upTo(suppression.until, now.getTime() + maxShelfS * 1_000) },
+    }),
+    ...(notified && { notified: { ...notified, at: upTo(notified.at, now.getTime()) } }),
+  }
+}
+
 /** Writes down what a person did. */
 export const withAction = (alarm: Alarm, name: AlarmAction, now: string, { by, comment }: ActionDetails): Alarm => ({
   ...alarm,

@@ -39,8 +39,9 @@ export function nextNotice(alarm: Alarm, policy: NoticePolicy): (Notice & { at: 
   const turn = Math.floor(count / (1 + policy.repeats))
   const to = policy.contacts[turn]
   if (to === undefined) return undefined
-  const earliest = at === undefined ? 0 : Date.parse(at) + policy.repeatS * 1_000
-  return { to, count: count + 1, escalated: turn > 0, at: Math.max(Date.parse(alarm.since), earliest) }
+  // The first is due at once.
+  const due = at === undefined ? 0 : Date.parse(at) + policy.repeatS * 1_000
+  return { to, count: count + 1, escalated: turn > 0, at: due }
 }
 
 export const withNotice = (alarm: Alarm, { to, count }: Notice, now: string): Alarm => ({

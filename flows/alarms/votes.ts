@@ -67,6 +67,12 @@ export class Votes {
     return this.votes.slice(-count)
   }
 
+  /** The clock was set: what has lasted a while has lasted as long. */
+  shift(ms: number): void {
+    if (this.suspicion) this.suspicion.since += ms
+    if (this.settledSince !== undefined) this.settledSince += ms
+  }
+
   clear(): void {
     this.votes = []
     this.suspicion = undefined

@@ -38,6 +38,13 @@ class Trial {
     return this
   }
 
+  /** Somebody sets the clock by so many seconds; no time passes. */
+  setClock(seconds: number): this {
+    this.now += seconds
+    this.note(this.rule.clockSet(seconds * 1_000, at(this.now)))
+    return this.until(this.now)
+  }
+
   windows(labels: string, fields: Partial<Inference> = {}): this {
     const names: Record<string, string> = { n: 'normal', b: 'ball', i: 'inner-race' }
     for (const letter of labels) this.note(this.rule.observe(here, inference(names[letter]!, fields), at(this.now)))
@@ -259,4 +266,59 @@ test('restored after a restart, shelving and notices go on where they stood', ()
   const told = new Trial({ notices }).windows('bbbb').until(70).alarm
   assert.deepEqual(new Trial({ notices }, [told]).until(119).log, [])
   assert.deepEqual(new Trial({ notices }, [told]).until(10_000).log, ['120 notified ben', '180 notified ben'])
+})
+
+const year = 365 * 86_400
+
+for (const [direction, jump] of [
+  ['ahead', year],
+  ['back', -year],
+] as const) {
+  test(`a clock that is set ${direction} ends no delay early and makes none longer`, () => {
+    const raised = new Trial({ on: { ...on, delayS: 30 } }).windows('bbbb').until(10).setClock(jump)
+    assert.deepEqual(raised.windows('b').until(jump + 29).log, [])
+    assert.deepEqual(raised.until(jump + 30).log, [`${jump + 30} raised ball`])
+
+    const returned = new Trial({ off: { ...off, delayS: 60 } }).windows('bbbb').windows('n'.repeat(10)).until(20)
+    returned.setClock(jump).until(jump + 59)
+    assert.deepEqual(returned.log, ['0 raised ball'])
+    assert.deepEqual(returned.until(jump + 60).log, ['0 raised ball', `${jump + 60} returned ball`])
+  })
+
+  test(`a clock that is set ${direction} leaves shelving and the pause between notices as long as they were`, () => {
+    const shelved = new Trial()
+      .windows('bbbb')
+      .act({ action: 'shelve', ...name, minutes: 10 })
+      .until(60)
+      .setClock(jump)
+    assert.equal(shelved.alarm.suppression?.until, at(jump + 600).toISOString())
+    shelved.until(jump + 599)
+    assert.deepEqual(shelved.log, ['0 raised ball', '0 shelved ball'])
+    assert.deepEqual(shelved.until(jump + 600).log.at(-1), `${jump + 600} raised ball`)
+
+    const notices = { contacts: ['ada'], repeatS: 600, repeats: 2 }
+    const notified = new Trial({ notices })
+      .windows('bbbb')
+      .until(60)
+      .setClock(jump)
+      .until(jump + 599)
+    assert.deepEqual(notified.log, ['0 raised ball', '0 notified ada'])
+    assert.deepEqual(notified.until(jump + 600).log.at(-1), `${jump + 600} notified ada`)
+  })
+}
+
+test('what a wrong clock wrote before a restart shelves no alarm for longer than is allowed, and delays no notice', () => {
+  const maxShelfS = defaultAlarmRule.longestShelfS
+  const notices = { contacts: ['ada'], repeatS: 600, repeats: 2 }
+  const shelved = new Trial()
+    .windows('bbbb')
+    .act({ action: 'shelve', ...name, minutes: 10 })
+    .setClock(year)
+  const restored = new Trial({}, [shelved.alarm]).setClock(0)
+  assert.equal(restored.alarm.suppression?.until, at(maxShelfS).toISOString())
+  assert.deepEqual(restored.until(maxShelfS).log, [`${maxShelfS} raised ball`])
+
+  const notified = new Trial({ notices }).windows('bbbb').setClock(year)
+  const again = new Trial({ notices }, [notified.alarm]).setClock(0).until(600)
+  assert.deepEqual(again.log, ['600 notified ada'])
 })
