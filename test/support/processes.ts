@@ -69,8 +69,9 @@ export function startProgram(
   command: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
+  cwd = root,
 ): RunningProgram {
-  const child = spawn(command, args, { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   const program = new RunningProgram(child, [command, ...args].join(' '))
   t.after(async () => {
     await program.stop('SIGKILL')
@@ -84,8 +85,9 @@ export function startScript(
   file: string,
   args: readonly string[] = [],
   env: NodeJS.ProcessEnv = {},
+  cwd = root,
 ): RunningProgram {
-  return startProgram(t, process.execPath, [...nodeFlags, file, ...args], env)
+  return startProgram(t, process.execPath, [...nodeFlags, file, ...args], env, cwd)
 }
 
 /** A port that is free now, for a server that cannot say which one it took, or must come back on the same one. */
