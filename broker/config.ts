@@ -1,5 +1,5 @@
 import { identifier } from '@faultline/protocol'
-import { brokerAccess, longestTimerMs, operationsConfig, withMigrations } from '@faultline/runtime'
+import { brokerAccess, maxTimerMs, operationsConfig, withMigrations } from '@faultline/runtime'
 import { z } from 'zod'
 import { type BrokerLimits, defaultLimits } from './limits.ts'
 
@@ -73,7 +73,7 @@ const schema = z.strictObject({
       connections: limit('connections', 1, 'Connections in all'),
       connectionsPerAddress: limit('connectionsPerAddress', 1, 'Connections of one address, or /64 of IPv6'),
       failedLogins: limit('failedLogins', 1, 'Failed logins of one address in a minute, and at once'),
-      connectTimeoutMs: limit('connectTimeoutMs', 100, 'From connection to CONNECT', longestTimerMs),
+      connectTimeoutMs: limit('connectTimeoutMs', 100, 'From connection to CONNECT', maxTimerMs),
       keepAliveS: limit('keepAliveS', 1, 'Longest keep-alive; who asks for a longer one or none gets this', 65_535),
       messagesPerSecond: limit('messagesPerSecond', 1, 'Messages one client may publish; it is held back beyond'),
       bytesPerSecond: limit('bytesPerSecond', 1_024, 'Bytes one client may send; it is held back beyond'),
@@ -84,7 +84,7 @@ const schema = z.strictObject({
       ),
       subscriptionsPerClient: limit('subscriptionsPerClient', 1, 'Subscriptions of one client'),
       outboundBytes: limit('outboundBytes', 1_024, 'Bytes that may wait for a client that reads slowly'),
-      drainTimeoutMs: limit('drainTimeoutMs', 100, 'For a client that does not read', longestTimerMs),
+      drainTimeoutMs: limit('drainTimeoutMs', 100, 'For a client that does not read', maxTimerMs),
       sessionsPerIdentity: limit('sessionsPerIdentity', 1, "Stored sessions of one identity's tools"),
       absentSessionMs: limit('absentSessionMs', 100, 'How long a stored session outlives its connection'),
       queuedMessages: limit(
@@ -97,7 +97,7 @@ const schema = z.strictObject({
       recorderQueuedBytes: limit('recorderQueuedBytes', 1, 'As queuedBytes, for the session of a recorder'),
       queuedMs: limit('queuedMs', 1_000, 'How long telemetry may wait for a stored session or group'),
       sharedInFlight: limit('sharedInFlight', 1, 'Unacknowledged messages of one member of a shared group', 65_000),
-      emptyGroupMs: limit('emptyGroupMs', 100, 'How long a shared group outlives its last member', longestTimerMs),
+      emptyGroupMs: limit('emptyGroupMs', 100, 'How long a shared group outlives its last member', maxTimerMs),
     })
     .optional()
     .describe('On every client'),

@@ -25,7 +25,7 @@ export interface DeliveryOptions {
   /** Reads and changes the queue of a stored session. */
   queue: Pick<BrokerPersistence, 'outgoingEnqueue' | 'outgoingUpdate' | 'outgoingClearMessageId' | 'outgoingStream'>
   retained: BrokerPersistence['createRetainedStreamCombi']
-  /** Of a retained message that becomes one of a session's queue. */
+  /** Identifies a retained message that becomes one of a session's queue. */
   stamp(): { brokerId: string; brokerCounter: number }
   sent(packet: Pick<AedesPublishPacket, 'topic' | 'payload'>): void
   /** A message of QoS 0 was not sent because its client is behind. */
@@ -55,7 +55,7 @@ export const retainedOriginOf = (brokerId: string): string => `${brokerId}${reta
 /**
  * Hands one client its messages, in place of Aedes.
  *
- * - Nobody waits for another. What a client leaves unread is bounded: above the bound it misses messages of QoS 0, and for
+ * - No client waits for another. What a client leaves unread is bounded: above the bound it misses messages of QoS 0, and for
  *   one of QoS 1 or 2, which it must not miss, its connection ends; a stored session gets it when it returns.
  * - A message comes once, at the highest QoS of the subscriptions that match it (MQTT 3.1.1, 3.3.5-1).
  * - What a stored session has to get is in its queue before it comes here. It is sent with the identifier that the queue
@@ -134,7 +134,7 @@ export class Delivery {
   /** Sends what is retained below filters that the client has just subscribed to, after what waits for it. */
   async subscribed(filters: readonly string[]): Promise<void> {
     const { client } = this
-    // What came between the stored subscription and the live one is in the queue, and nobody has sent it.
+    // What came between the stored subscription and the live one is in the queue, and was not sent.
     if (!client.clean) this.lookAgain()
     while (this.resuming && !client.closed) await this.change()
     const newer = new Set<string>()
@@ -313,7 +313,7 @@ export class Delivery {
     this.wake()
   }
 
-  /** Sends what somebody has put into the queue, unless the client has much to acknowledge first. */
+  /** Sends what was put into the queue by others, unless the client has much to acknowledge first. */
   private lookAgain(): void {
     if (this.resuming) this.behind = true
     else if (this.inFlight.size < maxResuming) this.resume()

@@ -308,7 +308,7 @@ export class Engine {
 
   /**
    * Takes it from Aedes to send what is queued and retained, and hears of acknowledgements, which may be for a message of a
-   * group and in no queue of the client's own. Nobody has a subscription, stored or not, that goes beyond its rights, so
+   * group and in no queue of the client's own. No client has a subscription, stored or not, beyond its rights, so
    * nothing is left to decide when a message is sent.
    */
   private takeDelivery(): DeliveryOptions {

@@ -163,7 +163,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     session.on('offline', () => {
       outbox.disconnected()
       updates?.disconnected()
-      // MQTT.js would send it again with every connection, whatever it is that breaks them, and nobody would have paid.
+      // MQTT.js would send it again with every connection, whatever it is that breaks them, and it would not count in the budget.
       session.withdraw()
       this.announce('offline')
     })

@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { installLastResort } from './last-resort.ts'
-import { longestTimerMs } from './timers.ts'
+import { maxTimerMs } from './timers.ts'
 
 export { Argument, Command, InvalidArgumentError, Option } from 'commander'
 
@@ -81,7 +81,7 @@ export function parsePositive(text: string): number {
 /** Seconds that a timer can wait for. */
 export function parseSeconds(text: string): number {
   const value = parsePositive(text)
-  const maximum = Math.floor(longestTimerMs / 1_000)
+  const maximum = Math.floor(maxTimerMs / 1_000)
   if (value <= maximum) return value
   throw new InvalidArgumentError(`Give a number above 0, at most ${maximum}.`)
 }

@@ -32,7 +32,7 @@ export function checkFile(path: string, access: number): Stats {
   const stats = statOf(path)
   if (!stats) throw new Finding('other', 'there is no such file')
   if (!stats.isFile()) throw new Finding('other', 'it is a directory or a device')
-  // SQLite takes an empty file for a new one, and what was in it would be missed by nobody.
+  // SQLite takes an empty file for a new one, and the loss of what was in it would go unnoticed.
   if (stats.size === 0) throw new Finding('damaged', 'the file has zero bytes')
   accessSync(path, access)
   return stats

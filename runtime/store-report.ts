@@ -82,7 +82,7 @@ function fill(report: StoreReport, database: DatabaseSync, kinds: readonly Store
   }
 }
 
-/** Of which kind a store is; undefined for none of those given. */
+/** The kind of a store; undefined for none of those given. */
 export function kindOf(database: DatabaseSync, kinds: readonly StoreKind[]): StoreKind | undefined {
   const rows = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all()
   const names = new Set(rows.map(({ name }) => name))

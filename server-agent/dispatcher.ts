@@ -44,7 +44,7 @@ interface Run {
 /** Kept of a device's patience for the way back, at most. */
 const returnMs = 20
 /** Workers that may end over one window before it is taken for the reason: the first time it had company, or bad luck. */
-const mostDeaths = 2
+const maxCrashes = 2
 
 /**
  * Hands what waits to workers that are free, most urgent first and as one batch each; it never waits for a batch to fill
@@ -251,7 +251,7 @@ export class Dispatcher {
     if (batch.length > 1) this.limitFor(model.task).shrink(batch.length)
     for (const item of batch) {
       item.deaths++
-      if (item.deaths < mostDeaths) this.backlog.add(item)
+      if (item.deaths < maxCrashes) this.backlog.add(item)
       else this.reject(item, 'bad-window')
     }
   }

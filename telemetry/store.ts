@@ -154,9 +154,9 @@ export interface UpdateRow {
   time: number
   site: string
   device: string
-  /** Of the payload. */
+  /** The state of the update, as in the payload. */
   state: string
-  /** Of the rollout. */
+  /** Identifies the rollout. */
   id: string
   kind: string
   digest: string

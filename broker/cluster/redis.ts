@@ -138,7 +138,7 @@ export class RedisLink {
     this.reason = undefined
   }
 
-  /** Counts commands that fail, whoever sent them. */
+  /** Counts commands that fail, with every sender. */
   private watchCommands(): void {
     const { db } = this
     const send = db.sendCommand.bind(db)

@@ -53,7 +53,7 @@ CREATE TABLE wills (
   qos INTEGER NOT NULL,
   retain INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;`,
-  // What waits already grows old from here on: nobody knows how right the clock was that it was queued by.
+  // What waits already grows old from here on: the clock that it was queued by may have been wrong.
   `
 ALTER TABLE queue ADD COLUMN queued_at INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE clock (ms INTEGER NOT NULL) STRICT;

@@ -29,7 +29,7 @@ interface Change {
 
 export interface TransactionsOptions {
   database: DatabaseSync
-  /** Of its file, for errors to name. */
+  /** Its file, for errors to name. */
   path: string
   /** What to do about damage; for errors to say. */
   restore: string
@@ -81,7 +81,7 @@ export class Transactions extends EventEmitter<TransactionEvents> {
   }
 
   /**
-   * Makes a change that nobody waits for. Resolves when it was tried; one that came to nothing is made before all others
+   * Makes a change that no acknowledgement waits for. Resolves when it was tried; one that came to nothing is made before all others
    * when the store takes changes again, unless another of the same key takes its place.
    */
   async owe(key: string, make: () => void): Promise<void> {

@@ -24,7 +24,7 @@ export interface HealthParts {
   energy?: EnergyEstimate
   /** Sensors that are at fault. */
   sensors: readonly SensorState[]
-  /** Of the device itself. */
+  /** What is wrong with the device itself. */
   problems: readonly Problem[]
 }
 

@@ -1,10 +1,10 @@
 import { type FaultlineError, type Health, type SensorFault, toFaultlineError } from '@faultline/protocol'
-import { longestTimerMs } from '@faultline/runtime'
+import { maxTimerMs } from '@faultline/runtime'
 
 export type SensorState = NonNullable<Health['points']>[number]
 
 /** Intervals without a window, and time at least, after which a sensor is silent. */
-const silence = { intervals: 5, leastMs: 10_000 }
+const silence = { intervals: 5, minMs: 10_000 }
 
 export interface SensorWatchOptions {
   point: string
@@ -12,7 +12,7 @@ export interface SensorWatchOptions {
   intervalMs: () => number
   /** A fault began, changed or ended. */
   changed: (state: SensorState | undefined) => void
-  leastMs?: number
+  minMs?: number
 }
 
 /** Whether the sensor of one point gives windows that can be judged, and since when it does not. */
@@ -32,9 +32,9 @@ export class SensorWatch {
 
   /** Windows are expected from now on. */
   begin(): void {
-    const { intervalMs, leastMs = silence.leastMs } = this.options
+    const { intervalMs, minMs = silence.minMs } = this.options
     clearTimeout(this.timer)
-    const ms = Math.min(longestTimerMs, Math.max(leastMs, silence.intervals * intervalMs()))
+    const ms = Math.min(maxTimerMs, Math.max(minMs, silence.intervals * intervalMs()))
     this.timer = setTimeout(() => this.fault('silent', 0), ms)
   }
 

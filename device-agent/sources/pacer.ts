@@ -1,5 +1,5 @@
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
-import { longestTimerMs } from '@faultline/runtime'
+import { maxTimerMs } from '@faultline/runtime'
 
 export interface Tick {
   /** Which window is due: 0, 1, 2, … with gaps where some were passed over. */
@@ -40,7 +40,7 @@ export class Pacer {
 
   private async until(due: number, signal: AbortSignal): Promise<void> {
     for (let ms = due - performance.now(); ms > 0 && !signal.aborted; ms = due - performance.now()) {
-      await delay(Math.min(ms, longestTimerMs), undefined, { signal }).catch(() => {}) // Only an abort rejects.
+      await delay(Math.min(ms, maxTimerMs), undefined, { signal }).catch(() => {}) // Only an abort rejects.
     }
   }
 }

@@ -117,7 +117,7 @@ export class TieredSpool implements WaitingMessages {
     return disk && this.store.read(() => work(disk))
   }
 
-  /** Of the database that is open now; the last one where there is none, for its counts. */
+  /** The spool of the database that is open now; the last one where there is none, for its counts. */
   private diskSpool(): Spool | undefined {
     const { disk } = this.store
     if (disk && disk !== this.onDisk?.database) {

@@ -28,7 +28,7 @@ export async function openUpdates(
 ): Promise<{
   current: CurrentModel
   agentDigest?: string
-  /** Of what updates keep on the disk. */
+  /** What is wrong with the files that updates keep on the disk. */
   problems: () => Problem[]
   updaterFor: (agent: () => UpdatedAgent) => Updater
 }> {

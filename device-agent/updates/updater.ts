@@ -42,7 +42,7 @@ export interface UpdaterOptions {
 }
 
 /** Archives that may arrive damaged before an offer is given up. */
-const mostDamaged = 2
+const maxDamaged = 2
 /** How long a stop waits for the step under way. */
 const farewellMs = 2_000
 /** How long a new agent may take to find the broker. */
@@ -287,7 +287,7 @@ export class Updater implements Service {
       await download.discard()
       this.download = undefined
       const damaged = journal.update!.damaged + 1
-      if (damaged >= mostDamaged)
+      if (damaged >= maxDamaged)
         throw new FaultlineError('UPDATE_DAMAGED', `what was fetched is not ${offer.archive.sha256}, ${damaged} times`)
       await this.enter('downloading', { damaged })
       return true

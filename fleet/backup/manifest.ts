@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-/** Of the file that a backup is. */
+/** Version of the format of a backup's file. */
 export const formatVersion = 1
 export const manifestName = 'manifest.json'
 

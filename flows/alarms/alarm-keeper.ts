@@ -1,5 +1,5 @@
 import { type Alarm, FaultlineError, type Message, type TopicAddress, toFaultlineError } from '@faultline/protocol'
-import { longestTimerMs, type Service } from '@faultline/runtime'
+import { maxTimerMs, type Service } from '@faultline/runtime'
 import type { BrokerLink } from '../mqtt/broker-link.ts'
 import type { AlarmRequest } from './alarm-actions.ts'
 import type { AlarmRuleOptions } from './alarm-options.ts'
@@ -195,7 +195,7 @@ export class AlarmKeeper implements Service {
         this.options.onError(toFaultlineError(thrown))
       }
     }
-    const delayMs = Math.min(Math.max(1, at - this.clock.now().getTime()), longestTimerMs)
+    const delayMs = Math.min(Math.max(1, at - this.clock.now().getTime()), maxTimerMs)
     this.alarmClock = { timer: this.clock.setTimeout(wake, delayMs), at }
   }
 

@@ -40,7 +40,7 @@ interface LinkEvents {
  */
 const quiet = { pauseMs: 100, pauses: 5 }
 /** Not even a busy fleet keeps its users waiting for longer. */
-const longestWaitMs = 5_000
+const maxWaitMs = 5_000
 
 /**
  * One connection to the broker for many users. It subscribes to the kinds of message its users ask for and to no more
@@ -141,7 +141,7 @@ export class BrokerLink extends EventEmitter<LinkEvents> implements Service {
       onMessage: message => this.receive(message),
     })
     session.on('online', () => {
-      this.settleBy = performance.now() + longestWaitMs
+      this.settleBy = performance.now() + maxWaitMs
       this.emit('online')
       this.awaitQuiet()
     })

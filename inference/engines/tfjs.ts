@@ -40,7 +40,7 @@ async function whenInitialised(): Promise<void> {
   while (initialising) await initialising
 }
 
-/** Of a backend that is initialised, the promise says nothing: it is set at once. */
+/** The promise says nothing about a backend that is initialised: it is set at once. */
 const ignore = (): void => {}
 
 /** Runs `compute`, which must be synchronous, on a backend that is initialised. */

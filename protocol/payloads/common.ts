@@ -47,7 +47,7 @@ export const refusal = z.object({
 
 const problem = refusal.extend({ since: timestamp.describe('When it began') })
 
-/** Of a device itself, as opposed to its sensors and machines. */
+/** What is wrong with a device itself, as opposed to its sensors and machines. */
 export const problems = since(
   '1.1',
   z

@@ -141,8 +141,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: 'broker/shared-group.ts',
-    find: 'if (gone!.inFlight.size > 0)',
-    replace: 'if (false)',
+    find: 'this.giveBack(gone!.inFlight.values())',
+    replace: '',
     tests: ['broker/shared-subscriptions'],
     breaks: 'what a member has not acknowledged waits for ever once its connection is lost',
   },
@@ -306,8 +306,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: 'device-agent/updates/updater.ts',
-    find: 'damaged >= mostDamaged',
-    replace: 'damaged > mostDamaged',
+    find: 'damaged >= maxDamaged',
+    replace: 'damaged > maxDamaged',
     tests: ['device-agent/updates'],
     breaks: 'a damaged archive is downloaded once more than the guide says',
   },
@@ -357,7 +357,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: 'server-agent/dispatcher.ts',
-    find: 'if (item.deaths < mostDeaths) this.backlog.add(item)',
+    find: 'if (item.deaths < maxCrashes) this.backlog.add(item)',
     replace: 'if (true) this.backlog.add(item)',
     tests: ['server-agent/dispatcher'],
     breaks: 'a window that ends workers ends one after the other',

@@ -13,7 +13,7 @@ export interface KindReport {
 export interface SoakReport {
   seed: number
   kills: number
-  /** Of these, with a full disk. */
+  /** How many of these happened with a full disk. */
   killsWithFullDisk: number
   seconds: number
   kinds: KindReport[]

@@ -27,7 +27,7 @@ export interface SoakSettings {
 }
 
 const diskBytes = 1_073_741_824
-/** Of ten kills, the fifth is with a full disk; of the others, a tenth may be before the broker listens. */
+/** The fifth of ten kills is with a full disk; a tenth of the others may be before the broker listens. */
 const fullDiskEvery = 10
 const fullDiskAt = 4
 const earlyShare = 0.1

@@ -23,7 +23,7 @@ export class SmallDisk {
         this.resize((blocks - bfree) * bsize)
         return
       } catch (thrown) {
-        // Whoever writes to it has taken more meanwhile.
+        // A process that writes to it has taken more meanwhile.
         if (statfsSync(this.directory).bfree === bfree) throw thrown
       }
     }
