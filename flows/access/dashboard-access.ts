@@ -35,10 +35,9 @@ export class DashboardAccess implements Service {
     this.options = options
   }
 
-  /** Throws `DATABASE_FAILED`. */
   async start(): Promise<void> {
     const { accounts, key, directory, reaches, logger } = this.options
-    this.sessions = new Sessions(accounts, key, join(directory, 'sessions.db'))
+    this.sessions = new Sessions(accounts, key, join(directory, 'sessions.db'), logger)
     this.sockets = new PageSockets(this.sessions, reaches, logger)
     this.sockets.start()
     this.routes = this.createRoutes(this.sessions)

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { type DatabaseSync, openDatabase } from '@faultline/runtime'
+import { toFaultlineError } from '@faultline/protocol'
+import { type DatabaseSync, type Logger, openDatabase, openOrSetAside } from '@faultline/runtime'
 import { type SessionData, Store } from 'express-session'
 
 type Callback = (error?: unknown) => void
@@ -11,14 +12,15 @@ const schema = `CREATE TABLE sessions (id TEXT PRIMARY KEY, data TEXT NOT NULL, 
 
 /**
  * Who is logged in, on disk: a restart of the flows logs nobody out. Ids are kept as hashes, so that the file lets nobody in.
+ * Logins are all that a damaged file costs, which is set aside, and one that cannot be opened, in whose place memory is: the
+ * alarms of the flows do not wait for a disk.
  */
 export class SessionStore extends Store {
   private readonly database: DatabaseSync
 
-  /** Throws `DATABASE_FAILED`. */
-  constructor(path: string) {
+  constructor(path: string, logger: Logger) {
     super()
-    this.database = openDatabase(path, [schema])
+    this.database = open(path, logger)
   }
 
   override get(id: string, callback: (error: unknown, session?: SessionData | null) => void): void {
@@ -56,6 +58,21 @@ export class SessionStore extends Store {
 
   close(): void {
     this.database.close()
+  }
+}
+
+function open(path: string, logger: Logger): DatabaseSync {
+  try {
+    const { database, setAside } = openOrSetAside(path, [schema])
+    if (setAside) {
+      const fields = { code: 'DATABASE_FAILED', ...setAside }
+      logger.error(fields, 'the file of the logins was damaged and was set aside: everybody has to log in again')
+    }
+    return database
+  } catch (thrown) {
+    const { code, message } = toFaultlineError(thrown, 'DATABASE_FAILED')
+    logger.error({ code, error: message }, 'logins are kept in memory, and end with this process')
+    return openDatabase(':memory:', [schema])
   }
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { promisify } from 'node:util'
+import type { Logger } from '@faultline/runtime'
 import type { Request, RequestHandler } from 'express'
 import session from 'express-session'
 import type { Accounts, FlowUser, UserRole } from '../users.ts'
@@ -34,10 +35,10 @@ export class Sessions {
   private readonly accounts: Accounts
   private readonly store: SessionStore
 
-  /** `key` signs the cookies. Throws `DATABASE_FAILED`. */
-  constructor(accounts: Accounts, key: string, database: string) {
+  /** `key` signs the cookies. */
+  constructor(accounts: Accounts, key: string, database: string, logger: Logger) {
     this.accounts = accounts
-    this.store = new SessionStore(database)
+    this.store = new SessionStore(database, logger)
     this.middleware = session({
       name: 'faultline',
       secret: key,

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
-import { stat, writeFile } from 'node:fs/promises'
+import { readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { silentLogger } from '@faultline/runtime'
 import { adminHashFile, configuredAdmin, firstAdmin } from '../../flows/access/first-admin.ts'
 import { signed } from '../../flows/access/gate.ts'
+import { PageSockets } from '../../flows/access/page-sockets.ts'
 import { SessionStore } from '../../flows/access/session-store.ts'
 import { Sessions } from '../../flows/access/sessions.ts'
 import { Accounts, type FlowUser, hashPassword } from '../../flows/users.ts'
+import { logFile } from '../support/log-file.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 const anna = { name: 'anna', role: 'operator' } as const
@@ -58,7 +61,12 @@ test('sessions of the configured admin outlive a restart, until another password
   const database = join(directory, 'sessions.db')
   await logIn(database, await configuredAdmin(directory, 'first password'))
   const personAfterRestart = async (password: string) => {
-    const sessions = new Sessions(new Accounts([await configuredAdmin(directory, password)]), 'key', database)
+    const sessions = new Sessions(
+      new Accounts([await configuredAdmin(directory, password)]),
+      'key',
+      database,
+      silentLogger,
+    )
     const person = sessions.renew('id')
     sessions.close()
     return person
@@ -81,13 +89,13 @@ test('no more than two passwords are checked at a time', async () => {
 
 /** Puts a login into the store, as a request would. */
 async function logIn(database: string, user: FlowUser): Promise<void> {
-  const sessions = new Sessions(new Accounts([user]), 'key', database)
+  const sessions = new Sessions(new Accounts([user]), 'key', database, silentLogger)
   const request = { session: { regenerate: (done: () => void) => done() } } as unknown as Parameters<
     Sessions['logIn']
   >[0]
   await sessions.logIn(request, user)
   sessions.close()
-  const store = new SessionStore(database)
+  const store = new SessionStore(database, silentLogger)
   store.set('id', request.session as never)
   store.close()
 }
@@ -97,7 +105,7 @@ test('a session outlives a restart, but neither another password nor its user', 
   const user: FlowUser = { ...anna, passwordHash: await hashPassword('old', 4) }
   await logIn(database, user)
   const personWith = (users: FlowUser[]) => {
-    const sessions = new Sessions(new Accounts(users), 'key', database)
+    const sessions = new Sessions(new Accounts(users), 'key', database, silentLogger)
     const person = sessions.renew('id')
     sessions.close()
     return person
@@ -116,7 +124,7 @@ test('a session ends half a day after it was last used, and after a month in any
   await logIn(join(directory, 'left.db'), user)
   await logIn(join(directory, 'used.db'), user)
   const [left, used] = ['left.db', 'used.db'].map(
-    file => new Sessions(new Accounts([user]), 'key', join(directory, file)),
+    file => new Sessions(new Accounts([user]), 'key', join(directory, file), silentLogger),
   )
   t.after(() => [left, used].forEach(sessions => void sessions!.close()))
   for (let hours = 0; hours < 30 * 24; hours += 11) {
@@ -125,4 +133,67 @@ test('a session ends half a day after it was last used, and after a month in any
     if (hours === 11) assert.equal(left!.renew('id'), undefined, 'nobody used it for 22 h')
   }
   assert.equal(used!.renew('id'), undefined)
+})
+
+test('a damaged file of the logins is set aside and costs the logins alone; one that cannot be opened likewise', async t => {
+  const directory = await temporaryDirectory(t)
+  const database = join(directory, 'sessions.db')
+  const user: FlowUser = { ...anna, passwordHash: await hashPassword('right', 4) }
+  await logIn(database, user)
+  await writeFile(database, 'no database any more, and long enough that it is not taken for an empty one'.repeat(100))
+  const { lines, logger } = await logFile(t)
+  const open = (path: string) => {
+    const sessions = new Sessions(new Accounts([user]), 'key', path, logger)
+    t.after(() => sessions.close())
+    return sessions
+  }
+  assert.equal(open(database).renew('id'), undefined)
+  assert.equal((await readdir(directory)).filter(name => name.startsWith('sessions.db.damaged-')).length, 1)
+  assert.deepEqual(
+    lines().map(({ code }) => code),
+    ['DATABASE_FAILED'],
+  )
+  await logIn(database, user)
+  assert.deepEqual(open(database).renew('id'), anna, 'the new file keeps logins')
+
+  assert.equal(open(directory).renew('id'), undefined, 'a directory is no file')
+  assert.match(String(lines()[1]?.msg), /kept in memory/)
+})
+
+test('pages stay open while their sessions cannot be checked, and end once they can and are over', async t => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const { lines, logger } = await logFile(t)
+  let renew: () => typeof anna | undefined = () => anna
+  const sessions = {
+    middleware: (request: { session?: unknown }, _: unknown, next: () => void) => {
+      request.session = {}
+      next()
+    },
+    who: () => anna,
+    renew: () => renew(),
+  } as unknown as Sessions
+  const sockets = new PageSockets(sessions, () => true, logger)
+  sockets.start()
+  t.after(() => sockets.stop())
+  let disconnected = 0
+  const socket = {
+    request: { headers: { host: 'here', origin: 'http://here' }, sessionID: 'id' },
+    conn: { close() {} },
+    use() {},
+    on() {},
+    disconnect: () => disconnected++,
+  }
+  let refused: Error | undefined
+  sockets.middleware(socket as never, error => {
+    refused = error
+  })
+  assert.equal(refused, undefined)
+  renew = () => {
+    throw new Error('disk I/O error')
+  }
+  t.mock.timers.tick(60_000)
+  assert.deepEqual([disconnected, lines().map(({ code }) => code)], [0, ['DATABASE_FAILED']])
+  renew = () => undefined
+  t.mock.timers.tick(60_000)
+  assert.equal(disconnected, 1)
 })
