@@ -8,6 +8,7 @@ export const dropReasons = [
   'no-member',
   'group-abandoned',
   'store-damaged',
+  'store-refused',
 ] as const
 export type DropReason = (typeof dropReasons)[number]
 

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { type Duplex, Readable } from 'node:stream'
 import { FaultlineError, type Identity, parseTopic, type RegistryReader, type TopicKind } from '@faultline/protocol'
-import type { Logger } from '@faultline/runtime'
+import { databaseFailure, type Logger } from '@faultline/runtime'
 import { Aedes, type AedesPublishPacket, type Client, type PublishPacket } from 'aedes'
 import { Authentication, Refusal } from './authentication.ts'
 import { mayPublish, maySubscribe } from './authorisation.ts'
@@ -12,8 +12,9 @@ import { Delivery, type DeliveryOptions, deliveryOf, retainedOriginOf } from './
 import { DropLog } from './drop-log.ts'
 import { IncomingExchanges } from './incoming-exchanges.ts'
 import type { BrokerLimits } from './limits.ts'
+import { OwedWills } from './owed-wills.ts'
 import { PacketRules } from './packet-rules.ts'
-import type { BrokerPersistence, PersistenceOptions } from './persistence/persistence.ts'
+import type { BrokerPersistence, Done, PersistenceOptions } from './persistence/persistence.ts'
 import { SqlitePersistence } from './persistence/sqlite.ts'
 import { Revocations } from './revocations.ts'
 import type { MemberClient } from './shared-group.ts'
@@ -32,7 +33,10 @@ export interface EngineOptions {
   logger: Logger
 }
 
-/** Of one client; a server agent answers many devices. */
+/** A client as Aedes has it. */
+type WillingClient = Client & { will?: PublishPacket }
+
+/** How many a client has; a server agent answers many devices. */
 const rememberedTopics = 200
 
 /** Aedes, made into a broker of identities with rights, limits and a memory. */
@@ -53,6 +57,7 @@ export class Engine {
   /** Undefined in a cluster. */
   private readonly store: StoreHealth | undefined
   private readonly revocations: Revocations
+  private readonly wills: OwedWills
   /** The filters a client was granted, those it restored included. */
   private readonly granted = new WeakMap<Pick<Client, 'id'>, Set<string>>()
   /** Topics a client has published to, so that its rights are looked up once for each. They last as long as its login. */
@@ -80,6 +85,9 @@ export class Engine {
       const alone = new SqlitePersistence({ path: options.store, ...persistence })
       this.store = new StoreHealth({ store: alone, counts, logger })
       const unreadable = (error: Error) => alone.emit('failed', error)
+      alone.on('writable', () => {
+        this.wills.publish().catch(unreadable)
+      })
       this.persistence = alone
       this.aedes = this.createAedes()
       this.shared = new SharedSubscriptions({ aedes: this.aedes, persistence: alone, limits, dropped, unreadable })
@@ -94,6 +102,7 @@ export class Engine {
     })
     this.delivery = this.takeDelivery()
     this.keepWills()
+    this.wills = this.oweWills()
     this.withholdPubcomp()
     this.incoming = new IncomingExchanges(this.persistence)
     this.rules = new PacketRules(this.aedes, (client, level) => this.authentication.refuseVersion(client, level))
@@ -122,7 +131,10 @@ export class Engine {
 
   /** Publishes at QoS 1, as no client; resolves when the message is stored and on its way. */
   async publish(topic: string, payload: Buffer): Promise<void> {
-    const packet = { cmd: 'publish' as const, topic, payload, qos: 1 as const, retain: false, dup: false }
+    await this.publishStored({ cmd: 'publish', topic, payload, qos: 1, retain: false, dup: false })
+  }
+
+  private async publishStored(packet: PublishPacket): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const settle = (error?: Error | null) => (error ? reject(error) : resolve())
       // As for a client, which is told only once it is stored.
@@ -271,12 +283,22 @@ export class Engine {
     counts.received++
     counts.receivedBytes += sizeOf(packet)
     counts.receivedByKind[kind] = (counts.receivedByKind[kind] ?? 0) + 1
-    if (packet.qos === 1) this.persistence.store(packet as AedesPublishPacket, done)
+    if (packet.qos > 0 && (!client || packet === (client as WillingClient).will)) this.takeWill(client, packet, done)
+    else if (packet.qos === 1) this.persistence.store(packet as AedesPublishPacket, done)
     else if (packet.qos === 2 && client) this.incoming.enter(client, packet.messageId!, () => done(null))
     else {
       if (packet.qos === 0) this.shared.pass?.(packet as AedesPublishPacket).catch(() => {})
       done(null)
     }
+  }
+
+  /** A will has no client that sends it again: one that the store refuses is owed. */
+  private takeWill(client: Client | null, will: PublishPacket, done: Done): void {
+    this.persistence.store(will as AedesPublishPacket, error => {
+      // That of a broker which was killed stays in the store until it is published.
+      if (error && client) this.wills.add(client.id, will, error)
+      done(error)
+    })
   }
 
   /** As `kindOf`, and remembered: a client says something on the same few topics for as long as it is connected. */
@@ -360,6 +382,17 @@ export class Engine {
       const living = [aedes.id, ...(node?.brokers ?? [])].map(id => [id, true])
       return streamWill({ ...alive, ...Object.fromEntries(living) })
     }
+  }
+
+  /** In a cluster a client may be at another broker by the time, and its will be older than what it has published there. */
+  private oweWills(): OwedWills {
+    const wills = new OwedWills({
+      persistence: this.persistence,
+      publish: will => this.publishStored(will),
+      dropped: id => this.drops.add(id, 'store-refused', 1),
+      mayPass: error => this.node === undefined && databaseFailure(error) !== 'other',
+    })
+    return wills
   }
 
   /** A release that cannot be stored is not acknowledged: Aedes would, so the connection ends. */
