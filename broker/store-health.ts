@@ -1,7 +1,8 @@
 import type { DatabaseFailure, Logger, SetAside } from '@faultline/runtime'
 import { databaseFailure } from '@faultline/runtime'
 import type { BrokerCounts } from './counts.ts'
-import type { SqlitePersistence, StoreContents } from './persistence/sqlite.ts'
+import type { SqlitePersistence } from './persistence/sqlite.ts'
+import type { StoreContents } from './persistence/store-file.ts'
 
 /** How long a failure that has a line in the log gets no other. */
 const quietMs = 60_000

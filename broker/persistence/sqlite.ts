@@ -1,24 +1,20 @@
 import { EventEmitter } from 'node:events'
+import { existsSync } from 'node:fs'
 import { Readable } from 'node:stream'
-import { type DatabaseSync, databaseFailure, openOrSetAside, openReadOnly, type SetAside } from '@faultline/runtime'
+import { type DatabaseSync, databaseFailure, openDatabase, type SetAside } from '@faultline/runtime'
 import type { Aedes, AedesPublishPacket, Subscription } from 'aedes'
 import { IncomingTable, RetainedTable, type Will, WillTable } from './messages.ts'
 import type { BrokerPersistence, Done, PersistenceOptions, Session, Stamp } from './persistence.ts'
 import { type DropReason, type Outgoing, type Place, QueueTable } from './queues.ts'
 import { migrations } from './schema.ts'
 import { Stamps } from './stamps.ts'
+import { contentsOf, openStore, restore, type StoreContents, share } from './store-file.ts'
 import { type StoredSubscription, SubscriptionTable } from './subscriptions.ts'
-import { Transactions } from './transactions.ts'
+import { type StandIn, Transactions } from './transactions.ts'
 
 export interface SqlitePersistenceOptions extends PersistenceOptions {
   /** `:memory:` forgets everything when the broker ends. */
   path: string
-}
-
-/** What a damaged store held, as far as that can be read. */
-export interface StoreContents {
-  sessions: number | undefined
-  messages: number | undefined
 }
 
 interface StoreEvents {
@@ -39,9 +35,9 @@ interface Tables {
   retained: RetainedTable
   incoming: IncomingTable
   wills: WillTable
+  /** Whether no other process may read the file. */
+  isExclusive: boolean
 }
-
-const restore = 'restart the broker, which sets the file aside and makes a new one'
 
 /**
  * What Aedes keeps of sessions and messages, in a SQLite file. The changes of one turn of the event loop are one
@@ -62,15 +58,31 @@ export class SqlitePersistence extends EventEmitter<StoreEvents> implements Brok
     this.options = options
   }
 
-  /** Throws `DATABASE_FAILED`. */
+  /** A disk that has no room for a new store is waited for: nothing is stored until then. Throws `DATABASE_FAILED`. */
   open(): void {
-    const { path, limits } = this.options
-    // Only its owner may read what devices say and receive.
-    const { database, setAside } = openStore(path)
+    try {
+      this.openFile()
+    } catch (thrown) {
+      if (databaseFailure(thrown) !== 'full' || existsSync(this.options.path)) throw thrown
+      const make = () => this.openFile()
+      this.use(openDatabase(':memory:', migrations), { standIn: { reason: thrown as Error, make } })
+      this.emit('refusing', thrown as Error)
+    }
+  }
+
+  /** Throws `DATABASE_FAILED`. */
+  private openFile(): Transactions {
+    const { database, setAside, isExclusive } = openStore(this.options.path)
     if (setAside) this.emit('setAside', setAside, contentsOf(setAside.path))
+    return this.use(database, { isExclusive })
+  }
+
+  private use(database: DatabaseSync, { isExclusive = false, standIn }: { isExclusive?: boolean; standIn?: StandIn }) {
+    const { path, limits } = this.options
     // Changed pages are copied into the file, and synchronised with the disk, every 64 MB instead of every 4.
     database.exec('PRAGMA wal_autocheckpoint = 16000')
-    const transactions = new Transactions({ database, path, restore })
+    const transactions = new Transactions({ database, path, restore, standIn })
+    const replaced = this.opened?.database
     this.opened = {
       database,
       transactions,
@@ -79,12 +91,15 @@ export class SqlitePersistence extends EventEmitter<StoreEvents> implements Brok
       retained: new RetainedTable(database),
       incoming: new IncomingTable(database),
       wills: new WillTable(database),
+      isExclusive,
     }
+    replaced?.close()
     transactions.on('committed', () => this.committed())
     transactions.on('rolledBack', () => this.rolledBack())
     transactions.on('failed', error => this.emit('failed', error))
     transactions.on('refusing', error => this.emit('refusing', error))
-    transactions.on('writable', () => this.emit('writable'))
+    transactions.on('writable', () => this.writable())
+    return transactions
   }
 
   get broker(): Pick<Aedes, 'id'> {
@@ -139,8 +154,7 @@ export class SqlitePersistence extends EventEmitter<StoreEvents> implements Brok
 
   /** Drops telemetry that has waited too long. */
   async expireQueued(): Promise<void> {
-    const { queues, transactions } = this.tables
-    await transactions.owe('expire', () => queues.expire())
+    await this.tables.transactions.owe('expire', () => this.tables.queues.expire())
   }
 
   findQueued(id: string, stamp: Stamp): Outgoing | undefined {
@@ -338,9 +352,8 @@ export class SqlitePersistence extends EventEmitter<StoreEvents> implements Brok
    * store that refuses it is no reason to refuse the client.
    */
   async putWill(client: Session, will: Omit<Will, 'clientId'>): Promise<void> {
-    const { transactions, wills } = this.tables
     const whole = Object.assign(will, { clientId: client.id, brokerId: this.broker.id })
-    await transactions.owe(willOf(client.id), () => wills.put(whole))
+    await this.tables.transactions.owe(willOf(client.id), () => this.tables.wills.put(whole))
   }
 
   async getWill(client: Session): Promise<Will | undefined> {
@@ -352,8 +365,8 @@ export class SqlitePersistence extends EventEmitter<StoreEvents> implements Brok
     const { opened } = this
     try {
       const will = opened?.wills.get(id)
-      const { transactions, wills } = this.tables
-      if (will || transactions.owes(willOf(id))) await transactions.owe(willOf(id), () => wills.delete(id))
+      const { transactions } = this.tables
+      if (will || transactions.owes(willOf(id))) await transactions.owe(willOf(id), () => this.tables.wills.delete(id))
       return will
     } catch (thrown) {
       this.emit('failed', thrown as Error)
@@ -400,6 +413,19 @@ export class SqlitePersistence extends EventEmitter<StoreEvents> implements Brok
     incoming.clear(id)
   }
 
+  private writable(): void {
+    const { tables } = this
+    if (tables.isExclusive) {
+      try {
+        share(tables.database)
+        tables.isExclusive = false
+      } catch (thrown) {
+        this.emit('failed', thrown as Error) // It serves all the same.
+      }
+    }
+    this.emit('writable')
+  }
+
   private committed(): void {
     const { drops } = this
     this.drops = []
@@ -418,37 +444,7 @@ export class SqlitePersistence extends EventEmitter<StoreEvents> implements Brok
   }
 }
 
-/** On a full disk for this process alone: it needs no room beside the file, and what is there can be read and served. */
-function openStore(path: string): ReturnType<typeof openOrSetAside> {
-  const options = { mode: 0o600, restore }
-  try {
-    return openOrSetAside(path, migrations, options)
-  } catch (thrown) {
-    if (databaseFailure(thrown) !== 'full') throw thrown
-    return openOrSetAside(path, migrations, { ...options, exclusive: true })
-  }
-}
-
 /** By which the store owes a change. */
 const removalOf = (sequence: number): string => `removal ${sequence}`
 const endOf = (session: string): string => `end ${session}`
 const willOf = (client: string): string => `will ${client}`
-
-/** Much of a damaged file can be read, more often than not. */
-function contentsOf(path: string): StoreContents {
-  let database: DatabaseSync | undefined
-  const count = (query: string): number | undefined => {
-    try {
-      database ??= openReadOnly(path)
-      return (database.prepare(query).get() as { n: number }).n
-    } catch {
-      return undefined
-    }
-  }
-  const contents = {
-    sessions: count('SELECT count(DISTINCT client) AS n FROM subscriptions'),
-    messages: count('SELECT count(*) AS n FROM queue'),
-  }
-  database?.close()
-  return contents
-}

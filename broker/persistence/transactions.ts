@@ -27,12 +27,21 @@ interface Change {
   reject(error: Error): void
 }
 
+/** What takes the place of a store that could not be made. */
+export interface StandIn {
+  reason: Error
+  /** Makes the store, and gives its transactions. Throws while that is not possible. */
+  make(): Transactions
+}
+
 export interface TransactionsOptions {
   database: DatabaseSync
   /** Its file, for errors to name. */
   path: string
   /** What to do about damage; for errors to say. */
   restore: string
+  /** Set where the database only stands in for one that could not be made, and takes no changes. */
+  standIn?: StandIn | undefined
 }
 
 /**
@@ -56,6 +65,7 @@ export class Transactions extends EventEmitter<TransactionEvents> {
     this.options = options
     // Changes wait here, and not in SQLite, where the whole process would stand still.
     options.database.exec('PRAGMA busy_timeout = 5')
+    if (options.standIn) this.waitFor(options.standIn.reason)
   }
 
   /** Why the store takes no changes now. */
@@ -190,14 +200,22 @@ export class Transactions extends EventEmitter<TransactionEvents> {
 
   private refuse(error: Error): void {
     this.lockedSince = undefined
-    this.refused = error
-    this.probing ??= setInterval(() => this.probe(), probeMs)
+    this.waitFor(error)
     this.emit('refusing', error)
   }
 
+  private waitFor(reason: Error): void {
+    this.refused = reason
+    this.probing ??= setInterval(() => this.probe(), probeMs)
+  }
+
   private probe(): void {
-    const { database } = this.options
+    const { database, standIn } = this.options
     try {
+      if (standIn) {
+        standIn.make().takeOver(this)
+        return
+      }
       // Writes a page, in which nothing changes.
       const { user_version } = database.prepare('PRAGMA user_version').get() as { user_version: number }
       this.transact(() => database.exec(`PRAGMA user_version = ${user_version}`))
@@ -215,6 +233,14 @@ export class Transactions extends EventEmitter<TransactionEvents> {
     this.probing = undefined
     this.emit('committed')
     this.emit('writable')
+  }
+
+  /** Makes the changes that are owed to the store which another stood in for. */
+  private takeOver({ owed, refused, probing }: Transactions): void {
+    clearInterval(probing)
+    for (const [key, make] of owed) this.owed.set(key, make)
+    this.waitFor(refused!)
+    this.probe()
   }
 
   private errorOf(thrown: unknown): Error {

@@ -5,13 +5,15 @@ import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { createLogger, setAsideOf } from '@faultline/runtime'
+import { createLogger, openReadOnly, setAsideOf } from '@faultline/runtime'
 import type { SqlitePersistence } from '../../broker/persistence/sqlite.ts'
 import { SmallDisk } from '../support/small-disk.ts'
 import { temporaryDirectory } from '../support/temp.ts'
-import { anna, collect, press, startBroker } from './harness.ts'
+import { anna, collect, press, pump, startBroker, type TestBroker } from './harness.ts'
 
 const inference = `faultline/v1/${press.name}/points/de/inference`
+const state = `faultline/v1/${pump.name}/state`
+const diskBytes = 4_194_304
 const stored = { clientId: `${anna.name}/tool`, clean: false }
 
 const damages: Record<string, (store: string) => Promise<void>> = {
@@ -54,19 +56,19 @@ for (const [how, damage] of Object.entries(damages)) {
   })
 }
 
-test('a broker starts on a full disk, serves what needs no store, and recovers by itself', async t => {
+/** A disk that goes away with the test. Brokers that the test starts end after that, and keep their files until then. */
+async function mountDisk(t: TestContext): Promise<{ disk: SmallDisk | undefined; directory: string }> {
   const directory = await mkdtemp(join(tmpdir(), 'faultline-full-'))
-  const disk = SmallDisk.mount(directory, 4_194_304)
-  if (!disk) return t.skip('this process may not mount')
-  const store = join(directory, 'broker.db')
-  await leaveStore(t, store)
-  disk.fill()
-  const { broker, connect } = await startBroker(t, { store })
-  // After the broker, which has a file on it.
+  const disk = SmallDisk.mount(directory, diskBytes)
   t.after(async () => {
-    disk.unmount()
+    disk?.unmount()
     await rm(directory, { recursive: true })
   })
+  return { disk, directory }
+}
+
+/** Serves QoS 0, refuses QoS 1 that has to be stored, and takes it again once there is room. */
+async function outliveFullDisk({ broker, connect }: TestBroker, disk: SmallDisk): Promise<void> {
   const watcher = await connect(anna, { clientId: 'watcher' })
   const watched = collect(watcher)
   await watcher.subscribeAsync(inference, { qos: 0 })
@@ -74,15 +76,62 @@ test('a broker starts on a full disk, serves what needs no store, and recovers b
   await device.publishAsync(inference, 'live', { qos: 0 })
   await watched.until(1)
   const closed = new Promise<void>(resolve => device.once('close', () => resolve()))
-  device.publishAsync(inference, 'refused', { qos: 1 }).catch(() => {}) // Never acknowledged; it fails when the client ends.
+  const retained = { qos: 1, retain: true } as const
+  device.publishAsync(inference, 'refused', retained).catch(() => {}) // Never acknowledged; it fails when the client ends.
   await closed
   assert.match(broker.notReady().join(), /the disk is full/)
+  assert.notEqual(broker.counts.storeErrors.full, 0)
   const writable = once(broker.engine!.persistence as SqlitePersistence, 'writable')
-  disk.resize(4_194_304)
+  disk.resize(diskBytes)
   await writable
   assert.deepEqual(broker.notReady(), [])
-  await (await connect(press)).publishAsync(inference, 'kept', { qos: 1 })
-  const received = collect(await connect(anna, stored))
+  await (await connect(press)).publishAsync(inference, 'kept', retained)
+}
+
+/** What another process finds in a store. */
+function readTopics(store: string): unknown[] {
+  const reader = openReadOnly(store)
+  const rows = reader.prepare("SELECT topic FROM retained WHERE topic NOT LIKE '$SYS/%'").all()
+  reader.close()
+  return rows.map(({ topic }) => topic)
+}
+
+test('a broker starts on a full disk, serves what needs no store, and recovers by itself', async t => {
+  const { disk, directory } = await mountDisk(t)
+  if (!disk) return t.skip('this process may not mount')
+  const store = join(directory, 'broker.db')
+  await leaveStore(t, store)
+  disk.fill()
+  const broker = await startBroker(t, { store })
+  await outliveFullDisk(broker, disk)
+  const received = collect(await broker.connect(anna, stored))
   await received.until(2)
   assert.deepEqual(received.payloads(), ['lost', 'kept'])
+  assert.deepEqual(readTopics(store), [inference])
+})
+
+test('a broker without a store starts on a full disk, serves what needs none, and makes it once there is room', async t => {
+  const { disk, directory } = await mountDisk(t)
+  if (!disk) return t.skip('this process may not mount')
+  await writeFile(join(directory, 'filler'), Buffer.alloc(1_000_000))
+  disk.fill()
+  const store = join(directory, 'broker.db')
+  const will = { topic: state, payload: Buffer.from('gone'), qos: 1, retain: true } as const
+  const first = await startBroker(t, { store })
+  await first.connect(pump, { will })
+  const tool = await first.connect(anna, stored)
+  await assert.rejects(tool.subscribeAsync(inference, { qos: 1 }), /Subscribe error/)
+  await outliveFullDisk(first, disk)
+  // What was owed meanwhile is in the store now.
+  assert.equal(String((await first.broker.engine!.persistence.getWill({ id: pump.name }))?.payload), 'gone')
+  await tool.subscribeAsync(inference, { qos: 1 })
+  await tool.endAsync()
+  await (await first.connect(press)).publishAsync(inference, 'queued', { qos: 1 })
+  assert.deepEqual(readTopics(store), [inference])
+  await first.broker.stop()
+
+  const second = await startBroker(t, { store })
+  const received = collect(await second.connect(anna, stored))
+  await received.until(2)
+  assert.deepEqual(received.payloads(), ['kept', 'queued'])
 })
