@@ -1,6 +1,6 @@
-import { bearingClasses } from '@faultline/inference'
+import { bearingClasses, sampleFormats, separators } from '@faultline/inference'
 import { z } from 'zod'
-import { sampleFormats } from './live/sample-format.ts'
+
 import { windowFormats } from './mqtt/window-message.ts'
 
 const positive = z.number().positive()
@@ -35,17 +35,28 @@ const replay = z.strictObject({
   ...range,
 })
 
+const column = z.union([z.int().nonnegative(), z.string().min(1)])
+
 const file = z.strictObject({
   kind: z.literal('file').describe('A recording of your own'),
-  file: z.string().min(1).describe('A .wav or .csv file'),
-  column: z
-    .union([z.int().nonnegative(), z.string().min(1)])
-    .default(0)
-    .describe('Channel of a .wav file, or column of a .csv file by its name in the first line; by number from 0'),
+  file: z.string().min(1).describe('A table of text, WAV or MATLAB file; what it is shows in its contents'),
+  column: column
+    .optional()
+    .describe(
+      'Column of a table or matrix, or channel of a WAV file: its name, or its number from 0; needed where there are several',
+    ),
+  variable: z.string().min(1).optional().describe('Variable of a MATLAB file; needed where there are several'),
+  separator: z
+    .enum(separators)
+    .optional()
+    .describe(
+      'Between the cells of a table, where they do not show it: blank is any run of blanks, none is one column',
+    ),
+  decimal: z.enum(['.', ',']).optional().describe('Decimal mark of a table, where its rows do not show it'),
   rateHz: positive
     .optional()
-    .describe('Sampling rate of a .csv file, which does not say; that of the model when absent'),
-  scale: z.number().default(1).describe('Physical units at full scale of a .wav file, or for each unit of a .csv file'),
+    .describe('Sampling rate of a file that does not say; that of the model when absent. A contradiction is an error'),
+  scale: z.number().default(1).describe('Physical units at full scale of a WAV file, or for each unit of another'),
   shaftHz,
   ...range,
 })

@@ -1,18 +1,22 @@
-import { type InputDescription, imageExtents, openDataset, openImages } from '@faultline/inference'
+import {
+  bytesOf,
+  channelOf,
+  type InputDescription,
+  imageExtents,
+  openDataset,
+  openImages,
+  rateTolerance,
+  readRecordingFile,
+} from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import type { SourceConfig } from './config.ts'
 import { IioSource } from './iio/iio.ts'
 import { ImageSource } from './images.ts'
 import { ProgramSource } from './live/program-source.ts'
-import { bytesOf, channelOf } from './live/sample-format.ts'
 import { MqttSource } from './mqtt/mqtt-source.ts'
-import { readRecordingFile } from './recording-file.ts'
 import { type ReplayOptions, ReplaySource } from './replay.ts'
 import { SimulatedSource } from './simulated.ts'
 import type { Source } from './source.ts'
-
-/** Crystals differ a little; a recording at another rate differs a lot. */
-const rateTolerance = 0.01
 
 /** What a window has to be: an image, or so many samples at a rate. */
 export type SourceInput =
@@ -73,11 +77,11 @@ async function replayOf(config: Extract<SourceConfig, { kind: 'replay' }>, input
 }
 
 async function fileOf(config: Extract<SourceConfig, { kind: 'file' }>, input: SignalInput): Promise<Source> {
-  const { file, shaftHz } = config
-  const { rateHz, samples } = await readRecordingFile(file, { ...config, rateHz: config.rateHz ?? input.rateHz })
+  const { file, shaftHz, scale } = config
+  const { rateHz = input.rateHz, samples, gaps } = await readRecordingFile(file, config)
   const recording = { id: file, rateHz, ...(shaftHz !== undefined && { shaftHz }) }
   checkRate(recording, input)
-  return replaySource({ ...config, recording, samples }, input)
+  return replaySource({ ...config, recording, samples: samples.map(value => value * scale), gaps }, input)
 }
 
 const replaySource = (options: Omit<ReplayOptions, 'windowSamples'>, { samples }: SignalInput): Source =>

@@ -47,10 +47,10 @@ async function load(directory: string, number: number): Promise<{ samples: Float
     const own = `X${String(number).padStart(3, '0')}`
     const ownSignal = `${own}_DE_time`
     const name = arrays.has(ownSignal) ? ownSignal : [...arrays.keys()].find(key => /^X\d+_DE_time$/.test(key))
-    const values = arrays.get(name ?? ownSignal)
+    const values = arrays.get(name ?? ownSignal)?.values
     if (!name || !values?.length) throw new FaultlineError('RECORDING_INVALID', 'no drive-end signal (X…_DE_time)')
     if (!values.every(Number.isFinite)) throw new FaultlineError('RECORDING_INVALID', 'a sample is not a finite number')
-    const rpm = arrays.get(name.replace('_DE_time', 'RPM'))?.[0]
+    const rpm = arrays.get(name.replace('_DE_time', 'RPM'))?.values[0]
     const samples = Float32Array.from(values)
     return rpm !== undefined && rpm > 0 ? { samples, rpm } : { samples }
   } catch (cause) {

@@ -22,9 +22,9 @@ const withCode = (code: string) => (error: unknown) => {
 for (const name of ['plain.mat', 'compressed.mat']) {
   test(`${name} gives its real numeric arrays and passes over text and complex ones`, async () => {
     const arrays = readMat(await readFile(join(fixtures, name)))
-    assert.deepEqual(Float32Array.from(arrays.get('X105_DE_time')!), expected)
-    assert.deepEqual([...arrays.get('X105RPM')!], [1797])
-    assert.deepEqual([...arrays.get('tiny')!], [1, 2, 3])
+    assert.deepEqual(Float32Array.from(arrays.get('X105_DE_time')!.values), expected)
+    assert.deepEqual([...arrays.get('X105RPM')!.values], [1797])
+    assert.deepEqual([...arrays.get('tiny')!.values], [1, 2, 3])
     assert.equal(arrays.has('note'), false)
     assert.equal(arrays.has('z'), false)
   })

@@ -1,5 +1,5 @@
+import { bytesOf, channelOf, type SampleFormat, sampleFormats } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
-import { bytesOf, channelOf, type SampleFormat, sampleFormats } from '../live/sample-format.ts'
 
 /** Of a message that holds one window: JSON, or nothing but samples. */
 export const windowFormats = ['json', ...sampleFormats] as const
