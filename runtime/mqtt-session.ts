@@ -41,9 +41,11 @@ export interface MqttSessionOptions extends BrokerAccess {
   onMessage?: (message: Message) => void | Promise<void>
   /**
    * Acknowledges a message, and takes the next, only once the promise of `onMessage` has resolved. One that rejects with a
-   * `HeldMessage` ends the connection, so that the broker sends the message again to a stored session.
+   * `HeldMessage`, or has not resolved after `maxHandlingMs` (30 s if omitted), ends the connection, so that the broker sends
+   * the message again to a stored session.
    */
   awaitsHandling?: boolean
+  maxHandlingMs?: number
   logger: Logger
   /** First and longest pause between connection attempts, in ms. */
   backOff?: { initialMs: number; maximumMs: number }
@@ -77,6 +79,8 @@ interface SessionEvents {
 
 /** How long `stop` waits for acknowledgements, and then for the broker to close its end, in ms. */
 const goodbye = { acknowledgements: 2_000, close: 1_000 }
+
+const defaultHandlingMs = 30_000
 
 const usualBackOff = { initialMs: 500, maximumMs: 30_000 }
 
@@ -215,16 +219,29 @@ export class MqttSession extends EventEmitter<SessionEvents> implements Service 
     client.handleMessage = ({ topic, payload, retain }, done) => {
       const taken = this.receive(topic, typeof payload === 'string' ? Buffer.from(payload) : payload, retain)
       if (taken === true) done()
-      else if (taken) {
-        taken.then(
-          kept => (kept ? done() : client.stream.destroy()),
-          error => {
-            this.report(error)
-            client.stream.destroy()
-          },
-        )
-      }
+      else if (taken) this.acknowledge(client.stream, topic, taken, done)
     }
+  }
+
+  /** Only on the connection that brought the message: on the next its identifier may be that of another. */
+  private acknowledge(stream: MqttClient['stream'], topic: string, taken: Promise<boolean>, done: () => void): void {
+    const { maxHandlingMs = defaultHandlingMs, logger } = this.options
+    const late = setTimeout(() => {
+      logger.error({ topic, maxHandlingMs }, 'handling a message takes too long; it is to be sent again')
+      stream.destroy()
+    }, maxHandlingMs)
+    taken
+      .then(
+        kept => {
+          if (!kept) stream.destroy()
+          else if (!stream.destroyed) done()
+        },
+        error => {
+          this.report(error)
+          stream.destroy()
+        },
+      )
+      .finally(() => clearTimeout(late))
   }
 
   /** Gives its subscriptions up, so that a member of a shared group finishes its work and gets no more. */

@@ -6,13 +6,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import {
   encodePayload,
   examples,
-  type FaultlineError,
+  FaultlineError,
   identityOf,
   type Message,
   topicFilter,
   topicOf,
 } from '@faultline/protocol'
-import { MqttSession, type MqttSessionOptions, silentLogger } from '@faultline/runtime'
+import { HeldMessage, MqttSession, type MqttSessionOptions, silentLogger } from '@faultline/runtime'
 import { logFile } from '../support/log-file.ts'
 import { TestBroker } from './test-broker.ts'
 
@@ -248,6 +248,74 @@ test('a handler that throws or rejects is reported and the session goes on', asy
     assert.deepEqual([error.code, error.message], ['INTERNAL', message])
   }
   await session.publish(inference.address, inference.payload)
+})
+
+for (const [what, fails] of [
+  ['rejects', () => Promise.reject(new HeldMessage(new FaultlineError('DATABASE_FAILED', 'full')))],
+  ['hangs', () => new Promise<void>(() => {})],
+] as const) {
+  test(`a session that waits for its handler gets a message again on which it ${what}, and those behind it in order`, async t => {
+    const broker = await startBroker(t)
+    const handled: string[] = []
+    let arrive = () => {}
+    const arrived = new Promise<void>(resolve => {
+      arrive = resolve
+    })
+    let attempts = 0
+    await online(t, broker, {
+      clean: false,
+      awaitsHandling: true,
+      maxHandlingMs: 200,
+      onMessage: async ({ payload }) => {
+        const { id } = payload as { id: string }
+        if (id === 'w-0' && attempts++ < 2) return fails()
+        handled.push(id)
+        if (handled.length === 3) arrive()
+      },
+    })
+    for (const id of ['w-0', 'w-1', 'w-2'])
+      broker.publish(topicOf(verdict.address), encodePayload('verdict', { ...verdict.payload, id }))
+    await arrived
+    assert.deepEqual([handled, attempts], [['w-0', 'w-1', 'w-2'], 3])
+  })
+}
+
+test('a handler that resolves after its connection has ended acknowledges nothing on the next', async t => {
+  const broker = await startBroker(t)
+  const taken: { id: string; done: () => void }[] = []
+  const taking = new EventEmitter()
+  const { session } = await online(t, broker, {
+    clean: false,
+    awaitsHandling: true,
+    onMessage: ({ payload }) =>
+      new Promise<void>(resolve => {
+        taken.push({ id: (payload as { id: string }).id, done: resolve })
+        taking.emit('taken')
+      }),
+  })
+  const publish = (id: string) =>
+    broker.publish(topicOf(verdict.address), encodePayload('verdict', { ...verdict.payload, id }))
+  const first = once(taking, 'taken', { signal: soon() })
+  publish('w-0')
+  await first
+  const again = once(taking, 'taken', { signal: soon() })
+  broker.breakConnections()
+  await again
+  taken[0]!.done()
+  await once(session, 'offline', { signal: AbortSignal.timeout(200) }).catch(() => {})
+  // Had it been acknowledged, it would not come a third time.
+  const third = once(taking, 'taken', { signal: soon() })
+  broker.breakConnections()
+  await third
+  taken[2]!.done()
+  const next = once(taking, 'taken', { signal: soon() })
+  publish('w-1')
+  await next
+  taken.at(-1)!.done()
+  assert.deepEqual(
+    taken.map(({ id }) => id),
+    ['w-0', 'w-0', 'w-0', 'w-1'],
+  )
 })
 
 test('wrong credentials are reported as such, and tried again', async t => {
