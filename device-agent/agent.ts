@@ -178,6 +178,19 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
     if (this.running !== running) return
     for (const monitor of monitors) await monitor.start()
     this.schedule(configuration.current)
+    this.finishCommands()
+  }
+
+  /** What a crash has cut off: its message was acknowledged, and comes no more. */
+  private finishCommands(): void {
+    try {
+      for (const command of this.running?.commands.unfinished() ?? []) {
+        this.options.logger.warn({ id: command.id, name: command.name }, 'carrying out a command that was cut off')
+        this.execute(command).catch(thrown => this.failed(thrown, 'a command that was cut off failed'))
+      }
+    } catch (thrown) {
+      this.failed(thrown, 'commands that were cut off cannot be read')
+    }
   }
 
   /** Goes on with another model: ends every window with the one there was, and begins anew. */

@@ -8,6 +8,10 @@ export const errorCodes = {
     title: 'A command cannot be carried out as it was given',
     remedy: 'The message says what the command takes.',
   },
+  COMMAND_INTERRUPTED: {
+    title: 'A device ended, more than once, while it carried a command out',
+    remedy: 'Look at its log for why it ended, then send the command anew under another id.',
+  },
   COMMAND_UNKNOWN: { title: 'A device does not know a command', remedy: 'Check its name, or update the device.' },
   MESSAGE_TOO_LARGE: {
     title: 'A payload exceeds the size limit',

@@ -18,6 +18,10 @@ async function openCommands(t: TestContext, directory?: string) {
     fail: () => {
       throw new Error('no')
     },
+    hang: () => {
+      calls++
+      return new Promise(() => {})
+    },
   })
   return { commands, database, place, calls: () => calls }
 }
@@ -65,4 +69,29 @@ test('where the database fails, a command is refused with a coded error and no o
   await assert.rejects(commands.execute(count('a')), { code: 'DATABASE_FAILED' })
   database.close()
   await assert.rejects(commands.execute(count('b')), { code: 'DATABASE_FAILED' })
+})
+
+test('a command that was cut off is carried out again after a restart, once, and then has an error as its result', async t => {
+  const hang = { id: 'c', name: 'hang', args: {} }
+  const first = await openCommands(t)
+  await first.commands.execute(count('before'))
+  void first.commands.execute(hang).catch(() => {}) // Its message is acknowledged now.
+  assert.deepEqual([...first.commands.unfinished()], [], 'it is under way')
+  first.database.close()
+
+  const second = await openCommands(t, first.place)
+  assert.deepEqual([...second.commands.unfinished()], [hang])
+  void second.commands.execute(hang).catch(() => {})
+  assert.equal(second.calls(), 1)
+  second.database.close()
+
+  const third = await openCommands(t, first.place)
+  assert.deepEqual([...third.commands.unfinished()], [hang])
+  const result = await third.commands.execute(hang)
+  assert.deepEqual([result.ok, result.error?.code, third.calls()], [false, 'COMMAND_INTERRUPTED', 0])
+  third.database.close()
+
+  const fourth = await openCommands(t, first.place)
+  assert.deepEqual([...fourth.commands.unfinished()], [])
+  assert.deepEqual(await fourth.commands.execute(hang), result)
 })
