@@ -81,7 +81,7 @@ const byDescriptor =
     ours.has(descriptor) && isDue() ? systemError(syscall) : undefined
 
 for (const name of ['renameSync', 'writeFileSync', 'appendFileSync', 'mkdirSync']) wrap(fs, name, byPath(name))
-for (const name of ['writeSync', 'fsyncSync', 'fdatasyncSync', 'ftruncateSync']) wrap(fs, name, byDescriptor(name))
+for (const name of ['writeSync', 'fsyncSync', 'fdatasyncSync', 'ftruncateSync', 'futimesSync']) wrap(fs, name, byDescriptor(name))
 const openSync = fs.openSync
 fs.openSync = (path, ...rest) => {
   const error = byPath('open')([path])
