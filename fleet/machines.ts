@@ -55,13 +55,24 @@ export function simulatedMachines(count: number, seed: number): Machine[] {
 }
 
 /**
- * Machines that replay recordings the shipped models never saw: the test side written in the bundle's split. Classes
- * take turns, normal first, and within a class the recordings. Throws `RECORDING_INVALID` when the data set has none.
+ * Machines that replay recordings the models never saw: the test side written in the bundle's split, or all recordings of
+ * a data set that the split does not know. Classes take turns, normal first, and within a class the recordings. Throws
+ * `RECORDING_INVALID` when the data set has none.
  */
 export function recordedMachines(count: number, bundle: BundleDescription, dataset: Dataset): Machine[] {
   const available = new Map(dataset.recordings.map(recording => [recording.id, recording]))
-  const parts = bundle.training.split.test.filter(part => available.has(part.recording))
-  const byClass = bundle.classes.map(name => parts.filter(part => part.class === name)).filter(list => list.length > 0)
+  const { split } = bundle.training
+  const isKnown = Object.values(split)
+    .flat()
+    .some(part => available.has(part.recording))
+  const parts = isKnown
+    ? split.test.filter(part => available.has(part.recording))
+    : dataset.recordings.map((recording): (typeof split.test)[number] => ({
+        recording: recording.id,
+        class: recording.class,
+      }))
+  const classes = new Set([...bundle.classes, ...(isKnown ? [] : parts.map(part => part.class))])
+  const byClass = [...classes].map(name => parts.filter(part => part.class === name)).filter(list => list.length > 0)
   if (byClass.length === 0) {
     throw new FaultlineError(
       'RECORDING_INVALID',

@@ -26,11 +26,15 @@ const range = {
   to: z.int().positive().optional().describe('The sample after the last'),
   loop: z.boolean().default(true).describe('Begin again at the end'),
   speed: positive.default(1).describe('Windows per second relative to the recording'),
+  acrossGaps: z.boolean().optional().describe('Let windows reach over gaps, where snapshots are shorter than a window'),
 }
 
 const replay = z.strictObject({
   kind: z.literal('replay').describe('A recording of a data set'),
-  directory: z.string().min(1).describe('The data set: manifest.json, or original CWRU .mat files'),
+  directory: z
+    .string()
+    .min(1)
+    .describe('The data set: with manifest.json or manifest.csv, or original CWRU .mat files'),
   recording: z.string().min(1).describe('File name without its ending'),
   ...range,
 })
@@ -39,7 +43,12 @@ const column = z.union([z.int().nonnegative(), z.string().min(1)])
 
 const file = z.strictObject({
   kind: z.literal('file').describe('A recording of your own'),
-  file: z.string().min(1).describe('A table of text, WAV or MATLAB file; what it is shows in its contents'),
+  file: z
+    .string()
+    .min(1)
+    .describe(
+      'A table of text, WAV or MATLAB file, or a directory of such snapshots; acc_*.csv in the place of a name means some',
+    ),
   column: column
     .optional()
     .describe(

@@ -73,7 +73,8 @@ async function replayOf(config: Extract<SourceConfig, { kind: 'replay' }>, input
     throw new FaultlineError('RECORDING_INVALID', `${config.directory} has no recording "${config.recording}"`)
   }
   checkRate(recording, input)
-  return replaySource({ ...config, recording, samples: await dataset.read(recording.id) }, input)
+  const { samples, gaps } = await dataset.signal(recording.id)
+  return replaySource({ ...config, recording, samples, gaps: config.acrossGaps ? [] : gaps }, input)
 }
 
 async function fileOf(config: Extract<SourceConfig, { kind: 'file' }>, input: SignalInput): Promise<Source> {
@@ -81,7 +82,10 @@ async function fileOf(config: Extract<SourceConfig, { kind: 'file' }>, input: Si
   const { rateHz = input.rateHz, samples, gaps } = await readRecordingFile(file, config)
   const recording = { id: file, rateHz, ...(shaftHz !== undefined && { shaftHz }) }
   checkRate(recording, input)
-  return replaySource({ ...config, recording, samples: samples.map(value => value * scale), gaps }, input)
+  return replaySource(
+    { ...config, recording, samples: samples.map(value => value * scale), gaps: config.acrossGaps ? [] : gaps },
+    input,
+  )
 }
 
 const replaySource = (options: Omit<ReplayOptions, 'windowSamples'>, { samples }: SignalInput): Source =>

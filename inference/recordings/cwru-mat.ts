@@ -5,6 +5,9 @@ import { cwruTable, nominalShaftHz } from './cwru-table.ts'
 import { readMat } from './mat.ts'
 import type { Dataset, RecordingInfo } from './recording.ts'
 
+/** True for the name of an original CWRU file. */
+export const isCwruMat = (name: string): boolean => /^\d+\.mat$/.test(name) && cwruTable.has(Number.parseInt(name, 10))
+
 /**
  * Opens a directory of original CWRU drive-end files (`105.mat`, …). Files whose number is not in the table are passed
  * over. Each file is read once on opening for its length and speed, and again by `read`; samples are not kept.
@@ -18,15 +21,12 @@ export async function openCwruMat(directory: string): Promise<Dataset> {
   }
   if (recordings.length === 0)
     throw new FaultlineError('RECORDING_UNREADABLE', `${directory} holds no CWRU drive-end recording`)
-  return {
-    directory,
-    recordings,
-    read: async id => {
-      if (!recordings.some(info => info.id === id))
-        throw new FaultlineError('RECORDING_UNREADABLE', `${directory} has no recording "${id}"`)
-      return (await load(directory, Number.parseInt(id, 10))).samples
-    },
+  const read = async (id: string): Promise<Float32Array> => {
+    if (!recordings.some(info => info.id === id))
+      throw new FaultlineError('RECORDING_UNREADABLE', `${directory} has no recording "${id}"`)
+    return (await load(directory, Number.parseInt(id, 10))).samples
   }
+  return { directory, recordings, read, signal: async id => ({ samples: await read(id), unit: 'g', gaps: [] }) }
 }
 
 async function describe(directory: string, number: number): Promise<RecordingInfo | undefined> {

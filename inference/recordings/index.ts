@@ -1,6 +1,7 @@
 export { openDataset } from './dataset.ts'
+export { type DescribeOptions, type Description, describeDirectory } from './describe.ts'
 export { type ImageExtents, type ImageSet, openImages } from './images.ts'
-export { type BearingClass, bearingClasses, type Dataset, type RecordingInfo } from './recording.ts'
+export { type BearingClass, bearingClasses, type Dataset, type RecordingInfo, unlabelled } from './recording.ts'
 export { openRecordingFile, type RecordingFileOptions, rateTolerance, readRecordingFile } from './recording-file.ts'
 export { bytesOf, channelOf, type SampleFormat, sampleFormats } from './sample-format.ts'
 export { separators } from './separators.ts'

@@ -1,57 +1,53 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { basename, extname, join } from 'node:path'
-import { defectOrders, FaultlineError, toFaultlineError } from '@faultline/protocol'
-import { z } from 'zod'
+import { join } from 'node:path'
+import { FaultlineError, toFaultlineError } from '@faultline/protocol'
+import { parse } from 'csv-parse/sync'
+import { bearingFrom, knownBearings } from '../signal/bearing-description.ts'
 import { nominalShaftHz } from './cwru-table.ts'
-import type { BearingClass, Dataset, RecordingInfo } from './recording.ts'
+import { idOf, type ManifestEntry, manifestSchema } from './manifest-entry.ts'
+import { type BearingClass, type Dataset, type RecordingInfo, unlabelled } from './recording.ts'
+import { readRecordingFile } from './recording-file.ts'
+import type { RecordedSignal } from './signal-file.ts'
+
+/** A list of the recordings in a directory, as JSON or as a table with the same names. */
+export const manifestNames = ['manifest.json', 'manifest.csv'] as const
 
 /** Short names seen in manifests. */
 const classNames: Partial<Record<string, BearingClass>> = { inner: 'inner-race', outer: 'outer-race' }
 
-/** One entry of `manifest.json`; fields beside these are ignored. */
-const manifestEntry = z.object({
-  file: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\.f32$/, 'is not a plain .f32 file name'),
-  class: z.string().min(1).max(64),
-  samplingRateHz: z.number().positive(),
-  samples: z.int().positive(),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
-  rpm: z.number().positive().nullish(),
-  loadHp: z.number().nonnegative().nullish(),
-  faultDiameterInch: z.number().nonnegative().nullish(),
-  outerRacePosition: z.string().nullish(),
-  recordingGroup: z.string().nullish(),
-  bearing: defectOrders.nullish(),
-})
-const manifestSchema = z.array(manifestEntry).min(1)
-type ManifestEntry = z.infer<typeof manifestEntry>
-
 /**
- * Opens a directory with `manifest.json` beside headerless little-endian float32 files.
+ * Opens a directory with a manifest beside its recordings.
  * Throws `RECORDING_UNREADABLE` or `RECORDING_INVALID`.
  */
-export async function openManifest(directory: string): Promise<Dataset> {
-  const entries = new Map((await readManifest(directory)).map(entry => [idOf(entry), entry]))
+export async function openManifest(directory: string, name: (typeof manifestNames)[number]): Promise<Dataset> {
+  const list = await readManifest(join(directory, name))
+  const entries = new Map(list.map(entry => [idOf(entry), entry]))
+  if (entries.size < list.length)
+    throw new FaultlineError('RECORDING_INVALID', `${join(directory, name)} lists a recording twice`)
+  const signal = async (id: string): Promise<RecordedSignal> => {
+    const entry = entries.get(id)
+    if (!entry) throw new FaultlineError('RECORDING_UNREADABLE', `${directory} has no recording "${id}"`)
+    return readSignal(directory, entry)
+  }
   return {
     directory,
     recordings: [...entries.values()].map(infoOf),
-    read: async id => {
-      const entry = entries.get(id)
-      if (!entry) throw new FaultlineError('RECORDING_UNREADABLE', `${directory} has no recording "${id}"`)
-      return readSamples(directory, entry)
-    },
+    signal,
+    read: async id => (await signal(id)).samples,
   }
 }
 
-async function readManifest(directory: string): Promise<ManifestEntry[]> {
-  const path = join(directory, 'manifest.json')
-  let json: unknown
+async function readManifest(path: string): Promise<ManifestEntry[]> {
+  let list: unknown
   try {
-    json = JSON.parse(await readFile(path, 'utf8'))
+    const text = await readFile(path, 'utf8')
+    list = path.endsWith('.csv') ? tableOf(text) : JSON.parse(text)
   } catch (cause) {
-    throw toFaultlineError(cause, cause instanceof SyntaxError ? 'RECORDING_INVALID' : 'RECORDING_UNREADABLE', path)
+    const unreadable = (cause as NodeJS.ErrnoException).syscall !== undefined
+    throw toFaultlineError(cause, unreadable ? 'RECORDING_UNREADABLE' : 'RECORDING_INVALID', path)
   }
-  const parsed = manifestSchema.safeParse(json)
+  const parsed = manifestSchema.safeParse(list)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
   throw new FaultlineError(
@@ -60,18 +56,40 @@ async function readManifest(directory: string): Promise<ManifestEntry[]> {
   )
 }
 
+/** Cells that are numbers become numbers, except in columns of names; empty cells are left out. */
+function tableOf(text: string): object[] {
+  const rows = parse(text, {
+    bom: true,
+    trim: true,
+    delimiter: [',', ';', '\t'],
+    columns: true,
+    skip_empty_lines: true,
+  })
+  const names = ['file', 'variable', 'class', 'recordingGroup', 'machine', 'run', 'unit', 'bearing']
+  return (rows as Record<string, string>[]).map(row =>
+    Object.fromEntries(
+      Object.entries(row)
+        .filter(([, cell]) => cell !== '')
+        .map(([key, cell]) => [key, names.includes(key) || Number.isNaN(Number(cell)) ? cell : Number(cell)]),
+    ),
+  )
+}
+
 function infoOf(entry: ManifestEntry): RecordingInfo {
+  const label = entry.class ?? unlabelled
   const info: RecordingInfo = {
     id: idOf(entry),
-    class: Object.hasOwn(classNames, entry.class) ? classNames[entry.class]! : entry.class,
+    class: Object.hasOwn(classNames, label) ? classNames[label]! : label,
     rateHz: entry.samplingRateHz,
     samples: entry.samples,
     group: entry.recordingGroup ?? idOf(entry),
   }
   if (entry.loadHp != null) info.loadHp = entry.loadHp
   if (entry.faultDiameterInch) info.diameterInch = entry.faultDiameterInch
-  if (entry.bearing) info.bearing = entry.bearing
   if (entry.outerRacePosition) info.position = entry.outerRacePosition
+  for (const key of ['machine', 'run', 'part', 'snapshotSamples', 'snapshotIntervalS', 'unit'] as const)
+    if (entry[key] != null) Object.assign(info, { [key]: entry[key] })
+  addBearing(info, entry)
   if (entry.rpm != null) info.shaftHz = entry.rpm / 60
   else if (entry.loadHp != null) {
     // CWRU 3001 to 3008 state no speed; the motor's nominal speed at their load is within 1 %.
@@ -81,31 +99,54 @@ function infoOf(entry: ManifestEntry): RecordingInfo {
   return info
 }
 
-async function readSamples(directory: string, entry: ManifestEntry): Promise<Float32Array> {
-  const path = join(directory, entry.file)
-  let bytes: Buffer
-  try {
-    bytes = await readFile(path)
-  } catch (cause) {
-    throw toFaultlineError(cause, 'RECORDING_UNREADABLE', path)
-  }
-  if (bytes.byteLength !== entry.samples * 4)
-    throw new FaultlineError(
-      'RECORDING_INVALID',
-      `${path}: ${bytes.byteLength} bytes, the manifest says ${entry.samples} samples`,
-    )
-  if (createHash('sha256').update(bytes).digest('hex') !== entry.sha256)
-    throw new FaultlineError('RECORDING_INVALID', `${path}: the digest is not the one in the manifest`)
-  const samples = new Float32Array(entry.samples)
-  for (let i = 0; i < samples.length; i++) {
-    const value = bytes.readFloatLE(i * 4)
-    if (!Number.isFinite(value))
-      throw new FaultlineError('RECORDING_INVALID', `${path}: sample ${i} is not a finite number`)
-    samples[i] = value
-  }
-  return samples
+/** A bearing is named or has its orders stated; those of a known name need not be. */
+function addBearing(info: RecordingInfo, { bearing, orders }: ManifestEntry): void {
+  if (typeof bearing === 'string') {
+    info.bearingName = bearing
+    const known = knownBearings.find(name => name === bearing.toLowerCase() || name === `skf-${bearing}`)
+    if (known) info.bearing = bearingFrom(known)
+  } else if (bearing) info.bearing = bearing
+  if (orders) info.bearing = orders
 }
 
-function idOf(entry: ManifestEntry): string {
-  return basename(entry.file, extname(entry.file))
+async function readSignal(directory: string, entry: ManifestEntry): Promise<RecordedSignal> {
+  const { file, samples: count, samplingRateHz: rateHz, unit } = entry
+  const path = join(directory, file)
+  const signal = file.endsWith('.f32')
+    ? { samples: await readFloats(path, entry), gaps: [] }
+    : await readRecordingFile(path, {
+        rateHz,
+        ...(entry.column != null && { column: entry.column }),
+        ...(entry.variable != null && { variable: entry.variable }),
+      })
+  if (signal.samples.length !== count)
+    throw new FaultlineError(
+      'RECORDING_INVALID',
+      `${path}: ${signal.samples.length} samples, the manifest says ${count}`,
+    )
+  const missing = signal.samples.findIndex(value => !Number.isFinite(value))
+  if (missing >= 0) throw new FaultlineError('RECORDING_INVALID', `${path}: sample ${missing} is not a finite number`)
+  return { ...signal, rateHz, gaps: withSnapshots(signal.gaps, entry), ...(unit != null && { unit }) }
+}
+
+/** Between two snapshots that lie end to end, samples are missing. */
+function withSnapshots(gaps: readonly number[], { samples, snapshotSamples }: ManifestEntry): number[] {
+  if (snapshotSamples == null) return [...gaps]
+  const count = Math.max(0, Math.ceil(samples / snapshotSamples) - 1)
+  const seams = Array.from({ length: count }, (_, i) => (i + 1) * snapshotSamples)
+  return [...new Set([...gaps, ...seams])].sort((a, b) => a - b)
+}
+
+async function readFloats(path: string, { samples: count, sha256 }: ManifestEntry): Promise<Float32Array> {
+  const bytes = await readFile(path).catch(cause => {
+    throw toFaultlineError(cause, 'RECORDING_UNREADABLE', path)
+  })
+  if (bytes.byteLength !== count * 4)
+    throw new FaultlineError(
+      'RECORDING_INVALID',
+      `${path}: ${bytes.byteLength} bytes, the manifest says ${count} samples`,
+    )
+  if (sha256 != null && createHash('sha256').update(bytes).digest('hex') !== sha256)
+    throw new FaultlineError('RECORDING_INVALID', `${path}: the digest is not the one in the manifest`)
+  return Float32Array.from({ length: count }, (_, i) => bytes.readFloatLE(i * 4))
 }

@@ -1,8 +1,10 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
+import { basename } from 'node:path'
 import { FaultlineError, toFaultlineError } from '@faultline/protocol'
 import { isMat, openMat } from './mat-file.ts'
 import type { Marks } from './separators.ts'
 import { chosen, type RecordedSignal, type SignalChoice, type SignalFile } from './signal-file.ts'
+import { snapshotPaths } from './snapshots.ts'
 import { readTable } from './table.ts'
 import { textOf } from './text.ts'
 import { isWav, openWav } from './wav.ts'
@@ -33,10 +35,40 @@ export async function openRecordingFile(path: string, options: RecordingFileOpti
 }
 
 /**
- * Reads one signal of a file. The file's own rate goes before the one stated; more than 1 % between them is an error.
- * Throws `RECORDING_UNREADABLE` or `RECORDING_INVALID`.
+ * Reads one signal of a file; of a directory of snapshots, or of those that a pattern such as `run/acc_*.csv` names, all
+ * of them end to end with a gap between. The file's own rate goes before the one stated; more than 1 % between them is an
+ * error. Throws `RECORDING_UNREADABLE` or `RECORDING_INVALID`.
  */
 export async function readRecordingFile(path: string, options: RecordingFileOptions = {}): Promise<RecordedSignal> {
+  const found = await stat(path).catch(() => undefined)
+  if (found?.isDirectory() || (!found && basename(path).includes('*'))) return readSnapshots(path, options)
+  return readOne(path, options)
+}
+
+async function readSnapshots(path: string, options: RecordingFileOptions): Promise<RecordedSignal> {
+  const parts: Float32Array[] = []
+  const gaps: number[] = []
+  let first: RecordedSignal | undefined
+  let length = 0
+  for (const file of await snapshotPaths(path)) {
+    const rateHz = first?.rateHz ?? options.rateHz
+    const signal = await readOne(file, { ...options, ...(rateHz !== undefined && { rateHz }) })
+    first ??= signal
+    if (length > 0) gaps.push(length)
+    for (const gap of signal.gaps) gaps.push(length + gap)
+    parts.push(signal.samples)
+    length += signal.samples.length
+  }
+  const samples = new Float32Array(length)
+  let at = 0
+  for (const part of parts) {
+    samples.set(part, at)
+    at += part.length
+  }
+  return { ...first, samples, gaps }
+}
+
+async function readOne(path: string, options: RecordingFileOptions): Promise<RecordedSignal> {
   const file = await openRecordingFile(path, options)
   return named(path, async () => {
     const signal = await file.read(chosen(file.signals, options, file.format === 'wav' ? 'channel' : 'column'))

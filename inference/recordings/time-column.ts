@@ -57,7 +57,7 @@ export function clockTimes(columns: readonly ArrayLike<number>[]): Float64Array 
     if (!(micro >= 0 && micro < 1e6)) return undefined
     largest = Math.max(largest, micro)
     times[i] = hours[i]! * 3_600 + minutes[i]! * 60 + seconds[i]! + micro / 1e6
-    if (i > 0 && times[i]! <= times[i - 1]!) return undefined
+    if (i > 0 && times[i]! < times[i - 1]!) return undefined
   }
   return largest >= 60 ? times : undefined
 }

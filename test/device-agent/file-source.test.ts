@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { createSource, type Source, sourceConfig } from '@faultline/device-agent'
@@ -40,6 +40,16 @@ test('a table with a gap in its times gives windows on both sides of it and none
   ])
   const gappy = await fileOf(t, 'b', 'time;accel\n0,000;1\n0,001;2\n0,002;3\n0,090;4\n0,091;5\n0,092;6')
   await assert.rejects(open(gappy), { code: 'RECORDING_INVALID', message: /window of 4 without a gap/ })
+})
+
+test('snapshots that are shorter than a window are joined only where that is said', async t => {
+  const run = join(await temporaryDirectory(t), 'run')
+  await mkdir(run)
+  for (const [name, rows] of Object.entries({ '10.csv': '5\n6', '9.csv': '3\n4', '2.csv': '1\n2' }))
+    await writeFile(join(run, name), rows)
+  await assert.rejects(open(run), { code: 'RECORDING_INVALID', message: /window of 4 without a gap/ })
+  assert.deepEqual(await windowsOf(await open(run, { speed: 0.05, acrossGaps: true })), [[1, 2, 3, 4]])
+  await assert.rejects(open(join(run, '?*.csv')), { code: 'RECORDING_UNREADABLE' })
 })
 
 test('a table whose times say another rate than the model wants is refused with both', async t => {

@@ -17,6 +17,7 @@ const dataset: Dataset = {
       ({ id: part.recording, class: part.class, rateHz: 12_000, samples: 1, group: part.recording }) as RecordingInfo,
   ),
   read: () => Promise.reject(new Error('not read here')),
+  signal: () => Promise.reject(new Error('not read here')),
 }
 
 test('replayed machines play nothing that the models were trained on', () => {
@@ -36,6 +37,22 @@ test('of four replayed machines one is healthy and each fault is there once', ()
 
 test('a data set without recordings of the test side is refused', () => {
   assert.throws(() => recordedMachines(1, description, { ...dataset, recordings: [] }), { code: 'RECORDING_INVALID' })
+})
+
+test('recordings of your own, which no split knows, are all played', () => {
+  const recordings = ['normal', 'cage', 'normal'].map(
+    (label, i) => ({ id: `own-${i}`, class: label, rateHz: 12_000, samples: 1, group: `own-${i}` }) as RecordingInfo,
+  )
+  const machines = recordedMachines(4, description, { ...dataset, recordings })
+  assert.deepEqual(
+    machines.map(({ fault, feed }) => [fault, feed.kind === 'recording' && feed.recording]),
+    [
+      ['normal', 'own-0'],
+      ['cage', 'own-1'],
+      ['normal', 'own-2'],
+      ['cage', 'own-1'],
+    ],
+  )
 })
 
 test('half of the simulated machines stay healthy, and no two are alike', () => {

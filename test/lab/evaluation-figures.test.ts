@@ -18,7 +18,9 @@ import { comparedDiameters } from '../../lab/splits.ts'
 import { dataDirectory, missingData } from '../support/data.ts'
 
 function listed(recordings: RecordingInfo[]): BearingData {
-  return new BearingData({ directory: '', recordings, read: async () => new Float32Array() }, 12_000)
+  const samples = new Float32Array()
+  const dataset = { directory: '', recordings, read: async () => samples, signal: async () => ({ samples, gaps: [] }) }
+  return new BearingData(dataset, 12_000)
 }
 
 test('no fold tests a recording, a run or a defect it says it left out', () => {

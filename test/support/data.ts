@@ -5,7 +5,7 @@ import { join } from 'node:path'
 export const dataDirectory = process.env.FAULTLINE_DATA ?? ''
 
 /** For a test's `skip`: false when the data set is there, otherwise a sentence that says how to give it. */
-export function missingData(set: 'cwru' | 'uestc'): false | string {
+export function missingData(set: 'cwru' | 'uestc' | 'femto' | 'hit-mfs'): false | string {
   return dataDirectory && existsSync(join(dataDirectory, set, 'manifest.json'))
     ? false
     : `recordings of ${set} are not there (FAULTLINE_DATA names the directory that holds ${set}/)`
