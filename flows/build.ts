@@ -6,26 +6,29 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { toFaultlineError } from '@faultline/protocol'
 import { version } from '@faultline/runtime'
-import { build, transform } from 'esbuild'
+import { build } from 'esbuild'
+import { buildPages } from './build-pages.ts'
+import { pagesWidget } from './pages-widget.ts'
 
 const sources = fileURLToPath(new URL('.', import.meta.url))
 
 /** The name under which Node-RED lists the nodes. */
-export const nodesPackage = 'node-red-contrib-faultline'
+export const nodesPackage = pagesWidget.package
 
 const types = [
-  'broker',
-  'store',
-  'events',
-  'alarm',
-  'fleet',
-  'command',
-  'query',
-  'escalate',
-  'machine',
-  'alarms',
-  'decisions',
-  'devices',
+  'faultline-broker',
+  'faultline-store',
+  'faultline-events',
+  'faultline-alarm',
+  'faultline-fleet',
+  'faultline-command',
+  'faultline-query',
+  'faultline-escalate',
+  'faultline-machine',
+  'faultline-alarms',
+  'faultline-decisions',
+  'faultline-devices',
+  'ui-faultline',
 ] as const
 
 /** As the editor lists it among the examples. */
@@ -33,17 +36,18 @@ const shippedFlowName = '1 - Watch the fleet and raise its alarms.json'
 
 /**
  * Writes the nodes as a package that Node-RED can load from anywhere: one script with everything bundled (the directory
- * need not lie near our `node_modules`), the editor's part, and the flow as an example. Throws `FLOWS_FAILED`.
+ * need not lie near our `node_modules`), the editor's part, the pages of the dashboard, and the flow as an example. Throws
+ * `FLOWS_FAILED`.
  */
 export async function buildNodes(directory: string): Promise<void> {
   try {
-    await mkdir(join(directory, 'examples'), { recursive: true })
+    await mkdir(join(directory, 'resources'), { recursive: true })
     await Promise.all([
       bundle(join(directory, 'faultline.js')),
       writeFile(join(directory, 'faultline.html'), await editorPart()),
-      ...['icons', 'locales'].map(part => cp(join(sources, part), join(directory, part), { recursive: true })),
-      cp(join(sources, 'examples'), join(directory, 'examples'), { recursive: true }).then(async () =>
-        writeFile(join(directory, 'examples', shippedFlowName), await shippedFlow()),
+      buildPages(join(directory, 'resources', pagesWidget.file)),
+      ...['icons', 'locales', 'examples'].map(part =>
+        cp(join(sources, part), join(directory, part), { recursive: true }),
       ),
       writeFile(join(directory, 'README.md'), await read('nodes/README.md')),
       writeFile(join(directory, 'LICENSE'), await read('../LICENSE')),
@@ -74,37 +78,8 @@ export async function packNodes(destination: string): Promise<string> {
   }
 }
 
-/**
- * The flow that comes with the product, as Node-RED reads it. In the repository the dashboard's pages stand in files of
- * their own, to which the flow refers by name.
- */
-export async function shippedFlow(): Promise<string> {
-  const nodes = JSON.parse(await read(`examples/${shippedFlowName}`)) as { format?: string }[]
-  for (const node of nodes) if (node.format?.startsWith('file:')) node.format = await pageOf(node.format.slice(5))
-  return `${JSON.stringify(nodes, null, 2)}\n`
-}
-
-const place = / *<shared-(\w+) \/>/
-
-/** A page with what it shares with others put in its places: each is a template that can import nothing. */
-async function pageOf(path: string): Promise<string> {
-  let page = await read(path)
-  // What is shared may have parts that are shared, too.
-  for (let found = place.exec(page); found; found = place.exec(page)) {
-    const part = await read(`dashboard/shared-${found[1]}.vue`)
-    page = page.replace(found[0], () => /^<template>\n([\s\S]*)<\/template>/.exec(part)![1]!.trimEnd())
-  }
-  if (!page.includes('...shared,')) return page
-  const methods = await sharedMethods()
-  return page.replace(/^ *\.\.\.shared,$/m, () => methods)
-}
-
-/** What stands between the braces of `page-methods.ts`, without types. */
-async function sharedMethods(): Promise<string> {
-  const { code } = await transform(await read('dashboard/page-methods.ts'), { loader: 'ts', target: 'es2022' })
-  const [, methods] = /^export default \{\n([\s\S]*?)\n\};/m.exec(code)!
-  return `${methods},`
-}
+/** The flow that comes with the product, as Node-RED reads it. */
+export const shippedFlow = (): Promise<string> => read(`examples/${shippedFlowName}`)
 
 const description = {
   name: nodesPackage,
@@ -115,6 +90,10 @@ const description = {
   keywords: ['node-red', 'faultline', 'mqtt', 'condition monitoring', 'vibration', 'alarm', 'predictive maintenance'],
   engines: { node: '>=22.9' },
   'node-red': { version: '>=4.0.0', nodes: { faultline: 'faultline.js' } },
+  'node-red-dashboard-2': {
+    version: '>=1.31.0',
+    widgets: { [pagesWidget.type]: { output: pagesWidget.file, component: pagesWidget.component } },
+  },
 }
 
 async function bundle(outfile: string): Promise<void> {
@@ -136,7 +115,7 @@ async function bundle(outfile: string): Promise<void> {
 }
 
 async function editorPart(): Promise<string> {
-  const parts = await Promise.all(types.map(type => read(`nodes/${type}.html`)))
+  const parts = await Promise.all(types.map(type => read(`nodes/${type.replace(/^faultline-/, '')}.html`)))
   return parts.join('\n')
 }
 

@@ -13,16 +13,18 @@ export type Evidence = Alarm['evidence'][number]
 export const maxEvidence = 20
 
 /** It is indicated: the fault is there, and nobody has taken the alarm out of sight. */
-export const isActive = (alarm: Alarm): boolean => alarm.state === 'unacknowledged' || alarm.state === 'acknowledged'
+export const isActive = (alarm: Pick<Alarm, 'state'>): boolean =>
+  alarm.state === 'unacknowledged' || alarm.state === 'acknowledged'
 
 /** Taken out of sight by a person or by design. */
-export const isOutOfService = (alarm: Alarm): boolean => alarm.state === 'shelved' || alarm.state === 'suppressed'
+export const isOutOfService = (alarm: Pick<Alarm, 'state'>): boolean =>
+  alarm.state === 'shelved' || alarm.state === 'suppressed'
 
 /** The fault is there, indicated or not. */
 export const isPresent = (alarm: Alarm): boolean => isActive(alarm) || alarm.suppression?.active === true
 
 /** Somebody still has to look at it. */
-export const needsAttention = (alarm: Alarm): boolean =>
+export const needsAttention = (alarm: Pick<Alarm, 'state'>): boolean =>
   alarm.state === 'unacknowledged' || alarm.state === 'returned-unacknowledged'
 
 /** An alarm that was never raised. */

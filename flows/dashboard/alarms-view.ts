@@ -12,12 +12,24 @@ const mostAlarms = 20_000
 const mostHistories = 2_000
 
 /** How the page groups alarms. `standing` is what it begins with. */
-const groups: Readonly<Record<string, (alarm: Alarm) => boolean>> = {
+const groups = {
   unacknowledged: needsAttention,
   active: isActive,
   shelved: isOutOfService,
   over: alarm => !isStanding(alarm),
   all: () => true,
+} as const satisfies Readonly<Record<string, (alarm: Alarm) => boolean>>
+
+type Group = keyof typeof groups
+const groupNames = Object.keys(groups) as Group[]
+
+export type AlarmsParts = {
+  counts: Readonly<Record<Group | 'standing', number>>
+  sites: string[]
+  open: OpenAlarm | null
+  /** Alarms that fit the look, and which of them the rows begin with. */
+  matching: number
+  from: number
 }
 
 export interface OpenAlarm {
@@ -67,18 +79,15 @@ export class AlarmsView {
     }
   }
 
-  show(look: Look): { rows: AlarmLine[]; parts: Record<string, unknown> } {
+  show(look: Look): { rows: AlarmLine[]; parts: AlarmsParts } {
     const all = [...this.alarms.values()]
     const standing = all.filter(isStanding)
     const { items, from, matching } = pageOf(look.show === '' ? standing : all, look, listing)
-    const count = (group: string) => all.filter(groups[group]!).length
+    const counted = groupNames.map(group => [group, all.filter(groups[group]).length])
     return {
       rows: items.map(lineOf),
       parts: {
-        counts: {
-          standing: standing.length,
-          ...Object.fromEntries(Object.keys(groups).map(group => [group, count(group)])),
-        },
+        counts: { standing: standing.length, ...(Object.fromEntries(counted) as Record<Group, number>) },
         sites: [...new Set(all.map(({ site }) => site))].sort(),
         open: this.open(look.open),
         matching,
@@ -105,11 +114,13 @@ export class AlarmsView {
   }
 }
 
+const isGroup = (name: string): name is Group => Object.hasOwn(groups, name)
+
 const listing: Listing<Alarm> = {
   text: ({ site, machine, fault, state, priority, action }) =>
     [site, machine, fault, state, priority, action?.by ?? '', action?.comment ?? ''].join(' '),
   site: ({ site }) => site,
-  shows: (alarm, group) => groups[group]?.(alarm) ?? true,
+  shows: (alarm, group) => !isGroup(group) || groups[group](alarm),
   columns: {
     priority: rankOf,
     machine: ({ site, machine }) => `${machine} ${site}`,

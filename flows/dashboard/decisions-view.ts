@@ -68,6 +68,18 @@ export interface Setting {
   inForce: number | null
 }
 
+export type DecisionsParts = {
+  /** Known ones, shown or not. */
+  points: number
+  sites: string[]
+  policies: readonly string[]
+  open: OpenDecisions | null
+  setting: Setting | null
+  /** Points that fit the look, and which of them the rows begin with. */
+  matching: number
+  from: number
+}
+
 interface PointRecord {
   site: string
   device: string
@@ -148,7 +160,7 @@ export class DecisionsView {
     if (!('problem' in past)) for (const window of past) record.tally.count(window)
   }
 
-  show(look: Look): { rows: DecisionRow[]; parts: Record<string, unknown> } {
+  show(look: Look): { rows: DecisionRow[]; parts: DecisionsParts } {
     const all = this.inOrder()
     const rows = all.map(record => ({ ...this.place(record), record }))
     const { items, from, matching } = pageOf(rows, look, listing)

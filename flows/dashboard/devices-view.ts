@@ -65,6 +65,17 @@ export interface ServerRow {
   load: Extract<ServerState, { online: true }>['load'] | null
 }
 
+export type DevicesParts = {
+  counts: Readonly<Record<'all' | 'online' | 'offline' | 'attention', number>>
+  sites: string[]
+  servers: ServerRow[]
+  rollouts: Rollout[]
+  open: OpenDevice | null
+  /** Devices that fit the look, and which of them the rows begin with. */
+  matching: number
+  from: number
+}
+
 interface DeviceRecord {
   site: string
   device: string
@@ -112,7 +123,7 @@ export class DevicesView {
     else if (address.kind === 'update-status') delete this.devices.get(`${address.site}/${address.device}`)?.status
   }
 
-  show(look: Look): { rows: DeviceRow[]; parts: Record<string, unknown> } {
+  show(look: Look): { rows: DeviceRow[]; parts: DevicesParts } {
     const all = [...this.devices.values()].map(record => this.row(record)).sort(byName)
     const { items, from, matching } = pageOf(all, look, listing)
     const count = (group: string) => all.filter(row => listing.shows(row, group)).length
@@ -122,7 +133,7 @@ export class DevicesView {
         counts: { all: all.length, online: count('online'), offline: count('offline'), attention: count('attention') },
         sites: [...new Set(all.map(({ site }) => site))],
         servers: [...this.servers].map(serverRow).sort((a, b) => compareTexts(a.server, b.server)),
-        rollouts: rolloutsOf([...this.devices.values()]) satisfies Rollout[],
+        rollouts: rolloutsOf([...this.devices.values()]),
         open: this.open(look.open),
         matching,
         from,

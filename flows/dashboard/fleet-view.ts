@@ -4,11 +4,8 @@ import { RecentMap } from '../recent-map.ts'
 import { type AlarmLine, byUrgency, isStanding, lineOf } from './alarm-line.ts'
 import { compareTexts, type Listing, type Look, pageOf } from './look.ts'
 import { MachineRecord } from './machine-record.ts'
+import { type MachineStatus, machineStatuses } from './machine-status.ts'
 import { type AuditBound, auditBound, type Traffic, trafficOf } from './traffic.ts'
-
-export const machineStatuses = ['alarm', 'suspect', 'unknown', 'offline', 'normal'] as const
-/** Worst first. */
-export type MachineStatus = (typeof machineStatuses)[number]
 
 export interface MachineRow {
   key: string
@@ -51,7 +48,7 @@ export interface FleetTotals extends Traffic {
   audits: AuditBound | null
 }
 
-export interface FleetParts extends Record<string, unknown> {
+export type FleetParts = {
   totals: FleetTotals
   sites: SiteRow[]
   /** The most urgent. */

@@ -56,7 +56,7 @@ export interface PastPoint {
   summaries: readonly TrendSample[]
 }
 
-export interface MachineParts extends Record<string, unknown> {
+export type MachineParts = {
   site: string
   machine: string
   /** `device / point` of each, in order, and which of them the rest is about; null before the first was heard. */

@@ -11,6 +11,7 @@ import registerMachine from './machine.ts'
 import type { NodeRed } from './node-red.ts'
 import registerQuery from './query.ts'
 import registerStore from './store.ts'
+import registerPages from './ui-faultline.ts'
 
 /** Node-RED calls this once, when it loads the palette. */
 export default function registerNodes(red: NodeRed): void {
@@ -26,4 +27,5 @@ export default function registerNodes(red: NodeRed): void {
   registerCommand(red)
   registerQuery(red)
   registerEscalate(red)
+  registerPages(red)
 }

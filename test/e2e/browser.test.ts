@@ -73,7 +73,10 @@ test('a fault develops, and a person sees to it in the dashboard', {
   await t.test('an alarm appears, with its fault and its evidence', async () => {
     await card.getByText('Outer race').waitFor()
     await row.getByText('Alarm').waitFor()
-    assert.match(await card.innerText(), /Active[\s\S]*Outer race[\s\S]*pi-02 \/ motor-de[\s\S]*\d windows?, \d+ %/)
+    assert.match(
+      await card.innerText(),
+      /Unacknowledged[\s\S]*Outer race[\s\S]*pi-02 \/ motor-de[\s\S]*\d windows?, \d+ %/,
+    )
   })
 
   await t.test('acknowledging it is signed with the name of who is logged in', async () => {

@@ -13,18 +13,19 @@ import { temporaryDirectory } from '../support/temp.ts'
 
 const name = 'node-red-contrib-faultline'
 const types = [
-  'alarm',
-  'alarms',
-  'broker',
-  'command',
-  'decisions',
-  'devices',
-  'escalate',
-  'events',
-  'fleet',
-  'machine',
-  'query',
-  'store',
+  'faultline-alarm',
+  'faultline-alarms',
+  'faultline-broker',
+  'faultline-command',
+  'faultline-decisions',
+  'faultline-devices',
+  'faultline-escalate',
+  'faultline-events',
+  'faultline-fleet',
+  'faultline-machine',
+  'faultline-query',
+  'faultline-store',
+  'ui-faultline',
 ]
 
 test('packed, and installed in an empty user directory, the nodes load with help in two languages, icons and examples', async t => {
@@ -56,15 +57,12 @@ test('packed, and installed in an empty user directory, the nodes load with help
 
   const [set] = RED.nodes.getNodeList(({ module }) => module === name) as { err?: unknown; types?: string[] }[]
   assert.equal(set?.err, undefined)
-  assert.deepEqual(
-    set?.types?.toSorted(),
-    types.map(type => `faultline-${type}`),
-  )
+  assert.deepEqual(set?.types?.toSorted(), types)
   const english = await get(`/nodes/${name}/faultline`, { Accept: 'text/html', 'Accept-Language': 'en-US' })
   const german = await get(`/nodes/${name}/faultline`, { Accept: 'text/html', 'Accept-Language': 'de' })
   for (const type of types) {
-    assert.match(english, new RegExp(`data-template-name="faultline-${type}"`))
-    for (const html of [english, german]) assert.match(html, new RegExp(`data-help-name="faultline-${type}"`))
+    assert.match(english, new RegExp(`data-template-name="${type}"`))
+    for (const html of [english, german]) assert.match(html, new RegExp(`data-help-name="${type}"`))
   }
   assert.match(english, /<h3>Inputs<\/h3>/)
   assert.match(german, /<h3>Eingaben<\/h3>/)
@@ -76,6 +74,13 @@ test('packed, and installed in an empty user directory, the nodes load with help
     for (const catalogue of [us, de]) assert.ok(catalogue?.[group]?.[entry], `${group}.${entry}`)
   }
   for (const [, icon] of english.matchAll(/icon: '(faultline-\w+\.svg)'/g)) await get(`/icons/${name}/${icon}`)
+
+  const [[widget, { output, component }]] = Object.entries(description['node-red-dashboard-2'].widgets) as [
+    [string, { output: string; component: string }],
+  ]
+  assert.ok(types.includes(widget))
+  const script = await get(`/resources/${name}/${output}`)
+  assert.ok(script.includes(component), 'the pages are built, and the dashboard finds them')
 
   const examples = await readdir(join(installed, 'examples'))
   assert.ok(examples.length > 0)

@@ -1,44 +1,33 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import { Random } from '@faultline/inference'
 import { type Look, look } from '../../flows/dashboard/look.ts'
-import methods from '../../flows/dashboard/page-methods.ts'
 import { type Row, type Update, Viewers } from '../../flows/dashboard/viewers.ts'
+import { ago, duration, energy, percent, short, size, words } from '../../flows/pages/format.ts'
+import { type AskedLook, PageModel } from '../../flows/pages/page-model.ts'
 
-type Sent = { topic: string; payload: Partial<Look> }
-
-before(() => Object.defineProperty(globalThis, 'document', { value: { hidden: false }, configurable: true }))
-after(() => Reflect.deleteProperty(globalThis, 'document'))
-
-/** A page without a browser: the methods, with what they need of it. */
-function page(asked: Partial<Look> = {}) {
-  const sent: Sent[] = []
-  const state = {
-    now: Date.UTC(2026, 0, 1, 12),
-    look: asked,
-    view: null as (Record<string, unknown> & { rows: Row[] }) | null,
-    version: 0,
-    trouble: '',
-    send: (message: Sent) => sent.push(message),
-  }
-  return { page: Object.assign(Object.create(methods) as typeof methods, state), sent }
+/** A page without a browser, and what it sends. */
+function page(asked: AskedLook = {}, send?: (message: object) => void) {
+  const sent: object[] = []
+  const model = new PageModel({ look: asked, send: send ?? (message => sent.push(message)), isVisible: () => true })
+  return { page: model, sent }
 }
 
 test('a page that is told only what changes shows what the node sees, after lost updates, too', t => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'] })
-  const { page: shown } = page()
   const random = new Random(1)
   const pick = (count: number) => Math.floor(random.uniform() * count)
   let view = { rows: [] as (Row & { value: number })[], parts: { total: 0 } }
   let isLost = false
-  const viewers = new Viewers({
+  const ask = (message: object) => viewers.look('browser', look.parse((message as { payload: Look }).payload))
+  const { page: shown } = page({}, ask)
+  const viewers: Viewers = new Viewers({
     viewOf: () => view,
     send: (_, payload) => isLost || shown.hear({ topic: 'view', payload }),
     onError: assert.ifError,
     intervalMs: 500,
   })
   t.after(() => viewers.stop())
-  Object.assign(shown, { send: (message: Sent) => viewers.look('browser', look.parse(message.payload)) })
   shown.ask()
   for (let i = 0; i < 300; i++) {
     const keys = ['a', 'b', 'c', 'd', 'e'].sort(() => random.uniform() - 0.5).slice(0, pick(6))
@@ -56,7 +45,7 @@ test('an update that builds on another one than the page has makes it ask for al
   shown.hear({ topic: 'view', payload: whole })
   assert.deepEqual(shown.view, { total: 1, rows: [{ key: 'a' }] })
   shown.hear({ topic: 'view', payload: { version: 6, follows: 5, rows: [], parts: { total: 2 } } })
-  assert.equal(shown.view!.total, 1)
+  assert.equal((shown.view as { total?: number }).total, 1)
   assert.deepEqual(sent, [{ topic: 'look', payload: { find: 'press', version: 0 } }])
 })
 
@@ -71,28 +60,27 @@ test('a heading orders by its column, then the other way, then not at all', () =
 })
 
 test('numbers are written with their units, and what is not known as a dash', () => {
-  const { page: shown } = page()
-  assert.equal(shown.size(0), '0 B')
-  assert.equal(shown.size(999), '999 B')
-  assert.equal(shown.size(1_234_567), '1.2 MB')
-  assert.equal(shown.size(null), '–')
-  assert.equal(shown.energy(2_500), '2.5 kJ')
-  assert.equal(shown.percent(0.0495), '5.0 %')
-  assert.equal(shown.percent(0.25), '25 %')
-  assert.equal(shown.percent(null), '–')
-  assert.equal(shown.short(0.123456), '0.123')
-  assert.equal(shown.duration(59), '59 s')
-  assert.equal(shown.duration(7_200), '2 h')
-  assert.equal(shown.duration(13 * 86_400), '13 d')
-  assert.equal(shown.ago('2026-01-01T11:58:00.000Z'), '2 min ago')
-  assert.equal(shown.words('outer-race'), 'Outer race')
+  assert.equal(size(0), '0 B')
+  assert.equal(size(999), '999 B')
+  assert.equal(size(1_234_567), '1.2 MB')
+  assert.equal(size(null), '–')
+  assert.equal(energy(2_500), '2.5 kJ')
+  assert.equal(percent(0.0495), '5.0 %')
+  assert.equal(percent(0.25), '25 %')
+  assert.equal(percent(null), '–')
+  assert.equal(short(0.123456), '0.123')
+  assert.equal(duration(59), '59 s')
+  assert.equal(duration(7_200), '2 h')
+  assert.equal(duration(13 * 86_400), '13 d')
+  assert.equal(ago('2026-01-01T11:58:00.000Z', Date.UTC(2026, 0, 1, 12)), '2 min ago')
+  assert.equal(words('outer-race'), 'Outer race')
 })
 
 test('what a node refuses is said on the page', () => {
   const { page: shown } = page()
   shown.hear({
     topic: 'shelve',
-    payload: {} as Update,
+    payload: {},
     error: { message: 'cannot be shelved for more than 480 minutes' },
   })
   assert.match(shown.trouble, /480 minutes/)
