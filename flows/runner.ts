@@ -9,6 +9,7 @@ import { DashboardAccess } from './access/dashboard-access.ts'
 import { configuredAdmin, firstAdmin } from './access/first-admin.ts'
 import { buildNodes, nodesPackage, shippedFlow } from './build.ts'
 import { flowsStarted } from './flows-started.ts'
+import { upgradeSavedPages } from './saved-pages.ts'
 import {
   credentialKeyFile,
   editorRoot,
@@ -112,7 +113,7 @@ export class FlowRunner implements Service {
       import('node-red'),
       this.accounts(),
       buildNodes(nodesDirectory),
-      this.copyFlow(flowFile),
+      this.prepareFlow(flowFile),
     ])
     const access = new DashboardAccess({
       accounts,
@@ -160,13 +161,14 @@ export class FlowRunner implements Service {
     return new Accounts([user])
   }
 
-  /** Only if there is no flow: what a user has changed stays. */
-  private async copyFlow(file: string): Promise<void> {
+  /** The shipped flow only if there is none: what a user has changed stays, but for pages of earlier versions. */
+  private async prepareFlow(file: string): Promise<void> {
     try {
       await access(file, constants.F_OK)
     } catch {
-      await writeFile(file, await shippedFlow())
+      return writeFile(file, await shippedFlow())
     }
+    await upgradeSavedPages(file, this.options.logger)
   }
 
   private handle(request: IncomingMessage, response: ServerResponse): void {
