@@ -1,4 +1,4 @@
-import { describeIssue, FaultlineError, type PriceList, priceList } from '@faultline/protocol'
+import { describeIssue, encoderSchema, FaultlineError, type PriceList, priceList } from '@faultline/protocol'
 import type { DecisionContext } from '../policies/policy.ts'
 
 /** What an escalation takes, and how things stand when it is considered. */
@@ -29,9 +29,12 @@ export const leastPrice = 1e-6
 const joulesPerKWh = 3.6e6
 const bytesPerMB = 1e6
 
+/** A list that a person writes: an entry that is not known is a mistake. */
+const written = encoderSchema(priceList)
+
 /** Reads a price list. Throws `CONFIG_INVALID` naming the field. */
 export function checkPriceList(value: unknown): PriceList {
-  const parsed = priceList.safeParse(value)
+  const parsed = written.safeParse(value)
   if (parsed.success) return parsed.data
   throw new FaultlineError('CONFIG_INVALID', `prices: ${describeIssue(parsed.error, 'top level')}`)
 }
