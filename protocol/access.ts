@@ -67,7 +67,13 @@ export const accessRules: Record<Role, AccessRules> = {
     ],
   },
   flows: {
-    publish: [`${anyDevice}/config/desired`, `${anyDevice}/command`, `${topicRoot}/alarms/+/+/+`],
+    publish: [
+      `${anyDevice}/config/desired`,
+      `${anyDevice}/command`,
+      `${topicRoot}/alarms/+/+/+`,
+      // Of what a rollout service has, and through it alone: offers and chunks are for operators.
+      `${topicRoot}/rollouts/+/command`,
+    ],
     subscribe: [`${topicRoot}/#`, '$SYS/#'],
   },
   operator: {
@@ -76,6 +82,10 @@ export const accessRules: Record<Role, AccessRules> = {
       `${anyDevice}/command`,
       `${anyDevice}/update/offer`,
       `${anyDevice}/update/chunk`,
+      `${topicRoot}/rollouts/+`,
+      `${topicRoot}/rollouts/+/command`,
+      `${topicRoot}/rollouts/+/result`,
+      `${topicRoot}/rollout-services/{id}`,
     ],
     subscribe: [`${topicRoot}/#`, '$SYS/#'],
   },

@@ -30,6 +30,10 @@ export const meanings: Record<TopicKind, string> = {
   pool: 'The same of all devices with machines of that type: what a new device begins with.',
   'server-state': 'What a server agent is, runs and carries. Retained; the offline form is also its will.',
   alarm: 'One alarm per machine and fault, as it stands now.',
+  rollout: 'How far a rollout is. Retained.',
+  'rollout-command': 'Something to do with a rollout: start, pause, resume or abort it.',
+  'rollout-result': 'What came of that.',
+  'rollout-service': 'What runs rollouts, and what it can roll out. Retained; the offline form is also its will.',
 }
 
 const parameterMeanings: Record<string, string> = {
@@ -42,6 +46,8 @@ const parameterMeanings: Record<string, string> = {
   server: 'One server agent',
   machine: 'What breaks; alarms belong to a machine',
   fault: 'A class of the task that is not normal',
+  rollout: 'One rollout',
+  service: 'What runs rollouts, by the name of its operator identity',
 }
 
 export const contentTypeOf = (kind: TopicKind): string => (isCbor(kind) ? 'application/cbor' : 'application/json')

@@ -11,6 +11,7 @@ import { escalation, escalationVersion } from './payloads/escalation.ts'
 import { evidence, pool } from './payloads/evidence.ts'
 import { health } from './payloads/health.ts'
 import { inference } from './payloads/inference.ts'
+import { rollout, rolloutCommand, rolloutResult, rolloutService } from './payloads/rollout.ts'
 import { deviceState, serverState } from './payloads/state.ts'
 import { summary } from './payloads/summary.ts'
 import { updateChunk, updateOffer, updateRequest, updateStatus } from './payloads/update.ts'
@@ -42,6 +43,10 @@ export const payloadSchemas = {
   pool,
   'server-state': serverState,
   alarm,
+  rollout,
+  'rollout-command': rolloutCommand,
+  'rollout-result': rolloutResult,
+  'rollout-service': rolloutService,
 } as const satisfies Record<TopicKind, z.ZodType>
 
 /** What writers keep to: the fields and members that this version lists, and no others. */

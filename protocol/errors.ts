@@ -166,6 +166,15 @@ export const errorCodes = {
     title: 'A rollout cannot be done as it was asked for',
     remedy: 'The message says what is missing or does not fit.',
   },
+  ROLLOUTS_NOT_SERVED: {
+    title: 'No process runs the rollouts of this registry',
+    remedy:
+      'Start `npm run provision -- serve --identity operators/NAME --broker-url URL`, or run the rollout in the terminal with `--here`.',
+  },
+  ROLLOUTS_SERVED: {
+    title: 'Another process runs the rollouts of this registry',
+    remedy: 'One is enough: leave out `--here`, or stop the other.',
+  },
   ROLLOUT_UNKNOWN: {
     title: 'There is no rollout of this name',
     remedy: 'List them with `npm run provision -- rollout list`.',

@@ -307,4 +307,37 @@ export const examples: {
       notified: { count: 1, at: '2026-03-02T08:15:30.400Z', to: 'anna@example.com' },
     },
   },
+  rollout: {
+    address: { kind: 'rollout', rollout: 'r-20260302-1' },
+    payload: {
+      at: '2026-03-02T08:16:00.400Z',
+      artifact: { kind: 'bundle', name: 'bearings-local', version: '1.1.0', digest: offered },
+      state: 'running',
+      by: 'anna',
+      startedAt: '2026-03-02T08:14:30.000Z',
+      groups: [{ probation: 1 }, { waiting: 4 }, { waiting: 35 }],
+      failures: [],
+    },
+  },
+  'rollout-command': {
+    address: { kind: 'rollout-command', rollout: 'r-20260302-1' },
+    payload: {
+      id: 'k-20260302-1',
+      by: 'anna',
+      name: 'start',
+      start: { artifact: offered, site, canaries: [`devices/${site}/${device}`], maxFailures: '10%' },
+    },
+  },
+  'rollout-result': {
+    address: { kind: 'rollout-result', rollout: 'r-20260302-1' },
+    payload: { id: 'k-20260302-1', at: '2026-03-02T08:14:30.000Z', ok: true },
+  },
+  'rollout-service': {
+    address: { kind: 'rollout-service', service: 'rollouts' },
+    payload: {
+      online: true,
+      at: '2026-03-02T08:00:02.000Z',
+      artifacts: [{ kind: 'bundle', name: 'bearings-local', version: '1.1.0', digest: offered }],
+    },
+  },
 }

@@ -86,7 +86,7 @@ function payloadSection(kind: TopicKind): string[] {
   const forms = schema.oneOf ?? schema.anyOf ?? [schema]
   return [
     `## ${kind}`,
-    meanings[kind],
+    `${meanings[kind]}${schema['x-since'] === undefined ? '' : ` Since ${schema['x-since']}.`}`,
     `${code(topicTemplates[kind])}, ${contentTypeOf(kind)}`,
     ...forms.flatMap((form, i) => [
       ...(forms.length > 1 ? [`Form ${i + 1} of ${forms.length}:`] : []),

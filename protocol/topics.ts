@@ -14,19 +14,35 @@ type DeviceTopic =
   | 'update-request'
   | 'update-chunk'
   | 'update-status'
+type RolloutTopic = 'rollout' | 'rollout-command' | 'rollout-result'
 type PointTopic = 'inference' | 'summary' | 'escalation' | 'verdict' | 'upstream-escalation' | 'upstream-verdict'
 
 /** Where a message belongs, read from its topic. One member for each kind, so that a kind selects its address. */
 export type TopicAddress =
   | { [K in DeviceTopic]: { kind: K; site: string; device: string } }[DeviceTopic]
   | { [K in PointTopic]: { kind: K; site: string; device: string; point: string } }[PointTopic]
+  | { [K in RolloutTopic]: { kind: K; rollout: string } }[RolloutTopic]
+  | { kind: 'rollout-service'; service: string }
   | { kind: 'evidence'; site: string; device: string; machineType: string }
   | { kind: 'pool'; model: string; machineType: string; evidence: string }
   | { kind: 'server-state'; server: string }
   | { kind: 'alarm'; site: string; machine: string; fault: string }
 
 export type TopicNames = Partial<
-  Record<'site' | 'device' | 'point' | 'machineType' | 'model' | 'evidence' | 'server' | 'machine' | 'fault', string>
+  Record<
+    | 'site'
+    | 'device'
+    | 'point'
+    | 'machineType'
+    | 'model'
+    | 'evidence'
+    | 'server'
+    | 'machine'
+    | 'fault'
+    | 'rollout'
+    | 'service',
+    string
+  >
 >
 
 export type TopicKind = TopicAddress['kind']
@@ -53,6 +69,10 @@ export const topicTemplates: Record<TopicKind, string> = {
   'upstream-verdict': `${topicRoot}/upstream/devices/{site}/{device}/points/{point}/verdict`,
   'server-state': `${topicRoot}/servers/{server}/state`,
   alarm: `${topicRoot}/alarms/{site}/{machine}/{fault}`,
+  rollout: `${topicRoot}/rollouts/{rollout}`,
+  'rollout-command': `${topicRoot}/rollouts/{rollout}/command`,
+  'rollout-result': `${topicRoot}/rollouts/{rollout}/result`,
+  'rollout-service': `${topicRoot}/rollout-services/{service}`,
 }
 
 export const topicKinds = Object.keys(topicTemplates) as TopicKind[]
@@ -127,4 +147,8 @@ export const delivery: Record<TopicKind, { qos: 0 | 1; retain: boolean }> = {
   'upstream-verdict': { qos: 1, retain: false },
   'server-state': { qos: 1, retain: true },
   alarm: { qos: 1, retain: true },
+  rollout: { qos: 1, retain: true },
+  'rollout-command': { qos: 1, retain: false },
+  'rollout-result': { qos: 1, retain: false },
+  'rollout-service': { qos: 1, retain: true },
 }

@@ -11,17 +11,17 @@ export const maxRequestBytes = 524_288
 /** Of an archive: an agent package is about 70 MB. */
 export const maxArchiveBytes = 268_435_456
 
-const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/)
+export const updateDigest = z.string().regex(/^sha256:[0-9a-f]{64}$/)
 
 const common = {
   id: messageId.describe('Of the rollout; the same for all its devices'),
   name: identifier.describe('Of the bundle, or of the package'),
   version: z.string().min(1).max(64).describe('Its version'),
-  digest: digest.describe('What the device reports once it runs it: of bundle.json, or of the package'),
+  digest: updateDigest.describe('What the device reports once it runs it: of bundle.json, or of the package'),
   archive: z
     .object({
       bytes: z.int().positive().max(maxArchiveBytes).describe('Its length'),
-      sha256: digest.describe('Of the whole file'),
+      sha256: updateDigest.describe('Of the whole file'),
     })
     .describe('The tar.gz that is fetched in chunks'),
   signature: z
@@ -58,7 +58,7 @@ export const updateOffer = z.discriminatedUnion('kind', [
 /** A part of an archive that a device wants next. */
 export const updateRequest = z.object({
   id: messageId.describe('Of the offer'),
-  sha256: digest.describe('Of the archive'),
+  sha256: updateDigest.describe('Of the archive'),
   offset: count.describe('Of the first byte: what the device has so far'),
   bytes: z.int().positive().max(maxRequestBytes).describe('How many from there'),
 })
@@ -87,7 +87,7 @@ export type UpdateState = (typeof updateStates)[number]
 export const updateStatus = z.object({
   id: messageId.describe('Of the offer'),
   kind: openEnum(['bundle', 'agent']).describe('What it is'),
-  digest: digest.describe('What was offered'),
+  digest: updateDigest.describe('What was offered'),
   at: timestamp.describe('When this message was made'),
   state: openEnum(updateStates).describe(
     'done: it runs and has stood its probation; failed: it never ran; rolled-back: it ran, and what was before runs again',

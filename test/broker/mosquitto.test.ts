@@ -40,7 +40,16 @@ test('mosquitto_sub of an operator sees every topic of the contract', { skip }, 
   const expected = topicKinds.map(kind => {
     const pool = { machineType: 'fan', model: '4f1a2b3c4d5e', evidence: 'logistic' }
     const alarm = { machine: 'press', fault: 'ball' }
-    const names = { site: 'plant-a', device: 'press-1', point: 'de', server: 'gpu-1', ...alarm, ...pool }
+    const names = {
+      site: 'plant-a',
+      device: 'press-1',
+      point: 'de',
+      server: 'gpu-1',
+      rollout: 'r-1',
+      service: 'anna',
+      ...alarm,
+      ...pool,
+    }
     return topicOf({ kind, ...names } as Parameters<typeof topicOf>[0])
   })
   for (const topic of expected) {

@@ -52,8 +52,9 @@ test('an operator sees every topic of the contract with mosquitto_sub', {
   publish(fleet, topicOf({ kind: 'command', ...address }), { id: 'ping-1', name: 'ping', args: {} })
 
   // Nothing is pooled in a fleet whose points name no machine type; pooling.test.ts follows pools. Nor has it a third tier,
-  // which server-agent/second-opinions.test.ts follows, nor a rollout: updates.test.ts.
-  const elsewhere = /^(evidence|pool|upstream-.*|update-.*)$/
+  // which server-agent/second-opinions.test.ts follows, nor a rollout: updates.test.ts and
+  // rollouts.test.ts.
+  const elsewhere = /^(evidence|pool|upstream-.*|update-.*|rollout.*)$/
   const pending = new Set<string>(topicKinds.filter(kind => !elsewhere.test(kind)))
   while (pending.size > 0) {
     const kind = [...pending][0]!

@@ -131,6 +131,19 @@ test('only operators offer updates, and each device its own only takes', () => {
   }
 })
 
+test('flows and operators command rollouts, and only a rollout service, which is an operator, says what came of them', () => {
+  const writers = (kind: 'rollout' | 'rollout-command' | 'rollout-result' | 'rollout-service'): string[] =>
+    Object.values({ ...identities, service: identityOf('operator', 'rollouts') })
+      .filter(identity => mayPublish(identity, topicOf(examples[kind].address)))
+      .map(({ name }) => name)
+  assert.deepEqual(writers('rollout-command'), ['flows/main', 'operators/anna', 'operators/rollouts'])
+  for (const kind of ['rollout', 'rollout-result'] as const)
+    assert.deepEqual(writers(kind), ['operators/anna', 'operators/rollouts'])
+  assert.deepEqual(writers('rollout-service'), ['operators/rollouts'])
+  for (const kind of ['rollout', 'rollout-command', 'rollout-service'] as const)
+    assert.ok(!maySubscribe(device, topicFilter(kind)), kind)
+})
+
 test('names that are no identifiers are never published to', () => {
   const own = `faultline/v1/${device.name}/points`
   assert.ok(mayPublish(device, `${own}/drive-end/inference`))

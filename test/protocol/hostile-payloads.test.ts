@@ -152,6 +152,8 @@ const wider = [
   'config-reported as config-desired',
   'command-result as command',
   'update-offer as command',
+  'rollout-command as command',
+  'command-result as rollout-result',
   'pool as evidence',
 ]
 
