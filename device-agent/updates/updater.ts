@@ -131,7 +131,9 @@ export class Updater implements Service {
   offered(offer: UpdateOffer): void {
     this.go(async () => {
       const { update } = this.options.journal
-      if (update?.offer.id === offer.id) {
+      // One that was withdrawn and is made again, as by a rollout that was paused, is a new offer.
+      const isWithdrawn = update?.error?.code === 'UPDATE_WITHDRAWN'
+      if (update?.offer.id === offer.id && !isWithdrawn) {
         this.tell()
         this.download?.remind()
       } else if (update && !isOver(update.state) && !canBeGivenUp(update.state)) this.next = offer

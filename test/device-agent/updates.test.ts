@@ -357,6 +357,21 @@ test('an offer that is withdrawn ends a download and nothing else', async t => {
   assert.equal(late.state, 'done')
 })
 
+test('an offer that was withdrawn and is made again is taken, under the same id and after a restart', async t => {
+  const { device: make, next } = await scene(t)
+  const device = await make().start(t)
+  device.carry = () => {}
+  await device.offer(next.offer)
+  device.updater.withdrawn()
+  await device.updater.settled()
+  assert.equal(device.error?.code, 'UPDATE_WITHDRAWN')
+  await device.updater.stop()
+  const second = await make().start(t)
+  await second.offer(next.offer)
+  await second.infer(3)
+  assert.deepEqual([second.state, second.running], ['done', next.offer.digest])
+})
+
 test('an offer that comes during probation waits for its end, and one of what runs is done at once', async t => {
   const { device: make, next, archives } = await scene(t)
   const third = await offered(
