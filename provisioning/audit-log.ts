@@ -18,6 +18,11 @@ export type AuditAction =
   | 'exported'
   | 'imported'
   | 'rolled-out'
+  | 'artifact-added'
+  | 'rollout-paused'
+  | 'rollout-resumed'
+  | 'rollout-aborted'
+  | 'rollout-ended'
 
 /** One state change. */
 export interface AuditEntry {
@@ -26,7 +31,10 @@ export interface AuditEntry {
   action: AuditAction
   /** The identity; for what concerns all of them `registry`. */
   name: string
-  /** The user of the operating system who made it; for what a device does itself its name and address. */
+  /**
+   * The user of the operating system who made it; for what a device does itself its name and address, for what is asked for over
+   * the broker who asked.
+   */
   actor: string
   detail?: string
 }
@@ -61,7 +69,8 @@ export function readChanges(database: DatabaseSync, { name, since, limit }: Audi
   return rows.map(({ detail, ...entry }) => ({ ...entry, ...(detail !== null && { detail }) }))
 }
 
-function osUser(): string {
+/** Who runs this process. */
+export function osUser(): string {
   try {
     return userInfo().username
   } catch {

@@ -233,9 +233,9 @@ export class Registry implements RegistryReader, Service {
   }
 
   /** Writes down what was done beside the registry. */
-  record(action: AuditAction, name: string, detail?: string): void {
+  record(action: AuditAction, name: string, detail?: string, actor?: string): void {
     this.database.change((database, at) =>
-      recordChange(database, { at, action, name, ...(detail !== undefined && { detail }) }),
+      recordChange(database, { at, action, name, actor, ...(detail !== undefined && { detail }) }),
     )
   }
 

@@ -1,30 +1,40 @@
 import { mkdir } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { FaultlineError, newId } from '@faultline/protocol'
+import { FaultlineError } from '@faultline/protocol'
 import {
   type Command,
-  createLogger,
   InvalidArgumentError,
-  MqttSession,
   Option,
   parseInteger,
   parsePositive,
+  terminationSignal,
 } from '@faultline/runtime'
 import type { Registry } from '../registry.ts'
 import { type Artifact, packBundle, takePackage } from '../rollouts/artifact.ts'
-import { carryOn } from '../rollouts/carry-on.ts'
-import { type Amount, amountOf, groupsOf } from '../rollouts/plan.ts'
+import { newRolloutId, RolloutOrders, usualGroups } from '../rollouts/orders.ts'
+import { type Amount, amountOf } from '../rollouts/plan.ts'
 import { detailOf, listOf } from '../rollouts/report.ts'
+import { artifactsOf, rolloutsOf } from '../rollouts/rollout-service.ts'
+import { isOpen } from '../rollouts/states.ts'
 import { RolloutStore, type Terms } from '../rollouts/store.ts'
-import { withdrawOffers } from '../rollouts/withdrawal.ts'
-import { type BrokerFlags, brokerAccessOf, withBroker } from './broker-options.ts'
+import { watchRollout } from '../rollouts/watch.ts'
+import { type BrokerFlags, withBroker } from './broker-options.ts'
 import { say } from './output.ts'
 import { withOpen, withRegistry } from './registry-option.ts'
+import { requireService, serveHere } from './rollout-here.ts'
 
-interface StartFlags extends BrokerFlags {
+interface ArtifactFlags {
   registry: string
   bundle?: string
   agent?: string
+}
+
+interface HereFlags extends BrokerFlags {
+  registry: string
+  here?: boolean
+}
+
+interface StartFlags extends ArtifactFlags, HereFlags {
+  registry: string
   site?: string
   device?: string[]
   canary?: string[]
@@ -40,47 +50,67 @@ interface StartFlags extends BrokerFlags {
 export function addRollout(program: Command): void {
   const rollout = program
     .command('rollout')
-    .description('roll a signed model or agent out to devices, group by group, and watch it')
-  withBroker(withRegistry(rollout.command('start')))
-    .description('offer it to the first group, and go on for as long as this runs; Ctrl-C leaves it to `resume`')
-    .option('--bundle <directory>', 'a model, signed')
-    .option('--agent <file>', 'or an agent package, with its signature beside it')
+    .description('roll a signed model or agent out to devices, group by group, through `provision -- serve`')
+  withHere(withArtifact(withRegistry(rollout.command('start'))))
+    .description('start a rollout; `serve` runs it until it ends by its own terms, watched or not')
     .option('--site <site>', 'only the devices of one site')
     .option('--device <names...>', 'only these, such as devices/plant-a/press-3')
     .option('--canary <names...>', 'the devices of the first group')
     .addOption(
-      new Option('--groups <sizes>', 'of the first groups, as counts or shares; the rest is the last')
+      new Option(
+        '--groups <sizes>',
+        'sizes of the first groups, as counts or shares of all devices; the rest is the last group',
+      )
         .argParser(parseSizes)
-        .default([{ count: 1 }, { percent: 10 }], '1,10%'),
+        .default([...usualGroups], '1,10%'),
     )
     .addOption(
-      new Option('--max-failures <amount>', 'more stop it: of all, such as 2, or of a group, such as 10%')
+      new Option(
+        '--max-failures <amount>',
+        'abort when more devices fail: a count over the whole rollout (2) or a share of a group (10%)',
+      )
         .argParser(parseAmount)
         .default({ percent: 10 }, '10%'),
     )
-    .option('--advance-at <percent>', 'of a group that have to succeed before the next begins', parsePercent, 100)
+    .option(
+      '--advance-at <percent>',
+      'per cent of a group that have to succeed before the next begins',
+      parsePercent,
+      100,
+    )
     .option('--probation-minutes <minutes>', 'how long a device watches it at least', parsePositive, 10)
     .option('--probation-windows <count>', 'windows it has to judge there at least', parseInteger(1, 1_000_000), 100)
     .option('--disagreement <percent>', 'of accepted windows that servers may contradict', parsePercent, 10)
     .option('--lost-after-hours <hours>', 'a device that comes to no end by then is lost', parsePositive, 24)
     .action(start)
-  withBroker(withRegistry(rollout.command('resume')))
-    .description('go on with a rollout that is not over')
+  withArtifact(withRegistry(rollout.command('add')))
+    .description('keep a model or an agent package, so that a rollout of it can be started on the Devices page')
+    .action(add)
+  withRegistry(rollout.command('watch'))
+    .description('show how far a rollout is until it ends; Ctrl-C ends the watching, not the rollout')
+    .argument('<id>')
+    .action(watch)
+  withRegistry(rollout.command('pause'))
+    .description('offer nothing to devices that have not begun; the others go on')
+    .argument('<id>')
+    .action((id: string, { registry }: HereFlags) => order(registry, orders => orders.pause(id), `paused ${id}`))
+  withHere(withRegistry(rollout.command('resume')))
+    .description('go on with a rollout that was paused; with --here in this terminal')
     .argument('<id>')
     .action(resume)
-  withBroker(withRegistry(rollout.command('stop')))
+  withHere(withRegistry(rollout.command('abort')).alias('stop'))
     .description('end a rollout: what is not on a device yet is withdrawn, what runs stays')
     .argument('<id>')
-    .action(stop)
+    .action(abort)
   withRegistry(rollout.command('show'))
     .description('show how far a rollout is, and what went wrong')
     .argument('<id>')
-    .action((id: string, { registry }: { registry: string }) =>
+    .action((id: string, { registry }: HereFlags) =>
       withStore(registry, store => say(detailOf(store.show(id), store.devices(id)))),
     )
   withRegistry(rollout.command('list'))
     .description('list the rollouts, the newest first')
-    .action(({ registry }: { registry: string }) =>
+    .action(({ registry }: HereFlags) =>
       withStore(registry, store => {
         const rollouts = store.list()
         if (rollouts.length === 0) return say('no rollouts')
@@ -89,88 +119,89 @@ export function addRollout(program: Command): void {
     )
 }
 
+const withHere = (command: Command): Command =>
+  withBroker(command.option('--here', 'run the rollouts in this terminal, where no `serve` does'))
+
+const withArtifact = (command: Command): Command =>
+  command
+    .option('--bundle <directory>', 'the directory of a signed model')
+    .option('--agent <file>', 'or an agent package, with its signature beside it')
+
 async function start(flags: StartFlags): Promise<void> {
-  const access = await brokerAccessOf(flags)
-  const artifacts = artifactsOf(flags.registry)
+  const { registry: path, here, site, device, canary, groups } = flags
+  if (!here) requireService(path)
+  const artifact = await artifactOf(flags)
+  const id = newRolloutId(artifact)
+  const begin = (registry: Registry, store: RolloutStore) => {
+    const order = { artifact, terms: termsOf(flags), site, devices: device, canaries: canary, groups }
+    const sizes = new RolloutOrders(registry, store).start(id, order)
+    say(`rollout ${id}: ${artifact.name} ${artifact.version} to ${sizes.join(' + ')} devices`)
+  }
+  await withOpen(path, registry =>
+    withStore(path, async store => {
+      if (here) return serveHere(registry, store, flags, id, () => begin(registry, store))
+      begin(registry, store)
+      say(`watch it: npm run provision -- rollout watch ${id}`)
+    }),
+  )
+}
+
+async function add(flags: ArtifactFlags): Promise<void> {
+  const artifact = await artifactOf(flags)
+  await order(flags.registry, orders => orders.add(artifact), `added ${artifact.name} ${artifact.version}`, false)
+}
+
+async function artifactOf({ bundle, agent, registry }: ArtifactFlags): Promise<Artifact> {
+  const artifacts = artifactsOf(registry)
+  if ((bundle === undefined) === (agent === undefined))
+    throw new FaultlineError('ROLLOUT_INVALID', 'give --bundle DIRECTORY or --agent FILE')
   await mkdir(artifacts, { recursive: true, mode: 0o700 })
-  const artifact = await artifactOf(flags, artifacts)
-  await withOpen(flags.registry, async registry => {
-    const groups = groupsOf(namesOf(registry, flags), flags.groups, flags.canary ?? [])
-    const id = idOf(artifact)
-    await withStore(flags.registry, async store => {
-      store.create(id, artifact, termsOf(flags), groups)
-      registry.record('rolled-out', 'registry', `${artifact.kind} ${artifact.name} ${artifact.version} as ${id}`)
-      say(
-        `rollout ${id}: ${artifact.name} ${artifact.version} to ${groups.map(({ length }) => length).join(' + ')} devices`,
-      )
-      try {
-        await carryOn({ id, store, artifacts, ...access, logger: logger() }, say)
-      } catch (error) {
-        // A wrong secret, say. What nobody was offered must not stand in the way of the next attempt.
-        if (store.devices(id).every(({ state }) => state === 'waiting')) store.end(id, 'stopped', 'it never began')
-        throw error
-      }
-    })
+  return bundle === undefined ? takePackage(agent!, artifacts) : packBundle(bundle, artifacts)
+}
+
+/** Writes down what the process that runs the rollouts is to do. */
+async function order(path: string, give: (orders: RolloutOrders) => void, done: string, needsService = true) {
+  await withOpen(path, registry =>
+    withStore(path, store => {
+      if (needsService) requireService(path)
+      give(new RolloutOrders(registry, store))
+      say(done)
+    }),
+  )
+}
+
+async function watch(id: string, { registry: path }: HereFlags): Promise<void> {
+  await withStore(path, async store => {
+    if (isOpen(store.show(id).state)) requireService(path)
+    const interrupted = new AbortController()
+    void terminationSignal(interrupted.signal).then(() => interrupted.abort())
+    const rollout = await watchRollout(id, store, interrupted.signal)
+    interrupted.abort()
+    say(detailOf(rollout, store.devices(id)))
+    if (isOpen(rollout.state)) say('\nit goes on')
+    if (rollout.state === 'aborted') process.exitCode = 1
   })
 }
 
-async function artifactOf({ bundle, agent }: StartFlags, artifacts: string): Promise<Artifact> {
-  if (bundle !== undefined && agent === undefined) return packBundle(bundle, artifacts)
-  if (agent !== undefined && bundle === undefined) return takePackage(agent, artifacts)
-  throw new FaultlineError('ROLLOUT_INVALID', 'give --bundle DIRECTORY or --agent FILE')
+async function resume(id: string, flags: HereFlags): Promise<void> {
+  const { registry: path, here } = flags
+  if (!here) return order(path, orders => orders.resume(id), `resumed ${id}`)
+  await withOpen(path, registry =>
+    withStore(path, store =>
+      serveHere(registry, store, flags, id, () => {
+        // One that a process left behind runs on as it is.
+        if (store.show(id).state !== 'running') new RolloutOrders(registry, store).resume(id)
+      }),
+    ),
+  )
 }
 
-async function resume(id: string, flags: BrokerFlags & { registry: string }): Promise<void> {
-  const access = await brokerAccessOf(flags)
-  const artifacts = artifactsOf(flags.registry)
-  await withStore(flags.registry, async store => {
-    requireRunning(store, id)
-    await carryOn({ id, store, artifacts, ...access, logger: logger() }, say)
-  })
-}
-
-async function stop(id: string, flags: BrokerFlags & { registry: string }): Promise<void> {
-  const { broker, identity } = await brokerAccessOf(flags)
-  await withStore(flags.registry, async store => {
-    requireRunning(store, id)
-    const clientId = `${identity.name}/rollout-${newId()}`
-    const session = new MqttSession({
-      ...broker,
-      identity,
-      clientId,
-      subscriptions: [],
-      logger: logger(),
-    })
-    await session.start()
-    try {
-      await session.whenOnline(AbortSignal.timeout(30_000)).catch(() => {
-        throw new FaultlineError('BROKER_UNREACHABLE', `no connection to ${broker.url}; the rollout goes on`)
-      })
-      store.end(id, 'stopped', 'stopped by an operator')
-      const cleared: Promise<void>[] = []
-      withdrawOffers(id, store, address => cleared.push(session.publishRaw(address, Buffer.alloc(0))))
-      await Promise.all(cleared)
-    } finally {
-      await session.stop()
-    }
-    say(detailOf(store.show(id), store.devices(id)))
-  })
-}
-
-function requireRunning(store: RolloutStore, id: string): void {
-  const { state } = store.show(id)
-  if (state !== 'running') throw new FaultlineError('ROLLOUT_INVALID', `the rollout ${id} is over: ${state}`)
-}
-
-/** Its progress is on the terminal; only what goes wrong is in the log. */
-const logger = () => createLogger('rollout', { level: process.env.FAULTLINE_LOG_LEVEL ?? 'warn' })
-
-/** Throws `ROLLOUT_INVALID` for names that are no devices of the registry. */
-function namesOf(registry: Registry, { site, device }: Pick<StartFlags, 'site' | 'device'>): string[] {
-  const enrolled = registry.list({ role: 'device', site }).map(({ name }) => name)
-  const stranger = device?.find(name => !enrolled.includes(name))
-  if (stranger !== undefined) throw new FaultlineError('ROLLOUT_INVALID', `${stranger} is no enrolled device`)
-  return device ?? enrolled
+async function abort(id: string, flags: HereFlags): Promise<void> {
+  const { registry: path, here } = flags
+  if (!here) return order(path, orders => orders.abort(id), `aborted ${id}`)
+  await withOpen(path, registry =>
+    withStore(path, store => serveHere(registry, store, flags, id, () => new RolloutOrders(registry, store).abort(id))),
+  )
 }
 
 const termsOf = (flags: StartFlags): Terms => ({
@@ -184,16 +215,8 @@ const termsOf = (flags: StartFlags): Terms => ({
   lostAfterMs: flags.lostAfterHours * 3_600_000,
 })
 
-/** "bearing-local-1-2-0-20260302-081530-3f2a": readable, and another one every time. */
-const idOf = ({ name, version }: Artifact): string => {
-  const time = new Date().toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15)
-  return `${`${name}-${version.replaceAll('.', '-')}`.slice(0, 40)}-${time}-${newId().slice(0, 4)}`
-}
-
-const artifactsOf = (registry: string): string => join(dirname(registry), 'rollouts')
-
 async function withStore<T>(registry: string, work: (store: RolloutStore) => T | Promise<T>): Promise<T> {
-  const store = new RolloutStore(join(dirname(registry), 'rollouts.db'))
+  const store = new RolloutStore(rolloutsOf(registry))
   await store.start()
   try {
     return await work(store)

@@ -11,9 +11,11 @@ import {
 import { loadAuthority } from '../authority.ts'
 import { EstService } from '../est-service.ts'
 import { ProvisioningMetrics } from '../metrics.ts'
+import { RolloutService } from '../rollouts/rollout-service.ts'
+import { type BrokerFlags, brokerAccessOf, withBroker } from './broker-options.ts'
 import { withOpen, withRegistry } from './registry-option.ts'
 
-interface Flags {
+interface Flags extends BrokerFlags {
   registry: string
   host?: string
   port: number
@@ -24,8 +26,10 @@ interface Flags {
 
 export function addServe(program: Command): void {
   const port = parseInteger(0, 65_535)
-  withRegistry(program.command('serve'))
-    .description('run the service over HTTPS that devices fetch and renew their certificates from')
+  withBroker(withRegistry(program.command('serve')))
+    .description(
+      'run the service over HTTPS that devices fetch and renew their certificates from and, with --identity, the rollouts',
+    )
     .option('--host <address>', 'address to listen on (default: all of the machine)')
     .option('--port <port>', '0 takes any free port', port, 8443)
     .option(
@@ -37,7 +41,9 @@ export function addServe(program: Command): void {
     .action(serve)
 }
 
-async function serve({ registry: path, host, port, name, days, operationsPort }: Flags): Promise<void> {
+async function serve(flags: Flags): Promise<void> {
+  const { registry: path, host, port, name, days, operationsPort } = flags
+  const access = flags.identity === undefined ? undefined : await brokerAccessOf(flags)
   const authority = () => loadAuthority(path)
   await authority() // Before anything else: without one there is nothing to serve.
   await withOpen(path, async registry => {
@@ -49,6 +55,12 @@ async function serve({ registry: path, host, port, name, days, operationsPort }:
       const registries = [new ProvisioningMetrics(registry, service).registry]
       services.unshift(new Operations({ port: operationsPort, registries, logger }))
     }
+    if (access) {
+      const rollouts = new RolloutService({ registry, path, ...access, logger })
+      // The session has logged it, and goes on trying.
+      rollouts.on('error', () => {})
+      services.push(rollouts)
+    } else logger.info('rollouts are not run: that takes --identity and --broker-url')
     await runService(new ServiceGroup(services), { logger })
   })
 }

@@ -1,3 +1,4 @@
+import { maxNamedFailures, type RolloutStatus } from '@faultline/protocol'
 import { renderTable } from '../table.ts'
 import { hasFailed, isOver } from './states.ts'
 import type { Rollout, RolloutDevice } from './store.ts'
@@ -8,6 +9,11 @@ export function countsOf(devices: readonly RolloutDevice[]): string {
   for (const { state } of devices) counts.set(state, (counts.get(state) ?? 0) + 1)
   return [...counts].map(([state, count]) => `${count} ${state}`).join(', ')
 }
+
+/** Of the groups that a message tells apart; those that follow are counted with the last. */
+const maxGroups = 64
+/** Of what a message says in words. */
+const maxReason = 200
 
 const minute = (time: string): string => `${time.slice(0, 10)} ${time.slice(11, 16)}`
 
@@ -53,4 +59,34 @@ export function detailOf(rollout: Rollout, devices: readonly RolloutDevice[]): s
     renderTable(['group', 'devices', ''], groups),
     ...(notable.length > 0 ? [renderTable(['device', 'group', 'state', 'since', ''], notable)] : []),
   ].join('\n\n')
+}
+
+/** What is said of a rollout over the broker. */
+export function statusOf(rollout: Rollout, devices: readonly RolloutDevice[]): RolloutStatus {
+  const { artifact, state, reason, actor, startedAt, endedAt } = rollout
+  const { kind, name, version, digest } = artifact
+  const groups: RolloutStatus['groups'] = []
+  const failures: RolloutStatus['failures'] = []
+  for (const device of devices) {
+    const group = Math.min(device.group, maxGroups - 1)
+    const counts = groups[group] ?? {}
+    groups[group] = { ...counts, [device.state]: (counts[device.state] ?? 0) + 1 }
+    if (hasFailed(device.state) && failures.length < maxNamedFailures)
+      failures.push({
+        device: device.name,
+        state: device.state,
+        ...(device.detail !== undefined && { detail: device.detail.slice(0, maxReason) }),
+      })
+  }
+  return {
+    at: new Date().toISOString(),
+    artifact: { kind, name, version, digest },
+    state,
+    ...(reason !== undefined && { reason: reason.slice(0, maxReason) }),
+    by: actor.slice(0, maxReason),
+    startedAt,
+    ...(endedAt !== undefined && { endedAt }),
+    groups,
+    failures,
+  }
 }

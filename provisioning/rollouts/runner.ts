@@ -13,9 +13,11 @@ import {
 import { type BrokerAccess, type Logger, MqttSession, type Service } from '@faultline/runtime'
 import { archivePath } from './artifact.ts'
 import { ChunkServer } from './chunk-server.ts'
-import { type DeviceRolloutState, hasFailed, isOver } from './states.ts'
+import { Offers } from './offers.ts'
+import { failureOf, groupUnderWay, progressOf } from './progress.ts'
+import { type DeviceRolloutState, isOpen, isOver, isUnderWay } from './states.ts'
 import type { Rollout, RolloutDevice, RolloutStore } from './store.ts'
-import { type OfferAddress, offerAddress, withdrawOffers } from './withdrawal.ts'
+import { WaitingTime } from './waiting-time.ts'
 
 export interface RolloutRunnerOptions {
   id: string
@@ -25,20 +27,29 @@ export interface RolloutRunnerOptions {
   broker: BrokerAccess & { backOff?: { initialMs: number; maximumMs: number } }
   identity: Identity
   logger: Logger
+  /** Milliseconds on a clock that nobody sets; `performance.now` if omitted. */
+  clock?: () => number
 }
 
 interface RunnerEvents {
   /** A device got further. */
   device: [device: RolloutDevice]
-  ended: [rollout: Rollout]
+  /** It was paused or resumed. */
+  turned: [rollout: Rollout]
+  /** By its own terms, or by a person. */
+  ended: [rollout: Rollout, byItself: boolean]
+  /** Ended, and what it offered is withdrawn. */
+  cleared: []
   /** The store fails; it is tried again. */
   waiting: []
   /** The broker does not let it in: nothing will come of waiting. */
   error: [error: FaultlineError]
 }
 
-/** How often it looks whether somebody stopped the rollout, or a device is lost. */
+/** How often it looks whether a person changed the rollout, or a device is lost. */
 const lookMs = 1_000
+/** Retained states have come by then: a device that has none was never connected. */
+const settleMs = 5_000
 
 /**
  * Carries a rollout on: offers to one group after the other, serves the chunks, and follows what devices report. Everything it
@@ -52,11 +63,18 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
   private rollout!: Rollout
   private session: MqttSession | undefined
   private chunks: ChunkServer | undefined
+  private offers!: Offers
+  private time!: WaitingTime
   private timer: NodeJS.Timeout | undefined
   private over = false
+  /** What it offered is being withdrawn. */
+  private clearing: Promise<void> | undefined
   /** Messages that met a store that failed, by topic: the newest is what counts. */
   private readonly missed = new Map<string, Message>()
   private failing = false
+  /** Devices that say they are not connected. */
+  private readonly away = new Set<string>()
+  private onlineAt = 0
 
   constructor(options: RolloutRunnerOptions) {
     super()
@@ -65,7 +83,7 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
 
   /** Throws `ROLLOUT_UNKNOWN`, and what a session throws. */
   async start(): Promise<void> {
-    const { id, store, artifacts, broker, identity, logger } = this.options
+    const { id, store, artifacts, broker, identity, logger, clock } = this.options
     this.rollout = store.show(id)
     for (const device of store.devices(id)) this.devices.set(device.name, device)
     this.session = new MqttSession({
@@ -80,6 +98,8 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
       logger,
     })
     this.chunks = new ChunkServer(archivePath(artifacts, this.rollout.artifact.archive.sha256), this.session)
+    this.offers = new Offers(this.session, this.rollout, logger)
+    this.time = new WaitingTime(store, id, clock)
     this.session.on('online', () => this.attempt(() => this.connected()))
     this.session.on('problem', error => {
       if (error.code === 'CREDENTIALS_REFUSED') this.emit('error', error)
@@ -91,8 +111,10 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
   /** Leaves the rollout as it is. */
   async stop(): Promise<void> {
     clearInterval(this.timer)
+    if (!this.over) this.attempt(() => this.time?.save())
     await this.chunks?.stop()
     await this.session?.stop()
+    await this.clearing
   }
 
   /** Connected once at least. */
@@ -105,18 +127,14 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
     return [...this.devices.values()]
   }
 
-  /** Of the group that is under way: the first that has not got far enough for the next. */
-  get group(): number {
-    const last = Math.max(...this.list.map(({ group }) => group))
-    for (let group = 0; group < last; group++) if (!this.mayAdvance(group)) return group
-    return last
-  }
-
   private connected(): void {
-    if (this.over || this.lookForEnd()) return
+    this.onlineAt = performance.now()
+    if (this.over || this.lookForTurn()) return
     // A broker may have lost what is retained; a device passes over what it knows.
-    for (const device of this.devices.values())
-      if (device.state !== 'waiting' && !isOver(device.state)) this.publishOffer(device)
+    for (const { name, state, offeredAt } of this.devices.values())
+      if (isUnderWay(state)) this.offers.make(name)
+      // A pause whose process ended before the broker had heard of it.
+      else if (state === 'waiting' && offeredAt !== undefined) this.offers.withdraw(name)
     this.advance()
   }
 
@@ -134,7 +152,11 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
   }
 
   private heardState(device: RolloutDevice, state: DeviceState): void {
-    if (!state.online) return
+    if (!state.online) {
+      this.away.add(device.name)
+      return
+    }
+    this.away.delete(device.name)
     const { kind } = this.rollout.artifact
     const digests =
       kind === 'bundle' ? state.models.map(({ digest }) => digest) : state.agentDigest ? [state.agentDigest] : []
@@ -143,10 +165,12 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
   }
 
   private heardStatus(device: RolloutDevice, { id, state, error, ...status }: UpdateStatus): void {
-    if (id !== this.rollout.id || device.state === 'waiting' || device.state === 'succeeded') return
+    if (id !== this.rollout.id || device.state === 'succeeded') return
     if (device.state === 'lost' && state !== 'done') return
     // A state that a later version added is a step on the way, as what this one knows of the device still holds.
     if (state === 'other') return
+    // Its offer was withdrawn by a pause as it began: it is offered again.
+    if (error?.code === 'UPDATE_WITHDRAWN') return
     const detail = error ? `${error.code}: ${error.message}` : progressOf(status)
     this.note(device, state, detail)
     this.confirm(device)
@@ -160,52 +184,22 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
     this.advance()
   }
 
-  /** Stops, ends, or begins the next group, as the devices stand. */
+  /** Aborts, ends, or begins the next group, as the devices stand. */
   private advance(): void {
     if (this.over || !this.session?.online) return
-    const why = this.failure()
-    if (why !== undefined) {
-      this.end('aborted', why)
-      return
-    }
+    const { terms, state } = this.rollout
     const devices = this.list
-    if (devices.every(({ state }) => isOver(state))) {
-      this.end('done')
-      return
+    const why = failureOf(devices, terms)
+    if (why !== undefined) this.end('aborted', why)
+    else if (devices.every(device => isOver(device.state))) this.end('done')
+    if (this.over || state !== 'running') return
+    const group = groupUnderWay(devices, terms)
+    const next = devices.filter(device => device.group <= group && device.state === 'waiting')
+    if (next.length > 0) this.time.save()
+    for (const device of next) {
+      this.note(device, 'offered')
+      this.offers.make(device.name)
     }
-    const { group } = this
-    for (const device of devices)
-      if (device.group <= group && device.state === 'waiting') {
-        this.note(device, 'offered')
-        this.publishOffer(device)
-      }
-  }
-
-  /** Why the rollout must not go on; undefined while it may. */
-  private failure(): string | undefined {
-    const { maxFailures } = this.rollout.terms
-    const failed = this.list.filter(({ state }) => hasFailed(state))
-    if ('count' in maxFailures)
-      return failed.length > maxFailures.count
-        ? `${failed.length} devices failed, at most ${maxFailures.count} may`
-        : undefined
-    for (const group of new Set(failed.map(device => device.group))) {
-      const size = this.sizeOf(group)
-      const count = failed.filter(device => device.group === group).length
-      if ((count / size) * 100 > maxFailures.percent)
-        return `${count} of ${size} devices of group ${group + 1} failed, at most ${maxFailures.percent} % may`
-    }
-    return undefined
-  }
-
-  private mayAdvance(group: number): boolean {
-    const states = this.list.filter(device => device.group === group).map(({ state }) => state)
-    const succeeded = states.filter(state => state === 'succeeded').length
-    return states.every(isOver) || (succeeded / states.length) * 100 >= this.rollout.terms.advanceAt
-  }
-
-  private sizeOf(group: number): number {
-    return this.list.filter(device => device.group === group).length
   }
 
   /** Whether `work` was done. Where the store fails, it is done again at the next look. */
@@ -226,40 +220,73 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
   }
 
   private look(): void {
-    if (this.over || this.lookForEnd()) return
+    this.time.pass(this.devices.values(), !this.over && this.session?.online === true)
+    if (this.over) this.clearOffers()
+    if (this.over || this.lookForTurn()) return
     for (const [topic, message] of this.missed) {
       this.receive(message)
       this.missed.delete(topic)
     }
-    const { lostAfterMs } = this.rollout.terms
-    for (const device of this.devices.values()) {
-      const { offeredAt, state } = device
-      if (offeredAt !== undefined && !isOver(state) && Date.now() - Date.parse(offeredAt) > lostAfterMs)
-        this.note(device, 'lost', `was ${state}`)
-    }
+    for (const device of this.devices.values())
+      if (isUnderWay(device.state) && device.waitedMs > this.rollout.terms.lostAfterMs)
+        this.note(device, 'lost', `was ${device.state}`)
     this.advance()
   }
 
-  /** Whether somebody else has ended it. */
-  private lookForEnd(): boolean {
-    if (this.options.store.show(this.rollout.id).state === 'running') return false
-    this.ended()
-    return true
+  /** Takes up what a person did with it; whether it has ended. */
+  private lookForTurn(): boolean {
+    const { state } = this.options.store.show(this.rollout.id)
+    if (!isOpen(state)) {
+      this.ended(false)
+      return true
+    }
+    if (state === this.rollout.state && state === 'running') return false
+    if (state === 'paused') this.withhold()
+    if (state !== this.rollout.state) {
+      this.rollout = this.options.store.show(this.rollout.id)
+      this.emit('turned', this.rollout)
+    }
+    return false
+  }
+
+  /** What stands for devices that are away is withdrawn; they have not begun. Those that are here may be just about to. */
+  private withhold(): void {
+    const isSettled = this.session?.online === true && performance.now() - this.onlineAt > settleMs
+    for (const device of this.devices.values()) {
+      const { name, state } = device
+      if (state !== 'offered' || !(this.away.has(name) || (isSettled && !this.running.has(name)))) continue
+      this.note(device, 'waiting')
+      this.offers.withdraw(name)
+    }
   }
 
   private end(state: 'done' | 'aborted', reason?: string): void {
-    this.options.store.end(this.rollout.id, state, reason)
-    this.ended()
+    this.ended(this.options.store.end(this.rollout.id, state, reason))
   }
 
-  private ended(): void {
+  private ended(byItself: boolean): void {
     if (this.over) return
     const { store, id } = this.options
-    withdrawOffers(id, store, address => this.clear(address))
+    this.clearOffers()
     for (const device of store.devices(id)) this.devices.set(device.name, device)
-    const rollout = store.show(id)
+    this.rollout = store.show(id)
     this.over = true
-    this.emit('ended', rollout)
+    this.emit('ended', this.rollout, byItself)
+  }
+
+  /** Until the broker has acknowledged it, and after a restart again: a device must not find what was withdrawn. */
+  private clearOffers(): void {
+    const { store, id, logger } = this.options
+    this.clearing ??= this.offers.withdrawAll(store).then(
+      () => {
+        if (this.attempt(() => store.clear(id))) this.emit('cleared')
+        else this.clearing = undefined
+      },
+      thrown => {
+        this.clearing = undefined
+        logger.warn({ error: toFaultlineError(thrown).message }, 'withdrawing offers failed')
+      },
+    )
   }
 
   private note(device: RolloutDevice, state: DeviceRolloutState, detail?: string): void {
@@ -273,24 +300,4 @@ export class RolloutRunner extends EventEmitter<RunnerEvents> implements Service
     else device.detail = detail
     this.emit('device', device)
   }
-
-  private publishOffer({ name }: RolloutDevice): void {
-    const { artifact, id, terms } = this.rollout
-    const offer = { ...artifact, id, probation: terms.probation }
-    this.session?.publish(offerAddress(name), offer).catch(this.unsent)
-  }
-
-  private clear(address: OfferAddress): void {
-    this.session?.publishRaw(address, Buffer.alloc(0)).catch(this.unsent)
-  }
-
-  private readonly unsent = (thrown: unknown): void => {
-    this.options.logger.warn({ error: toFaultlineError(thrown).message }, 'not published')
-  }
-}
-
-function progressOf({ received, bytes, probation }: Partial<UpdateStatus>): string | undefined {
-  if (received !== undefined && bytes !== undefined) return `${Math.floor((received / bytes) * 100)} %`
-  if (probation) return `${probation.windows} windows, ${probation.wrong} of ${probation.audits} audits contradicted`
-  return undefined
 }

@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os'
 import { FaultlineError, type UpdateOffer } from '@faultline/protocol'
 import {
   type DatabaseSync,
@@ -7,7 +6,9 @@ import {
   type Service,
   type StoreKind,
   toDatabaseError,
+  versionOf,
 } from '@faultline/runtime'
+import { osUser } from '../audit-log.ts'
 import type { Artifact } from './artifact.ts'
 import type { Amount } from './plan.ts'
 import type { DeviceRolloutState, RolloutState } from './states.ts'
@@ -33,15 +34,25 @@ const migrations = [
      detail TEXT,
      PRIMARY KEY (rollout, name)
    ) STRICT, WITHOUT ROWID`,
+  `ALTER TABLE rollout_devices ADD COLUMN waited_ms INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE rollouts ADD COLUMN cleared INTEGER NOT NULL DEFAULT 0;
+   UPDATE rollouts SET cleared = 1 WHERE state <> 'running';
+   CREATE TABLE artifacts (
+     digest TEXT PRIMARY KEY,
+     artifact TEXT NOT NULL,
+     added_at TEXT NOT NULL
+   ) STRICT;
+   INSERT OR IGNORE INTO artifacts (digest, artifact, added_at)
+     SELECT artifact ->> '$.digest', artifact, started_at FROM rollouts ORDER BY started_at DESC`,
 ]
 
 export const rolloutDatabase: StoreKind = {
   name: 'rollouts',
-  tables: ['rollouts', 'rollout_devices'],
+  tables: ['rollouts', 'rollout_devices', 'artifacts'],
   migrations,
   counts: {
     rollouts: 'SELECT count(*) FROM rollouts',
-    'running rollouts': "SELECT count(*) FROM rollouts WHERE state = 'running'",
+    'running rollouts': "SELECT count(*) FROM rollouts WHERE state IN ('running', 'paused')",
   },
 }
 
@@ -52,7 +63,7 @@ export interface Terms {
   maxFailures: Amount
   /** Share of a group, in per cent, that has to run the new version before the next group begins. */
   advanceAt: number
-  /** From offer to the end of probation; who takes longer is lost. */
+  /** From offer to the end of probation, while what runs the rollout is connected; a device that takes longer is lost. */
   lostAfterMs: number
 }
 
@@ -65,6 +76,8 @@ export interface Rollout {
   actor: string
   startedAt: string
   endedAt?: string
+  /** Nothing that it offered stands at the broker any more. */
+  cleared: boolean
 }
 
 export interface RolloutDevice {
@@ -75,6 +88,8 @@ export interface RolloutDevice {
   state: DeviceRolloutState
   offeredAt?: string
   changedAt: string
+  /** How long it has been under way, by a clock that nobody sets: time counts while what runs the rollout is connected. */
+  waitedMs: number
   detail?: string
 }
 
@@ -101,19 +116,53 @@ export class RolloutStore implements Service {
   }
 
   /** Throws `ROLLOUT_INVALID` where another rollout is under way for one of the devices: offers would take turns. */
-  create(id: string, artifact: Artifact, terms: Terms, groups: readonly (readonly string[])[]): void {
+  create(
+    id: string,
+    artifact: Artifact,
+    terms: Terms,
+    groups: readonly (readonly string[])[],
+    actor: string = osUser(),
+  ): void {
     const now = new Date().toISOString()
     this.change(database => {
+      if (database.prepare('SELECT 1 FROM rollouts WHERE id = ?').get(id))
+        throw new FaultlineError('ROLLOUT_INVALID', `there is a rollout ${id} already`)
       for (const name of groups.flat()) checkFree(database, name)
       database
         .prepare('INSERT INTO rollouts (id, artifact, terms, state, actor, started_at) VALUES (?, ?, ?, ?, ?, ?)')
-        .run(id, JSON.stringify(artifact), JSON.stringify(terms), 'running', userInfo().username, now)
+        .run(id, JSON.stringify(artifact), JSON.stringify(terms), 'running', actor, now)
       const insert = database.prepare(
         'INSERT INTO rollout_devices (rollout, name, stage, state, changed_at) VALUES (?, ?, ?, ?, ?)',
       )
       for (const [group, names] of groups.entries())
         for (const name of names) insert.run(id, name, group, 'waiting', now)
     })
+  }
+
+  /** Keeps what can be rolled out. */
+  add(artifact: Artifact): void {
+    const insert = `INSERT INTO artifacts (digest, artifact, added_at) VALUES (?, ?, ?)
+      ON CONFLICT (digest) DO UPDATE SET artifact = excluded.artifact, added_at = excluded.added_at`
+    const now = new Date().toISOString()
+    this.use(database => database.prepare(insert).run(artifact.digest, JSON.stringify(artifact), now))
+  }
+
+  /** What can be rolled out, newest first. */
+  artifacts(): Artifact[] {
+    const query = 'SELECT artifact FROM artifacts ORDER BY added_at DESC, digest'
+    const rows = this.use(database => database.prepare(query).all()) as { artifact: string }[]
+    return rows.map(({ artifact }) => JSON.parse(artifact) as Artifact)
+  }
+
+  /** Ids of the rollouts that there is something to do for: those not over, and those whose offers still stand. */
+  unfinished(): string[] {
+    const query = "SELECT id FROM rollouts WHERE state IN ('running', 'paused') OR cleared = 0 ORDER BY started_at, id"
+    return (this.use(database => database.prepare(query).all()) as { id: string }[]).map(({ id }) => id)
+  }
+
+  /** Another text after every change to the rollouts, by whichever process. */
+  version(): string {
+    return this.use(versionOf)
   }
 
   /** Newest first. */
@@ -145,12 +194,31 @@ export class RolloutStore implements Service {
     this.use(database => database.prepare(update).run(state, now, detail ?? null, id, name))
   }
 
+  /** Adds to the time that the devices of a rollout that are under way have taken. */
+  wait(id: string, ms: number): void {
+    const update = `UPDATE rollout_devices SET waited_ms = waited_ms + ? WHERE rollout = ?
+      AND state NOT IN ('waiting', 'succeeded', 'failed', 'rolled-back', 'lost', 'withdrawn')`
+    this.use(database => database.prepare(update).run(Math.round(ms), id))
+  }
+
+  /** From one state to the other: false where it is in neither of those. */
+  turn(id: string, from: RolloutState, to: 'running' | 'paused', reason?: string): boolean {
+    const update = 'UPDATE rollouts SET state = ?, reason = ? WHERE id = ? AND state = ?'
+    return this.use(database => database.prepare(update).run(to, reason ?? null, id, from)).changes > 0
+  }
+
   /** Ends a rollout, once: false where it had ended before. */
-  end(id: string, state: Exclude<RolloutState, 'running'>, reason?: string): boolean {
-    const update = "UPDATE rollouts SET state = ?, reason = ?, ended_at = ? WHERE id = ? AND state = 'running'"
+  end(id: string, state: 'done' | 'aborted', reason?: string): boolean {
+    const update = `UPDATE rollouts SET state = ?, reason = ?, ended_at = ?
+      WHERE id = ? AND state IN ('running', 'paused')`
     const now = new Date().toISOString()
     const { changes } = this.use(database => database.prepare(update).run(state, reason ?? null, now, id))
     return changes > 0
+  }
+
+  /** Nothing that a rollout offered stands at the broker any more. */
+  clear(id: string): void {
+    this.use(database => database.prepare('UPDATE rollouts SET cleared = 1 WHERE id = ?').run(id))
   }
 
   private use<T>(work: (database: DatabaseSync) => T): T {
@@ -171,7 +239,7 @@ function checkFree(database: DatabaseSync, name: string): void {
   const row = database
     .prepare(
       `SELECT rollouts.id FROM rollout_devices JOIN rollouts ON rollouts.id = rollout
-       WHERE name = ? AND rollouts.state = 'running'`,
+       WHERE name = ? AND rollouts.state IN ('running', 'paused')`,
     )
     .get(name) as { id: string } | undefined
   if (row) throw new FaultlineError('ROLLOUT_INVALID', `${name} is in the rollout ${row.id}, which is not over`)
@@ -186,6 +254,7 @@ interface RolloutRow {
   actor: string
   started_at: string
   ended_at: string | null
+  cleared: number
 }
 
 interface DeviceRow {
@@ -194,6 +263,7 @@ interface DeviceRow {
   state: string
   offered_at: string | null
   changed_at: string
+  waited_ms: number
   detail: string | null
 }
 
@@ -206,6 +276,7 @@ const rolloutOf = (row: RolloutRow): Rollout => ({
   actor: row.actor,
   startedAt: row.started_at,
   ...(row.ended_at !== null && { endedAt: row.ended_at }),
+  cleared: row.cleared === 1,
 })
 
 const deviceOf = (row: DeviceRow): RolloutDevice => ({
@@ -214,5 +285,6 @@ const deviceOf = (row: DeviceRow): RolloutDevice => ({
   state: row.state as DeviceRolloutState,
   ...(row.offered_at !== null && { offeredAt: row.offered_at }),
   changedAt: row.changed_at,
+  waitedMs: row.waited_ms,
   ...(row.detail !== null && { detail: row.detail }),
 })

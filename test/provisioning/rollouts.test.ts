@@ -1,26 +1,20 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
-import {
-  type FaultlineError,
-  identityOf,
-  type Message,
-  parseIdentity,
-  topicFilter,
-  type UpdateState,
-} from '@faultline/protocol'
-import { Registry } from '@faultline/provisioning'
-import { MqttSession, silentLogger } from '@faultline/runtime'
-import { provisioningProgram } from '../../provisioning/program.ts'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type FaultlineError, identityOf } from '@faultline/protocol'
+import { silentLogger } from '@faultline/runtime'
 import { archivePath, packBundle, signPackage, takePackage } from '../../provisioning/rollouts/artifact.ts'
 import { amountOf, groupsOf } from '../../provisioning/rollouts/plan.ts'
 import { RolloutRunner } from '../../provisioning/rollouts/runner.ts'
 import { type Rollout, RolloutStore, type Terms } from '../../provisioning/rollouts/store.ts'
-import { type AgentBroker, startAgentBroker } from '../support/agent-broker.ts'
+import { startAgentBroker } from '../support/agent-broker.ts'
 import { observe } from '../support/observer.ts'
+import { startScript } from '../support/processes.ts'
+import { fleetRegistry, ScriptedDevice } from '../support/rollouts.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { maker, terms as probation, tinyBundle } from '../support/updates.ts'
 
@@ -28,78 +22,15 @@ const names = ['a', 'b', 'c', 'd'].map(id => `devices/plant-a/${id}`)
 const terms: Terms = { probation, maxFailures: { count: 0 }, advanceAt: 100, lostAfterMs: 3_600_000 }
 const soon = () => AbortSignal.timeout(20_000)
 
-/** A device that says what a test has it say. */
-class Voice {
-  readonly session: MqttSession
-  readonly heard: Message[] = []
-  private readonly place: { site: string; device: string }
-
-  constructor(broker: AgentBroker, name: string) {
-    const { site, id } = parseIdentity(name)
-    this.place = { site: site!, device: id }
-    this.session = new MqttSession({
-      url: broker.url,
-      secret: broker.secret,
-      identity: parseIdentity(name),
-      subscriptions: (['update-offer', 'update-chunk'] as const).map(kind => topicFilter(kind, this.place)),
-      onMessage: message => {
-        this.heard.push(message)
-        this.session.emit('heard' as 'online')
-      },
-      logger: silentLogger,
-    })
-  }
-
-  async status(id: string, state: UpdateState, error?: { code: string; message: string }): Promise<void> {
-    const digest = `sha256:${'0'.repeat(64)}`
-    const status = { id, kind: 'bundle' as const, digest, at: new Date().toISOString(), state, ...(error && { error }) }
-    await this.session.publish({ kind: 'update-status', ...this.place }, status)
-  }
-
-  /** It runs a model with this digest. */
-  async runs(digest: string): Promise<void> {
-    const model = {
-      name: 'm',
-      version: '1.0.0',
-      digest,
-      task: 't',
-      role: 'local' as const,
-      engine: 'onnx',
-      enginesRejected: [],
-    }
-    await this.session.publish(
-      { kind: 'state', ...this.place },
-      {
-        online: true,
-        at: new Date().toISOString(),
-        boot: 1,
-        clockSynchronised: true,
-        agentVersion: '1',
-        models: [model],
-        policy: { name: 'never', parameters: {} },
-        points: [],
-      },
-    )
-  }
-
-  async ask(id: string, sha256: string, offset: number, bytes: number): Promise<void> {
-    await this.session.publish({ kind: 'update-request', ...this.place }, { id, sha256, offset, bytes })
-  }
-
-  async hears(kind: Message['kind'], count = 1): Promise<Message[]> {
-    for (;;) {
-      const found = this.heard.filter(message => message.kind === kind)
-      if (found.length >= count) return found
-      await once(this.session, 'heard', { signal: soon() })
-    }
-  }
-}
-
 /** A rollout that begins, and the first so many of its devices. */
 async function scene(
   t: TestContext,
   present: number,
-  { changes = {}, groups = [[names[0]!], names.slice(1)] }: { changes?: Partial<Terms>; groups?: string[][] } = {},
+  {
+    changes = {},
+    groups = [[names[0]!], names.slice(1)],
+    clock,
+  }: { changes?: Partial<Terms>; groups?: string[][]; clock?: () => number } = {},
 ) {
   const broker = await startAgentBroker(t)
   const artifacts = await temporaryDirectory(t)
@@ -113,13 +44,21 @@ async function scene(
   const access = { url: broker.url, secret: broker.secret, backOff: { initialMs: 20, maximumMs: 50 } }
   const runners: RolloutRunner[] = []
   const run = async () => {
-    const runner = new RolloutRunner({ id, store, artifacts, broker: access, identity, logger: silentLogger })
+    const runner = new RolloutRunner({
+      id,
+      store,
+      artifacts,
+      broker: access,
+      identity,
+      logger: silentLogger,
+      ...(clock && { clock }),
+    })
     runners.push(runner)
     await runner.start()
     await runner.whenOnline(soon())
     return runner
   }
-  const voices = names.slice(0, present).map(name => new Voice(broker, name))
+  const voices = names.slice(0, present).map(name => new ScriptedDevice(broker, name))
   t.after(async () => {
     for (const runner of runners) await runner.stop()
     for (const { session } of voices) await session.stop()
@@ -215,6 +154,86 @@ test('a device that says nothing is lost after a while, and counts as failed', a
   assert.equal(stateOf(names[1]!).state, 'withdrawn')
 })
 
+test('a device is lost by the time it took, whatever a wall clock says that jumps', async t => {
+  let time = 0
+  let looks = 0
+  const clock = () => {
+    looks++
+    return time
+  }
+  const { run, voices, id, stateOf } = await scene(t, 1, { groups: [[names[0]!]], clock })
+  const runner = await run()
+  await voices[0]!.hears('update-offer')
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 365 * 86_400_000 })
+  await voices[0]!.status(id, 'downloading')
+  await until(runner, names[0]!, 'downloading')
+  for (const before = looks; looks < before + 2; ) await delay(20)
+  assert.equal(stateOf(names[0]!).state, 'downloading')
+  time += terms.lostAfterMs - 1
+  for (const before = looks; looks < before + 2; ) await delay(20)
+  await runner.stop()
+  // What a process counted is known to the next.
+  const next = await run()
+  for (const before = looks; looks < before + 2; ) await delay(20)
+  assert.equal(stateOf(names[0]!).state, 'downloading')
+  time += 2
+  assert.equal((await ended(next)).state, 'aborted')
+  assert.deepEqual([stateOf(names[0]!).state, stateOf(names[0]!).detail], ['lost', 'was downloading'])
+})
+
+test('a rollout that is paused offers nothing to devices that have not begun, and goes on when it is resumed', async t => {
+  const groups = [[names[0]!, names[2]!], [names[1]!]]
+  const { broker, run, voices, artifact, id, store, stateOf } = await scene(t, 3, { groups })
+  const [here, next, away] = voices
+  await here!.runs(`sha256:${'9'.repeat(64)}`)
+  await away!.leaves()
+  const runner = await run()
+  await here!.hears('update-offer')
+  await away!.hears('update-offer')
+  const turned = once(runner, 'turned', { signal: soon() })
+  assert.ok(store.turn(id, 'running', 'paused'))
+  await turned
+  await until(runner, names[2]!, 'waiting')
+  const late = await observe(t, broker)
+  await late.seeOne('update-offer')
+  assert.deepEqual(
+    late.of('update-offer').map(({ address }) => address.device),
+    ['a'],
+  )
+  // What has begun goes on to its end.
+  await here!.runs(artifact.digest)
+  await here!.status(id, 'done')
+  await until(runner, names[0]!, 'succeeded')
+  assert.equal(stateOf(names[2]!).state, 'waiting')
+  assert.ok(store.turn(id, 'paused', 'running'))
+  await away!.hears('update-offer', 2)
+  assert.equal(next!.heard.length, 0)
+  const end = ended(runner)
+  for (const voice of [away!, next!]) {
+    await voice.hears('update-offer')
+    await voice.runs(artifact.digest)
+    await voice.status(id, 'done')
+  }
+  assert.equal((await end).state, 'done')
+})
+
+test('a rollout that ended in the store alone withdraws its offers with the next process', async t => {
+  const { broker, run, voices, id, store, stateOf } = await scene(t, 1, { groups: [[names[0]!]] })
+  const first = await run()
+  await voices[0]!.hears('update-offer')
+  await first.stop()
+  assert.ok(store.end(id, 'aborted', 'by anna'))
+  assert.deepEqual(store.unfinished(), [id])
+  const second = await run()
+  if (store.unfinished().length > 0) await once(second, 'cleared', { signal: soon() })
+  assert.deepEqual(store.unfinished(), [])
+  assert.equal(stateOf(names[0]!).state, 'withdrawn')
+  const late = await observe(t, broker)
+  await voices[0]!.runs('sha256:0123456789ab')
+  await late.seeOne('state')
+  assert.deepEqual(late.of('update-offer'), [])
+})
+
 test('a lost device that speaks again counts once it is done, and not before', async t => {
   const changes = { maxFailures: { count: 1 } }
   const { run, voices, artifact, id, store, stateOf } = await scene(t, 2, {
@@ -284,7 +303,7 @@ test('another rollout for the same devices has to wait for the end of the first'
     () => store.create('r-2', artifact, terms, [[names[3]!]]),
     (error: FaultlineError) => error.code === 'ROLLOUT_INVALID' && /r-1/.test(error.message),
   )
-  assert.ok(store.end('r-1', 'stopped'))
+  assert.ok(store.end('r-1', 'aborted'))
   store.create('r-2', artifact, terms, [[names[3]!]])
 })
 
@@ -342,51 +361,43 @@ test('an agent package is rolled out with the signature that packing it left bes
   await assert.rejects(takePackage(file, directory), /not the signature of this package/)
 })
 
-test('a rollout on the command line: begun, listed, shown, stopped', async t => {
+test('a rollout in the terminal, without a service: begun, listed, shown, aborted by another command', async t => {
   const broker = await startAgentBroker(t)
   const watcher = await observe(t, broker)
-  const directory = await temporaryDirectory(t)
-  const file = join(directory, 'registry.db')
-  const registry = new Registry(file)
-  await registry.start()
-  for (const name of names) registry.enrollToClaim(parseIdentity(name), 1_000)
-  await registry.stop()
-  await mkdir(directory, { recursive: true })
-  await writeFile(join(directory, 'secret'), broker.secret)
-  const access = [
-    '--identity',
-    'operators/anna',
-    '--broker-url',
-    broker.url,
-    '--secret-file',
-    join(directory, 'secret'),
-  ]
-  let said = ''
-  t.mock.method(process.stdout, 'write', (text: string | Uint8Array) => {
-    said += text
-    return true
-  })
-  const provision = async (...args: string[]) => {
-    said = ''
-    await provisioningProgram().parseAsync(['node', 'provision', 'rollout', ...args, '--registry', file])
-    return said
-  }
+  const { registry: file, secret, provision } = await fleetRegistry(t, broker, names)
+  const access = ['--here', '--identity', 'operators/anna', '--broker-url', broker.url, '--secret-file', secret]
   const bundle = await tinyBundle(t)
-  await writeFile(join(directory, 'wrong'), 'not the secret')
-  const wrong = access.with(-1, join(directory, 'wrong'))
-  await assert.rejects(provision('start', '--bundle', bundle, ...wrong), { code: 'CREDENTIALS_REFUSED' })
-  const running = provision('start', '--bundle', bundle, ...access, '--canary', names[2]!)
+  const wrong = join(await temporaryDirectory(t), 'wrong')
+  await writeFile(wrong, 'not the secret')
+  const refused = await provision('start', '--bundle', bundle, ...access.with(-1, wrong))
+  assert.match(refused.stderr, /CREDENTIALS_REFUSED/)
+  const here = startScript(t, 'provisioning/main.ts', [
+    'rollout',
+    'start',
+    '--bundle',
+    bundle,
+    ...access,
+    '--canary',
+    names[2]!,
+    '--registry',
+    file,
+  ])
   const { id, name } = await watcher.seeOne('update-offer')
   assert.equal(name, 'tiny-features')
-  assert.match(said, new RegExp(`rollout ${id}: tiny-features 1.0.0 to 1 \\+ 1 \\+ 2 devices`))
+  await here.said(new RegExp(`rollout ${id}: tiny-features 1.0.0 to 1 \\+ 1 \\+ 2 devices`))
   assert.deepEqual(
     watcher.of('update-offer').map(({ address }) => address.device),
     ['c'],
   )
-  assert.match(await provision('stop', id, ...access), /state {4}stopped: stopped by an operator/)
-  await running
-  assert.match(await provision('list'), new RegExp(`${id} +bundle tiny-features 1.0.0 +stopped .* 4 withdrawn`))
-  assert.match(await provision('show', id), /group {2}devices\n1 +1 +1 withdrawn/)
-  await assert.rejects(provision('resume', id, ...access), { code: 'ROLLOUT_INVALID' })
-  await assert.rejects(provision('show', 'r-0'), { code: 'ROLLOUT_UNKNOWN' })
+  assert.match((await provision('abort', id, ...access)).stderr, /ROLLOUTS_SERVED/)
+  assert.match((await provision('abort', id)).stdout, /aborted r?/)
+  assert.equal(await here.exited, 1)
+  assert.match(here.output, /state {4}aborted: by an operator/)
+  assert.match(
+    (await provision('list')).stdout,
+    new RegExp(`${id} +bundle tiny-features 1.0.0 +aborted .* 4 withdrawn`),
+  )
+  assert.match((await provision('show', id)).stdout, /group {2}devices\n1 +1 +1 withdrawn/)
+  assert.match((await provision('resume', id, ...access)).stderr, /ROLLOUT_INVALID: .*is over: aborted/)
+  assert.match((await provision('show', 'r-0')).stderr, /ROLLOUT_UNKNOWN/)
 })
