@@ -40,12 +40,16 @@ export async function serveHere(
   const logger = createLogger('rollout', { level: process.env.FAULTLINE_LOG_LEVEL ?? 'warn' })
   const service = new RolloutService({ registry, path: flags.registry, ...access, logger })
   const ended = new AbortController()
-  const refused = new Promise<never>((_resolve, reject) => service.on('error', reject))
+  let rejected: (thrown: unknown) => void = () => {}
+  const refused = new Promise<never>((_resolve, reject) => {
+    rejected = reject
+  })
+  service.on('error', rejected)
   refused.catch(() => {}) // It may come when nothing waits any more.
   await service.start()
   try {
     begin()
-    void terminationSignal(ended.signal).then(() => ended.abort())
+    terminationSignal(ended.signal).then(() => ended.abort(), rejected)
     const rollout = await Promise.race([watchRollout(id, store, ended.signal), refused])
     if (!isOpen(rollout.state)) await cleared(id, store)
     say(detailOf(rollout, store.devices(id)))

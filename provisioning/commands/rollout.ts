@@ -174,7 +174,8 @@ async function watch(id: string, { registry: path }: HereFlags): Promise<void> {
   await withStore(path, async store => {
     if (isOpen(store.show(id).state)) requireService(path)
     const interrupted = new AbortController()
-    void terminationSignal(interrupted.signal).then(() => interrupted.abort())
+    const stop = () => interrupted.abort()
+    terminationSignal(interrupted.signal).then(stop, stop)
     const rollout = await watchRollout(id, store, interrupted.signal)
     interrupted.abort()
     say(detailOf(rollout, store.devices(id)))

@@ -7,8 +7,11 @@ import {
   type Identity,
   identifierPattern,
   type Message,
+  type Payload,
   type RolloutCommand,
   type RolloutResult,
+  type TopicAddress,
+  type TopicKind,
   toFaultlineError,
   topicFilter,
 } from '@faultline/protocol'
@@ -241,8 +244,8 @@ export class RolloutService extends EventEmitter<ServiceEvents> implements Servi
     return found
   }
 
-  private readonly publish: MqttSession['publish'] = async (address, payload) => {
-    await this.session?.publish(address, payload).catch(this.unsent)
+  private publish<K extends TopicKind>(address: Extract<TopicAddress, { kind: K }>, payload: Payload<K>): void {
+    this.session?.publish(address, payload).catch(this.unsent)
   }
 
   private readonly unsent = (thrown: unknown): void => {
