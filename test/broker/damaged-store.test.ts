@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { createLogger, openReadOnly, setAsideOf } from '@faultline/runtime'
@@ -56,17 +55,6 @@ for (const [how, damage] of Object.entries(damages)) {
   })
 }
 
-/** A disk that goes away with the test. Brokers that the test starts end after that, and keep their files until then. */
-async function mountDisk(t: TestContext): Promise<{ disk: SmallDisk | undefined; directory: string }> {
-  const directory = await mkdtemp(join(tmpdir(), 'faultline-full-'))
-  const disk = SmallDisk.mount(directory, diskBytes)
-  t.after(async () => {
-    disk?.unmount()
-    await rm(directory, { recursive: true })
-  })
-  return { disk, directory }
-}
-
 /** Serves QoS 0, refuses QoS 1 that has to be stored, and takes it again once there is room. */
 async function outliveFullDisk({ broker, connect }: TestBroker, disk: SmallDisk): Promise<void> {
   const watcher = await connect(anna, { clientId: 'watcher' })
@@ -97,9 +85,9 @@ function readTopics(store: string): unknown[] {
 }
 
 test('a broker starts on a full disk, serves what needs no store, and recovers by itself', async t => {
-  const { disk, directory } = await mountDisk(t)
-  if (!disk) return t.skip('this process may not mount')
-  const store = join(directory, 'broker.db')
+  const disk = await SmallDisk.make(t, diskBytes)
+  if (!disk) return t.skip('needs the right to mount')
+  const store = join(disk.directory, 'broker.db')
   await leaveStore(t, store)
   disk.fill()
   const broker = await startBroker(t, { store })
@@ -111,11 +99,11 @@ test('a broker starts on a full disk, serves what needs no store, and recovers b
 })
 
 test('a broker without a store starts on a full disk, serves what needs none, and makes it once there is room', async t => {
-  const { disk, directory } = await mountDisk(t)
-  if (!disk) return t.skip('this process may not mount')
-  await writeFile(join(directory, 'filler'), Buffer.alloc(1_000_000))
+  const disk = await SmallDisk.make(t, diskBytes)
+  if (!disk) return t.skip('needs the right to mount')
+  await writeFile(join(disk.directory, 'filler'), Buffer.alloc(1_000_000))
   disk.fill()
-  const store = join(directory, 'broker.db')
+  const store = join(disk.directory, 'broker.db')
   const will = { topic: state, payload: Buffer.from('gone'), qos: 1, retain: true } as const
   const first = await startBroker(t, { store })
   await first.connect(pump, { will })

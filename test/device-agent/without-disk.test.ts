@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync, StatementSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
@@ -154,14 +152,8 @@ for (const [name, obstruct] of Object.entries(obstacles)) {
 
 /** A disk of four megabytes in the place of a directory. Agents on it are stopped before the test ends. */
 async function smallDisk(t: TestContext): Promise<{ disk: SmallDisk; dataDirectory: string }> {
-  const dataDirectory = await mkdtemp(join(tmpdir(), 'faultline-small-'))
-  const disk = SmallDisk.mount(dataDirectory, 4 * 2 ** 20)!
-  t.after(async () => {
-    // Lazily: in a test that failed an agent holds it.
-    spawnSync('umount', ['-l', dataDirectory])
-    await rm(dataDirectory, { recursive: true, force: true })
-  })
-  return { disk, dataDirectory }
+  const disk = (await SmallDisk.make(t, 4 * 2 ** 20))!
+  return { disk, dataDirectory: disk.directory }
 }
 
 const mayMount = process.getuid?.() === 0
@@ -233,15 +225,15 @@ test('a disk that becomes full and has room again loses nothing and is said once
 })
 
 test('a read-only disk: an agent starts with what was kept', mounts, async t => {
-  const { dataDirectory } = await smallDisk(t)
+  const { disk, dataDirectory } = await smallDisk(t)
   const place = await scene(t, dataDirectory)
   const { watcher, start } = place
   await firstLife(place)
-  assert.equal(spawnSync('mount', ['-o', 'remount,ro', dataDirectory]).status, 0)
+  disk.setReadOnly(true)
   const edge = await start()
   await watches(edge, watcher)
   assert.match(problemsOf(edge), /read-only: let this user write the file/)
-  assert.equal(spawnSync('mount', ['-o', 'remount,rw', dataDirectory]).status, 0)
+  disk.setReadOnly(false)
   await until(() => edge.agent.problems.length === 0)
   await watches(edge, watcher)
   await edge.agent.stop()

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { truncateSync, watch, writeFileSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
@@ -15,6 +14,7 @@ import {
   toDatabaseError,
 } from '@faultline/runtime'
 import { startScript } from '../support/processes.ts'
+import { SmallDisk } from '../support/small-disk.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { openDatabaseSchema } from './fixtures/open-database-schema.ts'
 
@@ -137,13 +137,9 @@ test('a lock of another process is named', async t => {
 })
 
 test('a disk without room is named, and a damaged file stays until there is room for a new one', async t => {
-  const directory = await mkdtemp(join(tmpdir(), 'faultline-small-'))
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', directory]).status === 0
-  t.after(async () => {
-    if (mounted) spawnSync('umount', [directory])
-    await rm(directory, { recursive: true, force: true })
-  })
-  if (!mounted) return t.skip('needs to mount a file system')
+  const disk = await SmallDisk.make(t, 262_144)
+  if (!disk) return t.skip('needs the right to mount')
+  const { directory } = disk
   const path = join(directory, 'store.db')
   openDatabase(path, schema).close()
   const damaged = join(directory, 'damaged.db')
@@ -166,25 +162,25 @@ test('a disk without room is named, and a damaged file stays until there is room
 })
 
 test('a file that may not be written is named', async t => {
-  const directory = await mkdtemp(join(tmpdir(), 'faultline-read-only-'))
+  // Root may write whatever the permissions say.
+  const disk = await SmallDisk.make(t, 1_048_576)
+  const directory = disk?.directory ?? (await temporaryDirectory(t))
   const path = join(directory, 'store.db')
   openDatabase(path, schema).close()
-  const mounted = spawnSync('mount', ['-o', 'bind', directory, directory]).status === 0
-  t.after(async () => {
-    if (mounted) spawnSync('umount', [directory])
-    else await chmod(directory, 0o700)
-    await rm(directory, { recursive: true, force: true })
-  })
-  if (mounted) spawnSync('mount', ['-o', 'remount,bind,ro', directory])
+  if (disk) disk.setReadOnly(true)
   else {
     await chmod(path, 0o400)
     await chmod(directory, 0o500)
   }
-  for (const open of [openDatabase, openOrSetAside]) {
-    for (const name of ['store.db', 'new.db']) {
-      const expected = { code: 'DATABASE_FAILED', reason: 'read-only', message: /read-only: let this user write/ }
-      assert.throws(() => open(join(directory, name), schema), expected)
+  try {
+    for (const open of [openDatabase, openOrSetAside]) {
+      for (const name of ['store.db', 'new.db']) {
+        const expected = { code: 'DATABASE_FAILED', reason: 'read-only', message: /read-only: let this user write/ }
+        assert.throws(() => open(join(directory, name), schema), expected)
+      }
     }
+  } finally {
+    if (!disk) await chmod(directory, 0o700) // So that it can be removed.
   }
 })
 

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -87,21 +86,10 @@ test('while the spool cannot be written nothing is acknowledged, and the recorde
   assert.match(await registry.metrics(), /^faultline_recorder_spool_up 1$/m)
 })
 
-/** A disk of a megabyte; undefined where this process may not mount one. */
-async function smallDisk(t: TestContext): Promise<SmallDisk | undefined> {
-  const directory = await mkdtemp(join(tmpdir(), 'faultline-small-'))
-  const disk = SmallDisk.mount(directory, 1_048_576)
-  t.after(async () => {
-    disk?.unmount()
-    await rm(directory, { recursive: true, force: true })
-  })
-  return disk
-}
-
 test('a recorder that is killed on a full disk has lost nothing that it acknowledged, and starts on it', {
   timeout: 120_000,
 }, async t => {
-  const disk = await smallDisk(t)
+  const disk = await SmallDisk.make(t, 1_048_576)
   if (!disk) return t.skip('needs the right to mount')
   const { url } = await startPlainBroker(t)
   const config = join(await temporaryDirectory(t), 'recorder.yaml')
