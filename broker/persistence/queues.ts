@@ -117,10 +117,9 @@ export class QueueTable {
 
   /** Takes the sizes from the table, at the start and after a transaction that came to nothing. */
   recount(): void {
+    const rows = this.statements.sizes.all() as unknown as (Size & { client: string })[]
     this.sizes.clear()
-    for (const { client, ...size } of this.statements.sizes.all() as unknown as (Size & { client: string })[]) {
-      this.sizes.set(client, size)
-    }
+    for (const { client, ...size } of rows) this.sizes.set(client, size)
   }
 
   /** Sessions that have something waiting, and how much. */

@@ -37,8 +37,10 @@ export class SubscriptionTable {
 
   /** Takes the tree from the table, at the start and after a transaction that came to nothing. */
   restore(): void {
+    // Read first: without a tree, messages would be acknowledged that no session has.
+    const rows = this.rows('all')
     this.tree.clear()
-    for (const row of this.rows('all')) this.grow(row)
+    for (const row of rows) this.grow(row)
   }
 
   add(client: string, { topic, qos, ...options }: Subscription): void {

@@ -58,6 +58,8 @@ export class Transactions extends EventEmitter<TransactionEvents> {
   private lockedSince: number | undefined
   private probing: NodeJS.Timeout | undefined
   private refused: Error | undefined
+  /** A transaction came to nothing, and what is in memory may be as if it had not. */
+  private isStale = false
   private readonly owed = new Map<string, () => void>()
 
   constructor(options: TransactionsOptions) {
@@ -148,6 +150,7 @@ export class Transactions extends EventEmitter<TransactionEvents> {
 
   private transact<T>(work: () => T): T {
     const { database } = this.options
+    if (this.isStale) this.renew()
     database.exec('BEGIN IMMEDIATE')
     try {
       const result = work()
@@ -156,13 +159,20 @@ export class Transactions extends EventEmitter<TransactionEvents> {
     } catch (thrown) {
       try {
         // Some failures, a full disk among them, have rolled back already.
+        this.isStale = true
         if (database.isTransaction) database.exec('ROLLBACK')
-        this.emit('rolledBack')
+        this.renew()
       } catch (again) {
         this.emit('failed', this.errorOf(again)) // What is to be done follows from the first.
       }
       throw thrown
     }
+  }
+
+  /** Throws what its listeners throw; no change is made before they have read what is in the store. */
+  private renew(): void {
+    this.emit('rolledBack')
+    this.isStale = false
   }
 
   private fail(changes: readonly Change[], thrown: unknown): void {

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
 import { BrokerMetrics } from '@faultline/broker'
 import { createLogger, type DatabaseFailure } from '@faultline/runtime'
 import type { SqlitePersistence } from '../../broker/persistence/sqlite.ts'
+import type { SubscriptionTable } from '../../broker/persistence/subscriptions.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import {
   anna,
@@ -255,4 +256,38 @@ test('a group whose queue cannot be read tries again', async t => {
   await received.until(1)
   assert.deepEqual(received.payloads(), ['kept'])
   assert.equal(broker.broker.counts.storeErrors.io, 1)
+})
+
+test('a store that cannot even be read after a change came to nothing takes no other before it was, and loses none', async t => {
+  const { broker } = await startStored(t)
+  await leaveSession(broker)
+  const device = await broker.connect(press)
+  const database = databaseOf(broker)
+  const { subscriptions } = (storeOf(broker) as unknown as { opened: { subscriptions: SubscriptionTable } }).opened
+  const unreadable = t.mock.method(subscriptions, 'restore', subscriptions.restore)
+  const { statements } = subscriptions as unknown as { statements: { all: StatementSync } }
+  const reading = t.mock.method(statements.all, 'all', () => {
+    throw Object.assign(new Error('disk I/O error'), { code: 'ERR_SQLITE_ERROR', errcode: 10 })
+  })
+  const mend = breakCommits(t, database, 13, 'database or disk is full')
+  const closed = new Promise<void>(resolve => device.once('close', () => resolve()))
+  device.publishAsync(inference, 'refused', { qos: 1 }).catch(() => {}) // Never acknowledged; it fails when the client ends.
+  await closed
+  assert.ok(unreadable.mock.callCount() > 0)
+  mend()
+  // What finds the store unreadable is refused, whether it would have been for the session or not.
+  const attempts = unreadable.mock.callCount() + 2
+  await wait(() => unreadable.mock.callCount() >= attempts)
+  assert.notEqual(storeOf(broker).refusal, undefined)
+  const again = await broker.connect(press)
+  const refused = new Promise<void>(resolve => again.once('close', () => resolve()))
+  again.publishAsync(inference, 'refused', { qos: 1 }).catch(() => {})
+  await refused
+  const writable = once(storeOf(broker), 'writable')
+  reading.mock.restore()
+  await writable
+  await (await broker.connect(press)).publishAsync(inference, 'kept', { qos: 1 })
+  const received = collect(await broker.connect(anna, stored))
+  await received.until(1)
+  assert.deepEqual(received.payloads(), ['kept'])
 })
