@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +12,8 @@ export interface FaultOptions {
   /** Files below it are written with faults. */
   directory: string
   redis?: boolean
+  /** Faults are on while the program starts. */
+  fromStart?: boolean
 }
 
 /** A program of this repository in a process of its own, whose stores fail while faults are on. */
@@ -19,9 +21,11 @@ export class FaultyProgram {
   readonly program: RunningProgram
   private readonly control: string
 
-  constructor(t: TestContext, args: readonly string[], { seed, rate, directory, redis = false }: FaultOptions) {
+  constructor(t: TestContext, args: readonly string[], options: FaultOptions) {
+    const { seed, rate, directory, redis = false, fromStart = false } = options
     this.control = mkdtempSync(join(tmpdir(), 'faultline-faults-'))
     t.after(() => rm(this.control, { recursive: true, force: true }))
+    if (fromStart) writeFileSync(join(this.control, 'on'), '')
     const injector = join(root, 'test', 'support', 'fault-injector.mjs')
     this.program = startProgram(t, process.execPath, ['--import', injector, ...nodeFlags, ...args], {
       FAULT_SEED: String(seed),
@@ -43,6 +47,14 @@ export class FaultyProgram {
   /** Calls that have thrown. */
   async thrown(): Promise<number> {
     return (await stat(join(this.control, 'thrown')).catch(() => ({ size: 0 }))).size
+  }
+
+  /** The sum of a counter over its labels, from the operations of the program. */
+  async counted(series: string): Promise<number> {
+    const [, port] = await this.program.said(/"port":(\d+)[^\n]*"operations listen"/)
+    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+    const values = [...text.matchAll(new RegExp(`^${series}(?:\\{.*\\})? (\\S+)$`, 'gm'))]
+    return values.reduce((sum, [, value]) => sum + Number(value), 0)
   }
 
   get isRunning(): boolean {

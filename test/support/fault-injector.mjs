@@ -49,24 +49,35 @@ function systemError(syscall) {
   return Object.assign(new Error(`${code}: ${text}, ${syscall} (injected)`), { code, errno, syscall })
 }
 
-/** `fails` gives the error of a call that is to fail, from its arguments. */
+/** `fails` gives the error of a call that is to fail, from its arguments and its object. */
 function wrap(object, name, fails) {
   const original = object[name]
   object[name] = function (...args) {
-    const error = fails(args)
+    const error = fails(args, this)
     if (error) throw error
     return original.apply(this, args)
   }
 }
 
-const sqlite = ([text]) => {
+// A database in memory has no disk that could fail.
+const inMemory = new WeakSet()
+const prepare = DatabaseSync.prototype.prepare
+DatabaseSync.prototype.prepare = function (...args) {
+  const statement = prepare.apply(this, args)
+  if (this.location() === null) inMemory.add(statement)
+  return statement
+}
+const sqlite = ([text], database) => {
+  if (database.location() === null) return undefined
   // A database rolls back whatever its disk does: what was not committed is only forgotten.
   if (typeof text === 'string' && /^\s*ROLLBACK/i.test(text)) return undefined
   return isDue() ? sqliteError() : undefined
 }
 wrap(DatabaseSync.prototype, 'exec', sqlite)
 for (const name of ['run', 'get', 'all', 'iterate']) {
-  wrap(StatementSync.prototype, name, () => (isDue() ? sqliteError() : undefined))
+  wrap(StatementSync.prototype, name, (_, statement) =>
+    !inMemory.has(statement) && isDue() ? sqliteError() : undefined,
+  )
 }
 
 const isOurs = path => typeof path === 'string' && resolve(path).startsWith(directory)
@@ -81,7 +92,8 @@ const byDescriptor =
     ours.has(descriptor) && isDue() ? systemError(syscall) : undefined
 
 for (const name of ['renameSync', 'writeFileSync', 'appendFileSync', 'mkdirSync']) wrap(fs, name, byPath(name))
-for (const name of ['writeSync', 'fsyncSync', 'fdatasyncSync', 'ftruncateSync', 'futimesSync']) wrap(fs, name, byDescriptor(name))
+for (const name of ['writeSync', 'fsyncSync', 'fdatasyncSync', 'ftruncateSync', 'futimesSync'])
+  wrap(fs, name, byDescriptor(name))
 const openSync = fs.openSync
 fs.openSync = (path, ...rest) => {
   const error = byPath('open')([path])
