@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import {
   type Credential,
+  type ErrorCode,
   hashSecret,
   type Identity,
   newSecret,
@@ -31,10 +32,13 @@ const maximumChecks = 2
 /** Why a connection is refused: the code goes to the client, the sentence to the log alone. */
 export class Refusal extends Error {
   readonly returnCode: number
+  /** Of what is wrong here, not with the client. */
+  readonly code: ErrorCode | undefined
 
-  constructor(returnCode: number, reason: string) {
+  constructor(returnCode: number, reason: string, code?: ErrorCode) {
     super(reason)
     this.returnCode = returnCode
+    this.code = code
   }
 }
 

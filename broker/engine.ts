@@ -36,6 +36,10 @@ export interface EngineOptions {
 /** A client as Aedes has it. */
 type WillingClient = Client & { will?: PublishPacket }
 
+/** How long ending the clients may wait for answers of Redis. */
+const maxStopMs = 5_000
+/** Connections that end themselves, and what has a line of its own: once for all connections that end for it. */
+const quietCodes = ['ECONNRESET', 'EPIPE', 'DATABASE_FAILED', 'REDIS_UNREACHABLE']
 /** How many a client has; a server agent answers many devices. */
 const rememberedTopics = 200
 
@@ -149,11 +153,13 @@ export class Engine {
   async stop(): Promise<void> {
     this.revocations.stop()
     this.sessions.stop()
+    const timer = setTimeout(() => this.node?.abandonRedis(), maxStopMs)
     await new Promise<void>(resolve => this.aedes.close(resolve))
     // The wills of those who were connected are on their way into the store.
     await new Promise(setImmediate)
     this.shared.stop()
     await this.node?.stop()
+    clearTimeout(timer)
     await this.persistence.destroy()
   }
 
@@ -227,6 +233,9 @@ export class Engine {
   private async login(client: Client, name: string | undefined, secret: Buffer | undefined): Promise<void> {
     const identity = await this.authentication.login(client, name, secret)
     const { limits, counts, logger } = this.options
+    // What it needs of Redis might never be answered; another broker of the cluster may take it.
+    const trouble = this.node?.trouble
+    if (trouble !== undefined) throw new Refusal(3, trouble, 'REDIS_UNREACHABLE')
     if (!client.clean && (await this.sessions.countOf(identity.name, client.id)) >= limits.sessionsPerIdentity) {
       counts.limited.sessions++
       logger.warn({ user: identity.name, clientId: client.id }, 'login refused: too many stored sessions')
@@ -435,9 +444,8 @@ export class Engine {
 
   private logBreak(client: Client, error: Error): void {
     if ((error as { errorCode?: number }).errorCode === 1) return // Another version of MQTT: it is logged with its name.
-    const code = (error as NodeJS.ErrnoException).code
-    // What is wrong with the store has a line of its own, once for all connections that end for it.
-    const level = code === 'ECONNRESET' || code === 'EPIPE' || code === 'DATABASE_FAILED' ? 'debug' : 'warn'
+    const { code = '' } = error as NodeJS.ErrnoException
+    const level = quietCodes.includes(code) ? 'debug' : 'warn'
     const coded = error instanceof FaultlineError && { code: error.code }
     this.options.logger[level](
       { ...coded, clientId: client.id?.slice(0, 200), error: error.message },

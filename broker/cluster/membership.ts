@@ -39,6 +39,9 @@ export class Membership {
   private readonly options: MembershipOptions
   private timer: NodeJS.Timeout | undefined
   private looking = false
+  private renewing = false
+  /** When the lease was renewed last, by the monotonic clock; undefined once it has run out. */
+  private renewedAt: number | undefined
   /** Until when others may not have renewed their leases either, by the monotonic clock. */
   private graceUntil = 0
   private id = ''
@@ -58,10 +61,12 @@ export class Membership {
     await channel.subscribe(`${prefix}broker:${id}`)
     // What was said meanwhile is lost.
     channel.on('ready', lost)
+    this.renewedAt = performance.now()
     await link.db.set(`${prefix}alive:${id}`, '1', 'PX', leaseMs)
     await link.db.sadd(`${prefix}brokers`, id)
     this.timer = setInterval(() => {
-      this.look().catch(error => this.options.logger.error({ error: error.message }, 'cluster heartbeat failed'))
+      this.watchLease()
+      this.beat().catch(error => this.options.logger.debug({ error: error.message }, 'cluster heartbeat failed'))
     }, lookMs)
   }
 
@@ -93,31 +98,51 @@ export class Membership {
     await this.options.link.db.publish(`${prefix}broker:${to}`, JSON.stringify(message))
   }
 
-  private async look(): Promise<void> {
+  /** The others give this broker up when its lease runs out, even if it has lost Redis without any sign of it. */
+  private watchLease(): void {
+    if (this.renewedAt === undefined || performance.now() - this.renewedAt < leaseMs) return
+    this.renewedAt = undefined
+    this.options.lost()
+  }
+
+  /** The lease does not wait for a look, which may take longer than it lasts. */
+  private async beat(): Promise<void> {
+    if (this.renewing) return
+    this.renewing = true
+    await this.renew().finally(() => {
+      this.renewing = false
+    })
     if (this.looking) return
     this.looking = true
-    const { link, look, died, lost, logger } = this.options
-    try {
-      // Redis takes this without memory left, too.
-      if ((await link.db.pexpire(`${prefix}alive:${this.id}`, leaseMs)) === 0) {
-        // Its Redis stood still, or was away, for all.
-        this.graceUntil = performance.now() + leaseMs
-        await link.db.set(`${prefix}alive:${this.id}`, '1', 'PX', leaseMs)
-        await link.db.sadd(`${prefix}brokers`, this.id)
-        lost()
-      }
-      const others = (await link.db.smembers(`${prefix}brokers`)).filter(id => id !== this.id)
-      this.others = others
-      for (const id of others) {
-        if (performance.now() < this.graceUntil || (await this.isAlive(id))) continue
-        await died(id)
-        await link.db.srem(`${prefix}brokers`, id)
-        this.others = this.others.filter(other => other !== id)
-      }
-      await look()
-    } catch (thrown) {
-      logger.debug({ error: (thrown as Error).message }, 'cluster heartbeat failed')
+    await this.look().finally(() => {
+      this.looking = false
+    })
+  }
+
+  private async renew(): Promise<void> {
+    const { link, lost } = this.options
+    const began = performance.now()
+    // Redis takes this without memory left, too.
+    if ((await link.db.pexpire(`${prefix}alive:${this.id}`, leaseMs)) === 0) {
+      // Its Redis stood still, or was away, for all.
+      this.graceUntil = performance.now() + leaseMs
+      await link.db.set(`${prefix}alive:${this.id}`, '1', 'PX', leaseMs)
+      await link.db.sadd(`${prefix}brokers`, this.id)
+      lost()
     }
-    this.looking = false
+    this.renewedAt = began
+  }
+
+  private async look(): Promise<void> {
+    const { link, look, died } = this.options
+    const others = (await link.db.smembers(`${prefix}brokers`)).filter(id => id !== this.id)
+    this.others = others
+    for (const id of others) {
+      if (performance.now() < this.graceUntil || (await this.isAlive(id))) continue
+      await died(id)
+      await link.db.srem(`${prefix}brokers`, id)
+      this.others = this.others.filter(other => other !== id)
+    }
+    await look()
   }
 }

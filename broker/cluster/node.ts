@@ -82,6 +82,12 @@ export class ClusterNode {
     await this.membership.stop()
   }
 
+  /** Ends what waits for an answer of Redis. */
+  abandonRedis(): void {
+    this.options.logger.warn({ error: this.link.trouble }, 'stopping without Redis')
+    this.link.stop()
+  }
+
   /** Resolves with the connection to another broker that was ended for it, if there was one. Throws a `Refusal`. */
   takeClientId(client: Client, name: string): Promise<EndedConnection | undefined> {
     return this.parts!.clientIds.take(client, name)

@@ -10,6 +10,8 @@ const attempts = 5
 const probeMs = 1_000
 /** A Redis that leaves a probe without an answer for so long cannot be relied on. */
 const maxSilenceMs = 2_000
+/** After so long its connections are made anew: its machine may have vanished, which ends none of them. */
+const maxUnansweredMs = 10_000
 /** How long after a line about a failed command there is no other. */
 const quietMs = 60_000
 
@@ -34,6 +36,8 @@ export class RedisLink {
   private timer: NodeJS.Timeout | undefined
   /** When the probe was sent that has no answer yet, by the monotonic clock. */
   private probedAt: number | undefined
+  /** When the connections were made anew for its silence. */
+  private renewedAt = Number.NEGATIVE_INFINITY
   private refusal: string | undefined
   private reason: string | undefined
   private isTroubled = false
@@ -57,15 +61,23 @@ export class RedisLink {
 
   /** Throws `REDIS_UNREACHABLE`. */
   async start(): Promise<void> {
+    const timer = setTimeout(() => {
+      this.reason ??= 'no answer'
+      this.stop()
+    }, maxUnansweredMs)
     try {
       await this.db.connect()
       await this.db.ping()
     } catch (cause) {
       this.stop()
       throw new FaultlineError('REDIS_UNREACHABLE', `redis: ${this.reason ?? (cause as Error).message}`, { cause })
+    } finally {
+      clearTimeout(timer)
     }
     this.timer = setInterval(() => {
-      if (this.probedAt === undefined) this.probe().catch(() => {}) // It keeps the reason.
+      if (this.probedAt === undefined)
+        this.probe().catch(() => {}) // It keeps the reason.
+      else this.renew(this.probedAt)
       this.note()
     }, probeMs)
     this.timer.unref()
@@ -73,12 +85,12 @@ export class RedisLink {
 
   stop(): void {
     clearInterval(this.timer)
-    for (const connection of [...this.others, this.db]) connection.disconnect()
+    for (const connection of this.all) connection.disconnect()
   }
 
   /** Why Redis cannot be relied on now; undefined while it can. */
   get trouble(): string | undefined {
-    const isReady = [this.db, ...this.others].every(({ status }) => status === 'ready' || status === 'wait')
+    const isReady = this.all.every(({ status }) => status === 'ready' || status === 'wait')
     if (!isReady) return 'Redis cannot be reached'
     if (this.probedAt !== undefined && performance.now() - this.probedAt > maxSilenceMs) return 'Redis does not answer'
     return this.refusal && `Redis refuses to write: ${this.refusal}`
@@ -105,6 +117,20 @@ export class RedisLink {
       this.probedAt = undefined
       this.note()
     }
+  }
+
+  /** Makes the connections anew when a probe is without an answer for too long. */
+  private renew(probedAt: number): void {
+    const now = performance.now()
+    if (now - Math.max(probedAt, this.renewedAt) < maxUnansweredMs) return
+    this.renewedAt = now
+    for (const connection of this.all) {
+      if (connection.status === 'ready' || connection.status === 'connect') connection.disconnect(true)
+    }
+  }
+
+  private get all(): Redis[] {
+    return [...this.others, this.db]
   }
 
   private create(): Redis {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { missing } from '../support/programs.ts'
 import { startRedis, type TestRedis } from '../support/redis.ts'
-import { anna, collect, escalationOf, escalations, press, startBroker, type TestBroker } from './harness.ts'
+import { anna, collect, escalationOf, escalations, press, recordLog, startBroker, type TestBroker } from './harness.ts'
 import { connectRaw } from './raw-client.ts'
 
 const skip = missing('redis-server')
@@ -214,4 +214,71 @@ test('a connected client has no will that is left over, whatever the wall clock 
     // As Aedes asks when its wall clock has jumped: no broker was heard of lately.
     assert.deepEqual(await broker.broker.engine!.persistence.streamWill({}).toArray(), [])
   }
+})
+
+test('a broker that has lost its lease ends its connections while Redis hangs, and others can be made afterwards', {
+  skip,
+}, async t => {
+  const { redis, broker } = await start(t)
+  await leaveSession(broker)
+  const reader = await connectRaw(t, broker.broker.port, loginOf(broker))
+  await reader.next('connack')
+  redis.hang()
+  t.after(() => redis.resume())
+  await reader.closed()
+  // It can go to another broker at once.
+  const refused = await connectRaw(t, broker.broker.port, loginOf(broker))
+  assert.equal((await refused.next('connack')).returnCode, 3)
+  redis.resume()
+  await until(() => isReady(broker))
+  await publish(broker, 'after')
+  await assertWaiting(broker, ['after'])
+})
+
+test('connections to a Redis whose machine has vanished are made anew', { skip }, async t => {
+  const { redis, broker } = await start(t)
+  const connections = () =>
+    redis.ask(db => db.info('clients').then(text => Number(/connected_clients:(\d+)/.exec(text)![1])))
+  const before = await connections()
+  const ids = async () => {
+    const list = await redis.ask(db => db.client('LIST') as Promise<string>)
+    return new Set(list.match(/^id=\d+/gm))
+  }
+  const old = await ids()
+  redis.hang()
+  t.after(() => redis.resume())
+  await until(() => broker.broker.notReady()[0] === 'Redis cannot be reached')
+  redis.resume()
+  await until(() => isReady(broker))
+  const kept = [...(await ids())].filter(id => old.has(id))
+  assert.deepEqual(kept, [])
+  assert.equal(await connections(), before)
+  await leaveSession(broker)
+  await publish(broker, 'after')
+  await assertWaiting(broker, ['after'])
+})
+
+test('a broker stops while Redis hangs', { skip }, async t => {
+  const redis = await startRedis(t)
+  const { lines, logger } = recordLog()
+  const broker = await startBroker(t, { redis: redis.url, logger })
+  const will = {
+    topic: `faultline/v1/${press.name}/state`,
+    payload: Buffer.from('gone'),
+    qos: 1 as const,
+    retain: true,
+  }
+  const device = await broker.connect(press, { will })
+  await device.subscribeAsync(`faultline/v1/${press.name}/command`, { qos: 1 })
+  redis.hang()
+  t.after(() => redis.resume())
+  await broker.broker.stop()
+  assert.deepEqual(lines.at(-1), { error: 'Redis does not answer', msg: 'stopping without Redis' })
+})
+
+test('a broker does not start over a Redis that hangs, and says so', { skip }, async t => {
+  const redis = await startRedis(t)
+  redis.hang()
+  t.after(() => redis.resume())
+  await assert.rejects(startBroker(t, { redis: redis.url }), { code: 'REDIS_UNREACHABLE', message: 'redis: no answer' })
 })
