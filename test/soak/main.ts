@@ -35,7 +35,11 @@ and reports what was acknowledged and lost, and what of QoS 2 was delivered twic
     parseSeconds,
     30,
   )
-  .option('--cluster', 'two brokers over one Redis, of which one is killed at a time; no full disk', false)
+  .option(
+    '--cluster',
+    'two brokers over one Redis: kills one broker at a time, and every tenth time the Redis; no full disk',
+    false,
+  )
   .option('--memory', 'a broker that forgets everything when it is killed, to see that this is noticed', false)
   .option('--json <file>', 'also write the report to a file')
   .allowExcessArguments(false)

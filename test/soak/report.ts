@@ -15,6 +15,8 @@ export interface SoakReport {
   kills: number
   /** How many of these happened with a full disk. */
   killsWithFullDisk: number
+  /** Of these, of the Redis rather than a broker. */
+  killsOfRedis: number
   seconds: number
   kinds: KindReport[]
 }
@@ -36,7 +38,7 @@ const some = (numbers: readonly number[]): string =>
 
 /** A table, and what is wrong below it. */
 export function textOf(report: SoakReport): string {
-  const { seed, kills, killsWithFullDisk, seconds, kinds } = report
+  const { seed, kills, killsWithFullDisk, killsOfRedis, seconds, kinds } = report
   const rows = [
     ['messages', 'acknowledged', 'lost', 'twice'],
     ...kinds.map(({ kind, acknowledged, lost, twice }) => [
@@ -51,6 +53,7 @@ export function textOf(report: SoakReport): string {
     row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  '),
   )
   const faults = faultsOf(report).map(fault => `FAULT ${fault}`)
-  const head = `${kills} kills, ${killsWithFullDisk} of them with a full disk, in ${Math.round(seconds)} s; seed ${seed}`
+  const of = `${killsWithFullDisk} of them with a full disk, ${killsOfRedis} of the Redis`
+  const head = `${kills} kills, ${of}, in ${Math.round(seconds)} s; seed ${seed}`
   return `${[head, '', ...lines, ...(faults.length > 0 ? ['', ...faults] : [])].join('\n')}\n`
 }

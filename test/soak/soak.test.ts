@@ -14,6 +14,7 @@ const reportOf = (differences: Partial<KindReport>, kills = 3): SoakReport => ({
   seed: 1,
   kills,
   killsWithFullDisk: 1,
+  killsOfRedis: 0,
   seconds: 2.4,
   kinds: [{ ...kind, ...differences }],
 })

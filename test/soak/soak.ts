@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Random } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import { MortalBroker } from '../support/mortal-broker.ts'
-import { startRedis } from '../support/redis.ts'
+import { startRedis, type TestRedis } from '../support/redis.ts'
 import { SmallDisk } from '../support/small-disk.ts'
 import type { SoakReport } from './report.ts'
 import { Traffic } from './traffic.ts'
@@ -17,7 +17,7 @@ export interface SoakSettings {
   maxMs: number
   /** What has not arrived when nothing has for so long, with nothing killed any more, is lost. */
   quietMs: number
-  /** Two brokers over one Redis, of which one is killed at a time, in place of one with a store. */
+  /** Two brokers over one Redis, of which one is killed at a time, or the Redis, in place of one with a store. */
   cluster: boolean
   /** A store in memory, to see that what a broker forgets is noticed. */
   memory: boolean
@@ -27,9 +27,9 @@ export interface SoakSettings {
 }
 
 const diskBytes = 1_073_741_824
-/** The fifth of ten kills is with a full disk; a tenth of the others may be before the broker listens. */
-const fullDiskEvery = 10
-const fullDiskAt = 4
+/** The fifth of ten kills is with a full disk or of the Redis; a tenth of the others may be before the broker listens. */
+const specialEvery = 10
+const specialAt = 4
 const earlyShare = 0.1
 /** How long a broker lives once it acknowledges, and how long it may take to. */
 const lifeMs = { min: 50, max: 1_600 }
@@ -45,12 +45,14 @@ export class Soak {
   private readonly cleanups: (() => unknown)[] = []
   private brokers: MortalBroker[] = []
   private disk: SmallDisk | undefined
+  private redis: TestRedis | undefined
   /** A full disk may end a broker. */
   private mayEnd = false
   private failure: Error | undefined
   private readonly stopping = new AbortController()
   private kills = 0
   private killsWithFullDisk = 0
+  private killsOfRedis = 0
 
   constructor(settings: SoakSettings) {
     this.settings = settings
@@ -70,6 +72,7 @@ export class Soak {
         seed: this.settings.seed,
         kills: this.kills,
         killsWithFullDisk: this.killsWithFullDisk,
+        killsOfRedis: this.killsOfRedis,
         seconds: (performance.now() - began) / 1_000,
         kinds: traffic.report(),
       }
@@ -96,8 +99,9 @@ export class Soak {
     const limits = { queuedMessages: 1_000_000, queuedBytes: 1e10, messagesPerSecond: 1_000_000 }
     const common = { host: '127.0.0.1', registry, limits }
     if (cluster) {
-      const redis = (await startRedis(this)).url
-      this.brokers = ['one', 'other'].map(name => new MortalBroker(this, directory, { ...common, redis }, name))
+      this.redis = await startRedis(this, { durable: true })
+      const entries = { ...common, redis: this.redis.url }
+      this.brokers = ['one', 'other'].map(name => new MortalBroker(this, directory, entries, name))
     } else {
       if (!memory) this.disk = SmallDisk.mount(stores, diskBytes)
       if (this.disk) this.after(() => this.disk!.unmount())
@@ -125,8 +129,9 @@ export class Soak {
     const { signal } = this.stopping
     while (this.kills < kills && performance.now() - began < maxMs && !signal.aborted) {
       const broker = this.pick(this.brokers)
-      if (this.disk && this.kills % fullDiskEvery === fullDiskAt)
-        await this.killWithFullDisk(broker, traffic, this.disk)
+      const isSpecial = this.kills % specialEvery === specialAt
+      if (this.disk && isSpecial) await this.killWithFullDisk(broker, traffic, this.disk)
+      else if (this.redis && isSpecial) await this.killRedis(this.redis, broker, traffic)
       else await this.kill(broker, traffic)
       this.kills++
       progress?.(this.kills, traffic.acknowledged)
@@ -155,6 +160,14 @@ export class Soak {
     await delay(this.between(0, lifeMs.max))
     disk.resize(diskBytes)
     this.killsWithFullDisk++
+  }
+
+  private async killRedis(redis: TestRedis, broker: MortalBroker, traffic: Traffic): Promise<void> {
+    await this.live(broker, traffic, lifeMs.max)
+    await redis.kill()
+    await delay(this.between(0, lifeMs.max))
+    await redis.restart()
+    this.killsOfRedis++
   }
 
   /** Resolves at a random moment while the broker takes messages. */

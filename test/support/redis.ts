@@ -21,16 +21,25 @@ export interface TestRedis {
   hang(): void
   resume(): void
   kill(): Promise<void>
-  /** After `kill`, on the same port and empty. */
+  /** After `kill`, on the same port; empty unless it is durable. */
   restart(): Promise<void>
 }
 
-/** Starts a Redis on a free port of loopback that writes nothing to disk; it goes with the test. */
-export async function startRedis(t: { after(clean: () => Promise<void>): unknown }): Promise<TestRedis> {
+export interface TestRedisOptions {
+  /** Has everything on disk before it answers. */
+  durable?: boolean
+}
+
+/** Starts a Redis on a free port of loopback that writes nothing to disk unless it is durable; it goes with the test. */
+export async function startRedis(
+  t: { after(clean: () => Promise<void>): unknown },
+  { durable = false }: TestRedisOptions = {},
+): Promise<TestRedis> {
   const directory = await mkdtemp(join(tmpdir(), 'faultline-redis-'))
   t.after(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }))
   const port = await freePort()
-  const flags = ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', '', '--appendonly', 'no']
+  const log = durable ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no']
+  const flags = ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', '', ...log]
   const start = async () => {
     const program = startProgram(t, findProgram('redis-server')!, flags)
     await program.said(/Ready to accept connections/)
