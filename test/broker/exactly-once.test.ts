@@ -4,14 +4,14 @@ import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { generate, type Packet } from 'mqtt-packet'
+import type { Redis } from 'ioredis'
+import { generate } from 'mqtt-packet'
+import { missing } from '../support/programs.ts'
+import { startRedis } from '../support/redis.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { testEachStore } from './each-store.ts'
+import { clientsOf, Exchange, messageId, open, Receiver, topic, until } from './exactly-once-clients.ts'
 import { anna, press, startBroker, type TestBroker } from './harness.ts'
-import { connectPacket, connectRaw, type RawClient } from './raw-client.ts'
-
-const topic = `faultline/v1/${press.name}/state`
-const messageId = 7
 
 /** The first bytes of the packets at QoS 2, which no other piece that is written here begins with. */
 const headers = { publish: [0x34, 0x3c], pubrec: [0x50], pubrel: [0x62], pubcomp: [0x70] }
@@ -77,91 +77,6 @@ function killAt(t: TestContext, { does, cmd }: Step, files: string, left: string
   })
 }
 
-async function open(
-  t: TestContext,
-  { broker, secrets }: TestBroker,
-  name: string,
-  clientId = name,
-): Promise<RawClient> {
-  const password = Buffer.from(secrets.get(name)!)
-  const client = await connectRaw(t, broker.port, {
-    ...connectPacket,
-    clientId,
-    username: name,
-    password,
-    clean: false,
-  })
-  assert.equal((await client.next('connack')).returnCode, 0)
-  return client
-}
-
-/** Sends at QoS 2 as MQTT 3.1.1, 4.3.3 has it, over as many connections as it takes. */
-class Sender {
-  state: 'sent' | 'released' | 'done' = 'done'
-  payload = ''
-  private client: RawClient | undefined
-
-  publish(payload: string): void {
-    this.payload = payload
-    this.state = 'sent'
-    this.send(false)
-  }
-
-  attach(client: RawClient): void {
-    this.client = client
-    follow(client, ({ cmd }) => {
-      if (cmd === 'pubrec' && this.state !== 'done') {
-        this.state = 'released'
-        client.send({ cmd: 'pubrel', messageId })
-      } else if (cmd === 'pubcomp') this.state = 'done'
-    })
-    if (this.state === 'sent') this.send(true)
-    if (this.state === 'released') client.send({ cmd: 'pubrel', messageId })
-  }
-
-  private send(dup: boolean): void {
-    this.client!.send({ cmd: 'publish', topic, payload: this.payload, qos: 2, dup, retain: false, messageId })
-  }
-}
-
-/** Receives at QoS 2: takes a packet identifier once until it is released. */
-class Receiver {
-  readonly got: string[] = []
-  private readonly held = new Set<number>()
-
-  get idle(): boolean {
-    return this.held.size === 0
-  }
-
-  attach(client: RawClient): void {
-    follow(client, packet => {
-      if (packet.cmd === 'publish') {
-        const id = packet.messageId!
-        if (!this.held.has(id)) this.got.push(String(packet.payload))
-        this.held.add(id)
-        client.send({ cmd: 'pubrec', messageId: id })
-      } else if (packet.cmd === 'pubrel') {
-        this.held.delete(packet.messageId!)
-        client.send({ cmd: 'pubcomp', messageId: packet.messageId! })
-      }
-    })
-  }
-}
-
-function follow(client: RawClient, react: (packet: Packet) => void): void {
-  const read = () => {
-    for (const packet of client.left()) react(packet)
-  }
-  client.socket.on('packet', read)
-  read()
-}
-
-/** Resolves once something holds that packets to one of the clients bring about. */
-async function until(holds: () => boolean, ...clients: RawClient[]): Promise<void> {
-  const signal = AbortSignal.timeout(10_000)
-  while (!holds()) await Promise.race(clients.map(({ socket }) => once(socket, 'packet', { signal })))
-}
-
 const filters = { '': topic, ' to a member of a group': `$share/g/${topic}` }
 
 for (const [step, [to, filter]] of steps.flatMap(step =>
@@ -172,43 +87,67 @@ for (const [step, [to, filter]] of steps.flatMap(step =>
     const directory = await temporaryDirectory(t)
     mkdirSync(join(directory, 'left'))
     const [files, left] = [join(directory, 'broker.db'), join(directory, 'left', 'broker.db')]
-    const [sender, receiver] = [new Sender(), new Receiver()]
     const first = await startBroker(t, { store: files })
-    const tool = await open(t, first, anna.name, `${anna.name}/tool`)
-    tool.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: filter, qos: 2 }] })
-    await tool.next('suback')
-    const device = await open(t, first, press.name)
-    receiver.attach(tool)
-    sender.attach(device)
+    const exchange = new Exchange(t)
+    await exchange.open(first, filter)
     const killed = killAt(t, step, files, left)
-    sender.publish('one')
+    exchange.sender.publish('one')
     await killed
-    // What the first sent before is on its way to them, and nothing after it.
-    for (const { conn } of Object.values(clientsOf(first))) conn.destroy()
-    await Promise.all([tool.closed(), device.closed()])
-
-    const second = await startBroker(t, { store: left })
-    const [toolAgain, deviceAgain] = [
-      await open(t, second, anna.name, `${anna.name}/tool`),
-      await open(t, second, press.name),
-    ]
-    receiver.attach(toolAgain)
-    sender.attach(deviceAgain)
-    const completed = (...payloads: string[]) =>
-      until(
-        () => sender.state === 'done' && receiver.got.length >= payloads.length && receiver.idle,
-        toolAgain,
-        deviceAgain,
-      )
-    await completed('one')
-    sender.publish('two') // With the same identifier, which is free again.
-    await completed('one', 'two')
-    assert.deepEqual(receiver.got, ['one', 'two'])
+    await exchange.drop(first)
+    await exchange.resume(await startBroker(t, { store: left }))
   })
 }
 
-const clientsOf = ({ broker }: TestBroker) =>
-  (broker.engine!.aedes as unknown as { clients: Record<string, { conn: Socket; _nextId: number }> }).clients
+for (const [to, filter] of Object.entries(filters)) {
+  test(`in a cluster: a message of QoS 2${to} comes once, whichever command to Redis is the last of a broker`, {
+    skip: missing('redis-server'),
+  }, async t => {
+    const redis = await startRedis(t)
+    for (let last = 1; ; last++) {
+      await redis.flush()
+      const first = await startBroker(t, { redis: redis.url })
+      const exchange = new Exchange(t)
+      await exchange.open(first, filter)
+      const killed = killAfter(first, last)
+      exchange.sender.publish('one')
+      const isKilled = await Promise.race([killed.then(() => true), exchange.completed('one').then(() => false)])
+      if (!isKilled) {
+        assert.ok(last > 6, `${last - 1} commands are too few for an exchange`)
+        return
+      }
+      await exchange.drop(first)
+      await first.broker.stop()
+      const second = await startBroker(t, { redis: redis.url })
+      await exchange.resume(second)
+      await second.broker.stop()
+    }
+  })
+}
+
+/** Lets a broker send so many more commands to Redis; with the last all its connections end. Resolves when they have. */
+async function killAfter(test: TestBroker, commands: number): Promise<void> {
+  const { link } = (test.broker.engine as unknown as { node: { link: { all: Redis[]; stop(): void } } }).node
+  const clients = clientsOf(test)
+  let left = commands
+  const die = () => {
+    for (const { conn } of Object.values(clients)) conn.destroy()
+    link.stop()
+  }
+  for (const connection of link.all) {
+    const send = connection.sendCommand.bind(connection)
+    connection.sendCommand = (command, ...rest) => {
+      if (left === 0) {
+        command.reject(new Error('killed'))
+        return command.promise
+      }
+      const answer = send(command, ...rest)
+      left--
+      if (left === 0) die()
+      return answer
+    }
+  }
+  await Promise.all(link.all.map(connection => once(connection, 'end')))
+}
 
 testEachStore('a message of QoS 2 that comes twice in one piece is taken once', async (start, t) => {
   const broker = await start()
