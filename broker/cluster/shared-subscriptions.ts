@@ -15,6 +15,13 @@ interface Member {
   /** Stamps of what was sent to it, and those that wait for an acknowledgement by packet identifier. */
   readonly sent: Set<string>
   readonly inFlight: Map<number, string>
+  /** Stamps of what it has acknowledged and Redis does not know of yet. */
+  readonly undone: Set<string>
+}
+
+interface Departure {
+  leave(): Promise<unknown>
+  running: Promise<void> | undefined
 }
 
 export interface ClusterSharesOptions {
@@ -34,6 +41,8 @@ export interface ClusterSharesOptions {
 export class ClusterShares implements Shares {
   private readonly options: ClusterSharesOptions
   private readonly groups = new Map<string, Map<string, Member>>()
+  /** Members that Redis still has in a ring, by group and client. */
+  private readonly departures = new Map<string, Departure>()
   private copies = 0
 
   constructor(options: ClusterSharesOptions) {
@@ -59,6 +68,7 @@ export class ClusterShares implements Shares {
         joined: false,
         sent: new Set(),
         inFlight: new Map(),
+        undone: new Set(),
       }
       members.set(client.id, member)
       // Not `clientDisconnect`: Aedes is silent about a client that is replaced or ends before it is fully connected.
@@ -134,9 +144,11 @@ export class ClusterShares implements Shares {
   /** Sends what members were given while nobody heard of it, and ends groups that nobody comes back to. */
   async look(): Promise<void> {
     const { link, limits, dropped } = this.options
+    for (const key of this.departures.keys()) await this.depart(key)
     for (const [group, members] of this.groups) {
       for (const [clientId, member] of members) {
         if (!member.joined) continue
+        for (const stamp of member.undone) await this.finish(group, member, stamp)
         const stamps = (await link.run('given', group, this.keyOf(member))) as string[]
         for (const stamp of stamps) await this.given(group, clientId, stamp)
       }
@@ -151,6 +163,8 @@ export class ClusterShares implements Shares {
     const { link, limits } = this.options
     // PUBLISH follows CONNACK.
     if (member.joined || !member.client.connackSent || member.client.closed) return
+    await this.depart(keyIn(group, member)) // Its client may have left before.
+    if (member.joined || this.groups.get(group)?.get(member.client.id) !== member) return
     member.joined = true
     await link.run('join', group, this.keyOf(member), limits.sharedInFlight)
   }
@@ -162,8 +176,24 @@ export class ClusterShares implements Shares {
     if (members.size === 0) this.groups.delete(group)
     if (!member.joined) return
     const { link, limits } = this.options
-    // Should Redis not be there now, this broker is given up with its members, or leaves them itself when it is back.
-    link.run('leave', group, this.keyOf(member), limits.sharedInFlight).catch(() => {})
+    const leave = () => link.run('leave', group, this.keyOf(member), limits.sharedInFlight)
+    this.departures.set(keyIn(group, member), { leave, running: undefined })
+    this.depart(keyIn(group, member)).catch(() => {}) // Again at the next look: until then its messages wait for it.
+  }
+
+  private async depart(key: string): Promise<void> {
+    const departure = this.departures.get(key)
+    if (!departure) return
+    departure.running ??= departure.leave().then(
+      () => {
+        if (this.departures.get(key) === departure) this.departures.delete(key)
+      },
+      error => {
+        departure.running = undefined
+        throw error
+      },
+    )
+    await departure.running
   }
 
   private send(group: string, member: Member, packet: AedesPublishPacket, stamp: string): void {
@@ -195,12 +225,16 @@ export class ClusterShares implements Shares {
     if (Number(drops) >= 0) client.deliverQoS(copy, () => {})
   }
 
+  /** A member has a message. What Redis does not take is said again at the next look. */
   private done(group: string, member: Member, stamp: string): void {
-    member.sent.delete(stamp)
+    this.finish(group, member, stamp).catch(() => member.undone.add(stamp))
+  }
+
+  private async finish(group: string, member: Member, stamp: string): Promise<void> {
     const { link, limits } = this.options
-    link.run('done', group, this.keyOf(member), stamp, limits.sharedInFlight).catch(() => {
-      member.sent.add(stamp) // It is not sent again for that.
-    })
+    await link.run('done', group, this.keyOf(member), stamp, limits.sharedInFlight)
+    member.undone.delete(stamp)
+    member.sent.delete(stamp) // Until then it is not sent again.
   }
 
   /** A member may get the same message for itself (MQTT 5, 4.8.2), so copies for groups are counted apart. */
@@ -216,3 +250,5 @@ export class ClusterShares implements Shares {
     return `${this.options.aedes.id} ${client.id}`
   }
 }
+
+const keyIn = (group: string, { client }: Member): string => `${group} ${client.id}`

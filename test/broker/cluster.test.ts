@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, type TestContext, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { Registry } from '@faultline/provisioning'
 import type { MqttClient } from 'mqtt'
 import { missing } from '../support/programs.ts'
@@ -106,6 +107,36 @@ test('what a member of another broker has not acknowledged when it is lost goes 
   await deaf.next('publish')
   const heir = await join(one!, 'heir')
   deaf.socket.destroy()
+  await heir.until(3)
+  assert.deepEqual(heir.payloads(), numbers(3))
+})
+
+test('what a member has not acknowledged that leaves while Redis is away comes to the next', { skip }, async t => {
+  const mortal = await startRedis(t, { durable: true })
+  const [one, other] = [await startBroker(t, { redis: mortal.url }), await startBroker(t, { redis: mortal.url })]
+  const password = Buffer.from(one.secrets.get(anna.name)!)
+  const deaf = await connectRaw(t, one.broker.port, { username: anna.name, password, clientId: 'deaf' })
+  await deaf.next('connack')
+  deaf.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: group, qos: 1 }] })
+  await deaf.next('suback')
+  await escalate(other, 3)
+  await deaf.next('publish')
+  await mortal.kill()
+  deaf.socket.destroy()
+  const signal = AbortSignal.timeout(30_000)
+  const { counts } = one.broker
+  const until = async (holds: () => boolean) => {
+    while (!holds()) {
+      signal.throwIfAborted()
+      await pause(10)
+    }
+  }
+  await until(() => counts.connected === 0)
+  const failed = counts.redisErrors
+  await until(() => counts.redisErrors > failed) // Commands are given up all at once.
+  await mortal.restart()
+  await until(() => other.broker.notReady().length === 0)
+  const heir = await join(other, 'heir')
   await heir.until(3)
   assert.deepEqual(heir.payloads(), numbers(3))
 })

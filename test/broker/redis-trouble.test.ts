@@ -273,7 +273,7 @@ test('a broker stops while Redis hangs', { skip }, async t => {
   redis.hang()
   t.after(() => redis.resume())
   await broker.broker.stop()
-  assert.deepEqual(lines.at(-1), { error: 'Redis does not answer', msg: 'stopping without Redis' })
+  assert.ok(lines.some(({ msg, error }) => msg === 'stopping without Redis' && error === 'Redis does not answer'))
 })
 
 test('a broker does not start over a Redis that hangs, and says so', { skip }, async t => {
