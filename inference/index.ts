@@ -81,6 +81,7 @@ export { checkFeatureNames, extractFeatures, featureNames, featureVector } from 
 export { orderBands } from './signal/order-bands.ts'
 export { type Cursor, type Portrait, portraitOf, type SpectrumLine } from './signal/portrait.ts'
 export { represent, representationNames } from './signal/representations.ts'
+export { Resampler, type ResamplingRatio, resample, resamplingRatio } from './signal/resampling.ts'
 export { amplitudeSpectrum, bandShares, type Spectrum } from './signal/spectrum.ts'
 export { type TimeFeatures, timeFeatures } from './signal/time-features.ts'
 export { velocityRms } from './signal/velocity.ts'
