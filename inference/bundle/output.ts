@@ -13,8 +13,8 @@ export function probabilitiesOf(
   const { temperature } = calibration
   if (!values.every(Number.isFinite)) return values
   if (output === 'logits') return softmax(values.map(value => value / temperature))
-  if (temperature === 1 || values.some(value => value < 0)) return values
-  return softmax(values.map(value => Math.log(value) / temperature))
+  if (temperature === 1 || values.some(value => value < -1e-3)) return values
+  return softmax(values.map(value => Math.log(Math.max(0, value)) / temperature))
 }
 
 function softmax(logits: number[]): number[] {

@@ -4,6 +4,7 @@ import {
   type Bearing,
   BearingSimulator,
   Classifier,
+  classificationOf,
   extractFeatures,
   isValid,
   loadClassifier,
@@ -136,4 +137,16 @@ test("order features look at the window's bearing, else at the bundle's, else at
   assert.deepEqual(of(plain), as6205)
   assert.deepEqual(of(described), as6203)
   assert.deepEqual(of(described, skf6205), as6205)
+})
+
+test('probabilities a rounding error beyond 0 and 1 are brought back, and what is further off is no answer', () => {
+  const sure = classificationOf(['a', 'b', 'c'], [1.0000001, -1e-9, 0])
+  assert.ok(isValid([1.0000001, -1e-9, 0], 3))
+  assert.deepEqual([sure.confidence, ...sure.probabilities], [1, 1, 0, 0])
+  for (const wrong of [
+    [1.01, -0.01, 0],
+    [0.5, 0.4, 0],
+    [Number.NaN, 1, 0],
+  ])
+    assert.ok(!isValid(wrong, 3) && !isValid(classificationOf(['a', 'b', 'c'], wrong).probabilities, 3))
 })
