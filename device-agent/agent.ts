@@ -76,6 +76,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       pricing,
       budget,
       overruns,
+      foreign: this.options.points.reduce((sum, { source }) => sum + (source.foreign ?? 0), 0),
       sensors: monitors.flatMap(({ sensor }) => sensor ?? []),
       bytes: session.bytes,
       errors: this.errors + this.running.store.failures,

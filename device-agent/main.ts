@@ -38,7 +38,9 @@ async function run({ config: file, check }: { config: string; check?: boolean })
     restart: () => replaced.abort(),
   })
   const { input } = current
-  const sources = new PointSources(input, current.model.classes)
+  const sources = new PointSources(input, current.model.classes, (point, assumption) =>
+    logger.warn({ point }, assumption),
+  )
   const points = await Promise.all(
     config.points.map(async ({ bearing, shaft, ...point }) => {
       const source = await sources.open(point.point, point.source)

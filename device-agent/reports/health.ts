@@ -19,6 +19,8 @@ export interface HealthParts {
   pricing: Pricing
   budget: ByteBudget
   overruns: number
+  /** Messages that held no samples. */
+  foreign: number
   bytes: { sent: number; received: number }
   errors: number
   energy?: EnergyEstimate
@@ -39,6 +41,7 @@ export function healthOf(parts: HealthParts): Health {
     pricing,
     budget,
     overruns,
+    foreign,
     bytes,
     errors,
     energy,
@@ -61,6 +64,7 @@ export function healthOf(parts: HealthParts): Health {
     revisions: flow.revisions,
     errors,
     overruns,
+    ...(foreign > 0 && { foreign }),
     queues: {
       spool: spool.size,
       pending: flow.pending,

@@ -27,6 +27,10 @@ export class ChangeableSource implements Source {
     return this.overrunsBefore + this.current.overruns
   }
 
+  get foreign(): number | undefined {
+    return this.current.foreign
+  }
+
   /** From the next window on. The other source is made when its windows are taken. */
   replace(make: () => Promise<Source>): void {
     this.next = make

@@ -5,18 +5,21 @@ import {
   imageExtents,
   openDataset,
   openImages,
-  rateTolerance,
   readRecordingFile,
+  type SampleFormat,
 } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import type { SourceConfig } from './config.ts'
 import { IioSource } from './iio/iio.ts'
 import { ImageSource } from './images.ts'
-import { ProgramSource } from './live/program-source.ts'
+import { csvLines } from './live/csv-lines.ts'
+import { ProgramSource, type ProgramSourceOptions } from './live/program-source.ts'
 import { MqttSource } from './mqtt/mqtt-source.ts'
-import { type ReplayOptions, ReplaySource } from './replay.ts'
+import { ReplaySource } from './replay.ts'
+import { gOf, type StatedUnit } from './signal-unit.ts'
 import { SimulatedSource } from './simulated.ts'
 import type { Source } from './source.ts'
+import { checkBand } from './source-rate.ts'
 
 /** What a window has to be: an image, or so many samples at a rate. */
 export type SourceInput =
@@ -25,9 +28,12 @@ export type SourceInput =
 
 type SignalInput = Exclude<SourceInput, { kind: 'image' }>
 
+/** Hears what is assumed where a configuration does not say it. */
+export type Notice = (assumption: string) => void
+
 /**
- * Makes the source a configuration describes, with windows as the model takes them. `classes` name what labels of images
- * count. Throws `CONFIG_INVALID` when the model takes something else than the source gives; `RECORDING_UNREADABLE`, or
+ * Makes the source a configuration describes: its samples, in g, at the model's rate, in windows as the model takes them. `classes`
+ * name what labels of images count. Throws `CONFIG_INVALID` when the model takes something else than the source gives; `RECORDING_UNREADABLE`, or
  * `RECORDING_INVALID` when there is no such recording or its rate is not the model's. Sensors are opened when their
  * windows are taken.
  */
@@ -35,6 +41,7 @@ export async function createSource(
   config: SourceConfig,
   input: SourceInput,
   classes: readonly string[] = [],
+  notice: Notice = () => {},
 ): Promise<Source> {
   if (config.kind === 'images') {
     if (!takesImages(input))
@@ -44,26 +51,71 @@ export async function createSource(
   }
   if (takesImages(input))
     throw new FaultlineError('CONFIG_INVALID', `the model takes images, a source "${config.kind}" gives signals`)
+  if (config.kind === 'simulated')
+    return new SimulatedSource({ ...config, rateHz: input.rateHz, windowSamples: input.samples })
   if (config.kind === 'replay') return replayOf(config, input)
+  if (config.kind === 'iio') return iioOf(config, input, notice)
+  noticeUnit(config, notice)
   if (config.kind === 'file') return fileOf(config, input)
-  const { rateHz, samples: windowSamples } = input
-  if (config.kind === 'simulated') return new SimulatedSource({ ...config, rateHz, windowSamples })
-  if (config.kind === 'iio')
-    return new IioSource({ ...config, rateHz, windowSamples, tachoChannel: config.tacho?.channel })
-  if (config.kind === 'mqtt') return new MqttSource({ ...config, rateHz, windowSamples })
-  return commandOf(config, input)
+  return config.kind === 'mqtt' ? mqttOf(config, input, notice) : commandOf(config, input, notice)
 }
 
-function commandOf(config: Extract<SourceConfig, { kind: 'command' }>, input: SignalInput): Source {
-  const { format, channels, channel, scale, tacho } = config
-  const of = (frames: Buffer, one: number) => channelOf(frames, { format, channels, channel: one, scale })
+function iioOf(config: Extract<SourceConfig, { kind: 'iio' }>, input: SignalInput, notice: Notice): Source {
+  const { channel, sensitivityMvPerG, rateHz: sensorHz, tacho } = config
+  const volts = channel.startsWith('voltage')
+  if (volts && sensitivityMvPerG === undefined) notice(`${channel} is in mV, without sensitivityMvPerG: taken as g`)
+  // The kernel gives m/s² and mV.
+  const unit: StatedUnit = volts ? {} : { unit: channel.startsWith('accel') ? 'm/s2' : 'g' }
+  return new IioSource({
+    ...config,
+    ...windowOf(input),
+    gPerUnit: volts && sensitivityMvPerG !== undefined ? 1 / sensitivityMvPerG : gOf(unit),
+    tachoChannel: tacho?.channel,
+    notice,
+    ...(sensorHz !== undefined && { sensorHz }),
+  })
+}
+
+function mqttOf(config: Extract<SourceConfig, { kind: 'mqtt' }>, input: SignalInput, notice: Notice): Source {
+  const { rateHz: sourceHz, scale } = config
+  if (sourceHz !== undefined) checkBand(config.topic, sourceHz, input.rateHz, 'CONFIG_INVALID')
+  return new MqttSource({
+    ...config,
+    ...windowOf(input),
+    scale: scale * gOf(config),
+    notice,
+    ...(sourceHz !== undefined && { sourceHz }),
+  })
+}
+
+function commandOf(config: Extract<SourceConfig, { kind: 'command' }>, input: SignalInput, notice: Notice): Source {
+  const { command, format, rateHz: sourceHz = input.rateHz } = config
+  if (config.rateHz === undefined) notice(`no rateHz: taken as the ${sourceHz} Hz of the model`)
+  checkBand(command.join(' '), sourceHz, input.rateHz, 'CONFIG_INVALID')
+  const scale = config.scale * gOf(config)
   return new ProgramSource({
     ...config,
-    rateHz: input.rateHz,
-    windowSamples: input.samples,
-    frameBytes: bytesOf(format) * channels,
-    decode: frames => ({ samples: of(frames, channel), ...(tacho && { tacho: of(frames, tacho.channel) }) }),
+    ...windowOf(input),
+    sourceHz,
+    ...(format === 'csv' ? textDecoder({ ...config, scale }) : binaryDecoder({ ...config, format, scale })),
   })
+}
+
+type CommandConfig = Extract<SourceConfig, { kind: 'command' }>
+type Decoder = Pick<ProgramSourceOptions, 'frameBytes' | 'decoder'>
+
+const textDecoder = ({ column, scale, tacho }: CommandConfig): Decoder => ({
+  frameBytes: 1,
+  decoder: () => csvLines({ column, scale, ...(tacho && { tachoColumn: tacho.channel }) }),
+})
+
+function binaryDecoder(config: CommandConfig & { format: SampleFormat }): Decoder {
+  const { format, channels, channel, scale, tacho } = config
+  const of = (frames: Buffer, one: number) => channelOf(frames, { format, channels, channel: one, scale })
+  return {
+    frameBytes: bytesOf(format) * channels,
+    decoder: () => frames => ({ samples: of(frames, channel), ...(tacho && { tacho: of(frames, tacho.channel) }) }),
+  }
 }
 
 async function replayOf(config: Extract<SourceConfig, { kind: 'replay' }>, input: SignalInput): Promise<Source> {
@@ -72,31 +124,35 @@ async function replayOf(config: Extract<SourceConfig, { kind: 'replay' }>, input
   if (!recording) {
     throw new FaultlineError('RECORDING_INVALID', `${config.directory} has no recording "${config.recording}"`)
   }
-  checkRate(recording, input)
   const { samples, gaps } = await dataset.signal(recording.id)
-  return replaySource({ ...config, recording, samples, gaps: config.acrossGaps ? [] : gaps }, input)
+  const played = { recording, samples: inG(samples, config), gaps: config.acrossGaps ? [] : gaps }
+  return new ReplaySource({ ...config, ...windowOf(input), ...played })
 }
 
 async function fileOf(config: Extract<SourceConfig, { kind: 'file' }>, input: SignalInput): Promise<Source> {
   const { file, shaftHz, scale } = config
   const { rateHz = input.rateHz, samples, gaps } = await readRecordingFile(file, config)
   const recording = { id: file, rateHz, ...(shaftHz !== undefined && { shaftHz }) }
-  checkRate(recording, input)
-  return replaySource(
-    { ...config, recording, samples: samples.map(value => value * scale), gaps: config.acrossGaps ? [] : gaps },
-    input,
-  )
+  const factor = scale * gOf(config)
+  return new ReplaySource({
+    ...config,
+    ...windowOf(input),
+    recording,
+    samples: samples.map(value => value * factor),
+    gaps: config.acrossGaps ? [] : gaps,
+  })
 }
 
-const replaySource = (options: Omit<ReplayOptions, 'windowSamples'>, { samples }: SignalInput): Source =>
-  new ReplaySource({ ...options, windowSamples: samples })
+/** What every source that knows its own rate has to come to. */
+const windowOf = ({ rateHz, samples }: SignalInput) => ({ rateHz, windowSamples: samples })
 
-function checkRate({ id, rateHz }: { id: string; rateHz: number }, input: SignalInput): void {
-  if (Math.abs(rateHz - input.rateHz) <= rateTolerance * input.rateHz) return
-  throw new FaultlineError(
-    'RECORDING_INVALID',
-    `${id} was recorded at ${rateHz} Hz, the model was made for ${input.rateHz} Hz`,
-  )
+function inG(samples: Float32Array, stated: StatedUnit): Float32Array {
+  const factor = gOf(stated)
+  return factor === 1 ? samples : samples.map(sample => sample * factor)
+}
+
+function noticeUnit({ unit }: StatedUnit, notice: Notice): void {
+  if (unit === undefined) notice('no unit: taken as g')
 }
 
 const takesImages = (input: SourceInput): input is Extract<SourceInput, { kind: 'image' }> => input.kind === 'image'

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { describeIssue, FaultlineError } from '@faultline/protocol'
 import { ChangeableSource } from './changeable-source.ts'
 import { type SourceConfig, sourceConfig } from './config.ts'
-import { createSource, type SourceInput } from './create.ts'
+import { createSource, type Notice, type SourceInput } from './create.ts'
 import type { Source } from './source.ts'
 
 /** Sources by point, as an operator asks for them; not checked yet. */
@@ -29,14 +29,22 @@ export class PointSources {
   private readonly classes: readonly string[]
   private readonly places = new Map<string, Place>()
 
-  constructor(input: SourceInput, classes: readonly string[]) {
+  private readonly notice: (point: string, assumption: string) => void
+
+  /** @param notice Hears what is assumed of a point's source where its configuration does not say it. */
+  constructor(
+    input: SourceInput,
+    classes: readonly string[],
+    notice: (point: string, assumption: string) => void = () => {},
+  ) {
     this.input = input
     this.classes = classes
+    this.notice = notice
   }
 
   /** The source of a point as the file has it. Throws the errors of `createSource`. */
   async open(point: string, config: SourceConfig): Promise<Source> {
-    const source = new ChangeableSource(await this.create(config))
+    const source = new ChangeableSource(await this.create(point, config))
     this.places.set(point, { ofFile: config, wanted: config, source })
     return source
   }
@@ -56,12 +64,13 @@ export class PointSources {
       const config = wanted.get(point) ?? place.ofFile
       if (isDeepStrictEqual(config, place.wanted)) continue
       place.wanted = config
-      place.source.replace(() => this.create(config))
+      place.source.replace(() => this.create(point, config))
     }
   }
 
-  private create(config: SourceConfig): Promise<Source> {
-    return createSource(config, this.input, this.classes)
+  private create(point: string, config: SourceConfig): Promise<Source> {
+    const notice: Notice = assumption => this.notice(point, assumption)
+    return createSource(config, this.input, this.classes, notice)
   }
 
   private read(point: string, config: unknown): SourceConfig {

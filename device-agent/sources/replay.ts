@@ -1,7 +1,8 @@
-import type { RecordingInfo, Window } from '@faultline/inference'
+import { type RecordingInfo, resample, type Window } from '@faultline/inference'
 import { FaultlineError } from '@faultline/protocol'
 import { Pacer } from './pacer.ts'
 import type { Source, SourceWindow } from './source.ts'
+import { checkBand, sameRate } from './source-rate.ts'
 
 export interface ReplayOptions {
   /** A recording of one's own says nothing of what was the matter. */
@@ -10,6 +11,8 @@ export interface ReplayOptions {
   /** Samples before which others are missing: no window reaches over them. */
   gaps?: readonly number[]
   windowSamples: number
+  /** Of the windows, where it is another than the recording's; that is resampled then. */
+  rateHz?: number
   /** First sample, and the one after the last; the whole recording when absent. */
   from?: number
   to?: number
@@ -24,24 +27,36 @@ export class ReplaySource implements Source {
   readonly rateHz: number
   readonly windowSamples: number
   private readonly options: ReplayOptions
-  /** First samples of the windows. */
-  private readonly starts: readonly number[]
+  /** What is played between one gap and the next, at the rate of the windows. */
+  private readonly pieces: readonly Float32Array[]
+  /** Where windows begin: the piece, and the sample in it. */
+  private readonly starts: readonly { piece: number; at: number }[]
   private readonly pacer: Pacer
 
-  /** Throws `RECORDING_INVALID` when the range does not lie in the recording or holds no window. */
+  /**
+   * Throws `RECORDING_INVALID` when the range does not lie in the recording or holds no window, or when the recording is too
+   * slow for the rate of the windows.
+   */
   constructor(options: ReplayOptions) {
     const { recording, samples, windowSamples, gaps = [], from = 0, to = samples.length, speed = 1 } = options
-    this.starts = startsOf({ from, to, gaps, windowSamples })
+    const { rateHz = recording.rateHz } = options
+    checkBand(recording.id, recording.rateHz, rateHz, 'RECORDING_INVALID')
+    const resampled = !sameRate(recording.rateHz, rateHz)
+    const edges = [from, ...gaps.filter(gap => gap > from && gap < to), to]
+    const pieces = edges.slice(1).map((end, i) => samples.subarray(edges[i]!, end))
+    this.pieces = resampled ? pieces.map(piece => resample(piece, recording.rateHz, rateHz)) : pieces
+    this.starts = startsOf(this.pieces, windowSamples)
     if (from < 0 || to > samples.length || this.starts.length === 0) {
+      const wanted = resampled ? Math.ceil((windowSamples * recording.rateHz) / rateHz) : windowSamples
       throw new FaultlineError(
         'RECORDING_INVALID',
-        `${recording.id}: samples ${from} to ${to} of ${samples.length} do not hold a window of ${windowSamples}${gaps.length > 0 ? ' without a gap' : ''}`,
+        `${recording.id}: samples ${from} to ${to} of ${samples.length} do not hold a window of ${wanted}${gaps.length > 0 ? ' without a gap' : ''}`,
       )
     }
     this.options = options
-    this.rateHz = recording.rateHz
+    this.rateHz = resampled ? rateHz : recording.rateHz
     this.windowSamples = windowSamples
-    this.pacer = new Pacer((windowSamples / recording.rateHz / speed) * 1_000)
+    this.pacer = new Pacer((windowSamples / this.rateHz / speed) * 1_000)
   }
 
   get intervalMs(): number {
@@ -64,10 +79,10 @@ export class ReplaySource implements Source {
     }
   }
 
-  private windowAt(start: number): Window {
-    const { recording, samples } = this.options
+  private windowAt({ piece, at }: { piece: number; at: number }): Window {
+    const { recording } = this.options
     return {
-      samples: samples.slice(start, start + this.windowSamples),
+      samples: this.pieces[piece]!.slice(at, at + this.windowSamples),
       shape: [this.windowSamples],
       rateHz: this.rateHz,
       ...(recording.shaftHz !== undefined && { shaftHz: recording.shaftHz }),
@@ -75,21 +90,8 @@ export class ReplaySource implements Source {
   }
 }
 
-/** Windows follow one another without overlap from the first sample, and again from each gap. */
-function startsOf({
-  from,
-  to,
-  gaps,
-  windowSamples,
-}: {
-  from: number
-  to: number
-  gaps: readonly number[]
-  windowSamples: number
-}): number[] {
-  const edges = [from, ...gaps.filter(gap => gap > from && gap < to), to]
-  return edges.slice(1).flatMap((end, i) => {
-    const count = Math.max(0, Math.floor((end - edges[i]!) / windowSamples))
-    return Array.from({ length: count }, (_, window) => edges[i]! + window * windowSamples)
-  })
-}
+/** Windows follow one another without overlap from the first sample of each piece. */
+const startsOf = (pieces: readonly Float32Array[], windowSamples: number): { piece: number; at: number }[] =>
+  pieces.flatMap(({ length }, piece) =>
+    Array.from({ length: Math.floor(length / windowSamples) }, (_, window) => ({ piece, at: window * windowSamples })),
+  )

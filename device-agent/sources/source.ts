@@ -20,6 +20,8 @@ export interface Source {
   readonly intervalMs: number
   /** Windows that were due and not taken, because the one before was not done with. They never pile up. */
   readonly overruns: number
+  /** Messages that came where samples were expected, and held none; absent where there are no messages. */
+  readonly foreign?: number | undefined
   /** Windows from now on, until the signal aborts or the source has no more. Never throws because of the signal. */
   windows(signal: AbortSignal): AsyncIterable<SourceWindow>
 }

@@ -68,6 +68,14 @@ export const health = z.object({
   revisions: count.describe('Verdicts that came after their deadline and revised an inference'),
   errors: count.describe('Messages and windows refused with a coded error'),
   overruns: count.optional().describe('Windows passed over because the one before was not done in time'),
+  foreign: since(
+    '1.1',
+    count
+      .optional()
+      .describe(
+        'Messages on the topics of sensors that hold no samples, since the sources began; absent where there were none',
+      ),
+  ),
   queues: z
     .object({
       spool: count.describe('Messages waiting for the connection'),

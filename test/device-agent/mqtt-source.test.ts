@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import { createSource, type Source, type SourceWindow, sourceConfig } from '@faultline/device-agent'
 import { silentLogger } from '@faultline/runtime'
 import { connectAsync } from 'mqtt'
+import { MqttSource } from '../../device-agent/sources/mqtt/mqtt-source.ts'
 import { ShaftSource, shaftHzIn } from '../../device-agent/sources/mqtt/shaft-source.ts'
 import { TestBroker } from '../runtime/test-broker.ts'
 import { startMosquitto } from '../support/mosquitto.ts'
@@ -167,34 +168,107 @@ test('windows come over Mosquitto, from a client with a name and a password', {
   assert.ok(n > 0)
 })
 
-const wrong: [what: string, message: string | Buffer, options: Record<string, unknown>, says: RegExp][] = [
-  ['another length', JSON.stringify([1, 2, 3]), {}, /3 samples in a message, the model takes 64/],
-  [
-    'another length in bytes',
-    Buffer.alloc(100),
-    { format: 's16le' },
-    /100 bytes in a message, 64 samples as s16le take 128/,
-  ],
-  ['a missing number', binary(1), { format: 's16le', numbered: true }, /128 bytes in a message, .* take 132/],
-  ['another rate', json(1, { rateHz: 500 }), {}, /taken at 500 Hz, the model needs 1000 Hz/],
-  ['no list', '{"value": 5}', {}, /neither a list of numbers nor has one as "values"/],
+const foreign: [what: string, message: string | Buffer, options: Record<string, unknown>, says: RegExp][] = [
+  ['a part without a number', JSON.stringify([1, 2, 3]), {}, /3 samples in a message, a window takes 64/],
+  ['a piece of a sample', Buffer.alloc(101), { format: 's16le' }, /101 bytes in a message are no samples as s16le/],
+  ['another rate that is too low', json(1, { rateHz: 500 }), {}, /sampled at 500 Hz.*takes 1000 Hz/],
+  ['no list', '{"status":"alive","heap":120000}', {}, /neither a list of numbers nor has one as "values"/],
   ['no JSON', 'hello', {}, /no JSON list and no JSON object/],
   ['a bare number', '12', {}, /no JSON list and no JSON object/],
 ]
 
-for (const [what, message, options, says] of wrong) {
-  test(`a message with ${what} is a sensor that failed`, async t => {
+for (const [what, message, options, says] of foreign) {
+  test(`a message with ${what} is passed over and counted, and windows go on`, async t => {
     const broker = await startBroker(t)
     const source = await sourceAt(broker.url, options)
+    const good = (n: number) => (options.format === 's16le' ? binary(n) : json(n))
+    const stopping = new AbortController()
+    const windows: SourceWindow[] = []
+    broker.onSubscribed = () => {
+      for (const one of [good(1), message, good(2)]) broker.publish(topic, one)
+    }
+    for await (const window of source.windows(stopping.signal)) {
+      windows.push(window)
+      if (source.foreign === 1 && source.overruns + windows.length === 2) stopping.abort()
+    }
+    assert.ok(windows.every(({ gap }) => gap === undefined))
+  })
+
+  test(`where nothing but messages with ${what} comes for a while, the sensor has failed`, async t => {
+    const broker = await startBroker(t)
+    const source = new MqttSource({
+      url: broker.url,
+      topic,
+      format: 'json',
+      numbered: false,
+      scale: 1,
+      windowSamples,
+      rateHz,
+      intervalMs: 1,
+      maxForeignMs: 0,
+      ...options,
+    })
     await assert.rejects(given(source, broker, [message], 1), { code: 'SENSOR_FAILED', message: says })
   })
 }
 
+for (const [format, part] of [
+  ['json', (n: number, values: number[]) => JSON.stringify({ number: n, values: values.map(String), rateHz: '2000' })],
+  [
+    's16le',
+    (n: number, values: number[]) => {
+      const number = Buffer.alloc(4)
+      number.writeUInt32LE(n)
+      return Buffer.concat([number, Buffer.from(Int16Array.from(values).buffer)])
+    },
+  ],
+] as const) {
+  test(`numbered messages shorter than a window are joined, resampled, and a missing one is a gap (${format})`, async t => {
+    const broker = await startBroker(t)
+    const scale = format === 'json' ? 1 : 2 ** 15
+    const config = { format, numbered: format !== 'json', intervalMs: 64, rateHz: 2_000, scale }
+    const source = await sourceAt(broker.url, config)
+    // A sine of 50 Hz in messages of 16 samples: eight of them are a window.
+    const valueAt = (i: number) => Math.round(10_000 * Math.sin((2 * Math.PI * 50 * i) / 2_000))
+    const message = (n: number) =>
+      part(
+        n,
+        Array.from({ length: 16 }, (_, i) => valueAt(16 * n + i)),
+      )
+    const stopping = new AbortController()
+    const windows: SourceWindow[] = []
+    let next = 0
+    const send = (count: number) => {
+      for (let i = 0; i < count; i++) broker.publish(topic, message(next++))
+    }
+    broker.onSubscribed = () => send(10)
+    for await (const window of source.windows(stopping.signal)) {
+      if (windows.push(window) === 1) {
+        next++
+        send(12)
+      } else stopping.abort()
+    }
+    const [whole, torn] = windows
+    assert.deepEqual([whole!.gap, torn!.gap], [undefined, true])
+    for (const [i, value] of whole!.window.samples.entries())
+      if (i > 12) assert.ok(Math.abs(value - valueAt(2 * i)) < 100, `${i}: ${value}`)
+  })
+}
+
+test('a message at a higher rate is a window at the rate of the model', async t => {
+  const broker = await startBroker(t)
+  const values = Array.from({ length: 300 }, (_, i) => Math.sin((2 * Math.PI * 50 * i) / 4_000))
+  const [window] = await given(await sourceAt(broker.url), broker, [JSON.stringify({ values, rateHz: 4_000 })], 1)
+  assert.equal(window!.window.samples.length, windowSamples)
+  for (const [i, value] of window!.window.samples.entries())
+    if (i > 12 && i < 52) assert.ok(Math.abs(value - values[4 * i]!) < 0.01)
+})
+
 test('a value that is no number is one for the sensor check to see', async t => {
   const broker = await startBroker(t)
-  const values = [null, 'x', ...valuesOf(0).slice(2)]
+  const values = [null, 'x', '-0.5', ...valuesOf(0).slice(3)]
   const [window] = await given(await sourceAt(broker.url), broker, [JSON.stringify(values)], 1)
-  assert.deepEqual([...window!.window.samples.slice(0, 2)], [Number.NaN, Number.NaN])
+  assert.deepEqual([...window!.window.samples.slice(0, 3)], [Number.NaN, Number.NaN, -0.5])
 })
 
 test('without a broker, and when the connection breaks, the sensor has failed', async t => {

@@ -178,7 +178,7 @@ test('a source is made from its configuration', async t => {
   assert.equal(simulated.rateHz, rateHz)
 })
 
-test('a recording that is not there, or was made at another rate than the model, is refused by name', async t => {
+test('a recording that is not there, or too slow for the band of the model, is refused by name', async t => {
   const directory = await dataset(t)
   const config = (name: string) => sourceConfig.parse({ kind: 'replay', directory, recording: name })
   const refused = (pattern: RegExp) => (error: unknown) =>

@@ -1,6 +1,7 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FaultlineError } from '@faultline/protocol'
+import { sameRate } from '../source-rate.ts'
 import { parseScanType, type ScanElement } from './scan-element.ts'
 
 export interface IioChannel extends ScanElement {
@@ -76,7 +77,8 @@ export class IioDevice {
     for (const attribute of [own, 'sampling_frequency']) {
       if ((await this.read(attribute).catch(() => undefined)) === undefined) continue
       // A driver that has this rate takes it; one that has others says so by the one it goes on with.
-      await this.write(attribute, String(wanted)).catch(() => {})
+      const available = await this.read(`${attribute}_available`).catch(() => '')
+      await this.write(attribute, String(nextOf(available, wanted))).catch(() => {})
       return Number(await this.read(attribute))
     }
     return undefined
@@ -114,3 +116,11 @@ export class IioDevice {
 
 /** `accel` of `accel_z`, `voltage` of `voltage0`. */
 const kindOf = (channel: string): string => channel.replace(/(_[a-z]+|\d+)$/, '')
+
+/** The lowest rate of a driver's list that is not below the wanted one, or its highest; of a range, `[min step max]`, the wanted one. */
+function nextOf(available: string, wantedHz: number): number {
+  const rates = available.split(/\s+/).filter(Boolean).map(Number)
+  if (rates.length === 0 || available.startsWith('[')) return wantedHz
+  const enough = rates.filter(rate => rate > wantedHz || sameRate(rate, wantedHz))
+  return enough.length > 0 ? Math.min(...enough) : Math.max(...rates)
+}

@@ -3,6 +3,7 @@ import { FaultlineError } from '@faultline/protocol'
 import type { Block, LiveWindowsOptions } from '../live/live-windows.ts'
 import { ProgramSource } from '../live/program-source.ts'
 import type { Source, SourceWindow } from '../source.ts'
+import { checkBand, sameRate } from '../source-rate.ts'
 import { type IioChannel, IioDevice } from './iio-device.ts'
 import { layoutOf, readRaw } from './scan-element.ts'
 
@@ -14,13 +15,17 @@ export interface IioOptions extends LiveWindowsOptions {
   /** The channel of the tacho, where there is one. */
   tachoChannel?: string
   trigger?: string
+  /** How many g one unit of the kernel's is. */
+  gPerUnit?: number
+  /** Sampling rate to set; that of the windows when absent, or the next above it that the driver has. */
+  sensorHz?: number
+  /** Hears once what is assumed because neither driver nor configuration says it. */
+  notice?: (assumption: string) => void
   /** Where the kernel shows its devices. */
   sysfs?: string
   dev?: string
 }
 
-/** Crystals differ a little; a sensor at another rate than the model's is of no use. */
-const rateTolerance = 0.01
 const bufferedS = 0.5
 /** A timestamp later than this many samples means that samples are missing. */
 const gapSamples = 1.5
@@ -36,6 +41,7 @@ export class IioSource implements Source {
   private readonly options: IioOptions
   private reader: ProgramSource | undefined
   private overrunsBefore = 0
+  private noticed = false
 
   constructor(options: IioOptions) {
     this.options = options
@@ -51,23 +57,21 @@ export class IioSource implements Source {
 
   async *windows(signal: AbortSignal): AsyncGenerator<SourceWindow, void, void> {
     if (signal.aborted) return
-    const { device: wanted, channel, tachoChannel, trigger, rateHz } = this.options
+    const { device: wanted, channel, tachoChannel, trigger, rateHz, sensorHz = rateHz, gPerUnit = 1 } = this.options
     const { sysfs = '/sys/bus/iio/devices', dev = '/dev' } = this.options
     const device = await IioDevice.find(wanted, sysfs)
     const names = tachoChannel === undefined ? [channel] : [channel, tachoChannel]
-    const prepared = await device.prepare(names, { trigger, rateHz, length: Math.ceil(rateHz * bufferedS) })
-    if (prepared.rateHz !== undefined && Math.abs(prepared.rateHz - rateHz) > rateTolerance * rateHz)
-      throw new FaultlineError(
-        'SENSOR_FAILED',
-        `${device.id} runs at ${prepared.rateHz} Hz, the model needs ${rateHz} Hz`,
-      )
+    const prepared = await device.prepare(names, { trigger, rateHz: sensorHz, length: Math.ceil(sensorHz * bufferedS) })
+    const sourceHz = this.rateOf(device, prepared.rateHz)
+    checkBand(device.id, sourceHz, rateHz, 'SENSOR_FAILED')
     this.overrunsBefore = this.overruns
     const { bytes } = layoutOf(prepared.channels)
     this.reader = new ProgramSource({
       ...this.options,
       command: ['cat', join(dev, device.id)],
       frameBytes: bytes,
-      decode: scansReader(prepared.channels, { channel, tachoChannel, rateHz }),
+      sourceHz,
+      decoder: () => scansReader(prepared.channels, { channel, tachoChannel, rateHz: sourceHz, gPerUnit }),
     })
     await device.enable(true)
     try {
@@ -76,12 +80,28 @@ export class IioSource implements Source {
       await device.enable(false).catch(() => {}) // It may have been unplugged.
     }
   }
+
+  /** What the driver says; else what the configuration says. */
+  private rateOf(device: IioDevice, told: number | undefined): number {
+    const { sensorHz, rateHz, notice } = this.options
+    if (told !== undefined && sensorHz !== undefined && !sameRate(told, sensorHz))
+      throw new FaultlineError('SENSOR_FAILED', `${device.id} runs at ${told} Hz, its rateHz says ${sensorHz} Hz`)
+    if (told === undefined && sensorHz === undefined && !this.noticed)
+      notice?.(`${device.id} does not say its rate: taken as the ${rateHz} Hz of the model; rateHz says another`)
+    this.noticed = true
+    return told ?? sensorHz ?? rateHz
+  }
 }
 
 /** Reads scans: the channel, the tacho, and from the kernel's timestamps, where they are in the buffer, what is missing. */
 function scansReader(
   channels: readonly IioChannel[],
-  { channel, tachoChannel, rateHz }: { channel: string; tachoChannel?: string; rateHz: number },
+  {
+    channel,
+    tachoChannel,
+    rateHz,
+    gPerUnit,
+  }: { channel: string; tachoChannel?: string; rateHz: number; gPerUnit: number },
 ): (scans: Buffer) => Block {
   const { bytes, offsets } = layoutOf(channels)
   const valuesOf = (scans: Buffer, name: string): Float32Array => {
@@ -105,7 +125,7 @@ function scansReader(
     return found
   }
   return scans => ({
-    samples: valuesOf(scans, channel),
+    samples: valuesOf(scans, channel).map(value => value * gPerUnit),
     ...(tachoChannel !== undefined && { tacho: valuesOf(scans, tachoChannel) }),
     ...(gapIn(scans) && { gap: true }),
   })

@@ -7,10 +7,10 @@ import { type Block, LiveWindows, type LiveWindowsOptions } from './live-windows
 export interface ProgramSourceOptions extends LiveWindowsOptions {
   /** The program and its arguments. */
   command: readonly string[]
-  /** Bytes of one frame: a sample of every channel. */
+  /** Bytes of one frame: a sample of every channel; 1 for text. */
   frameBytes: number
-  /** Reads whole frames. */
-  decode: (frames: Buffer) => Block
+  /** Makes what reads whole frames, anew for each run of the program. */
+  decoder: () => (frames: Buffer) => Block
 }
 
 const lastWords = 500
@@ -48,8 +48,9 @@ export class ProgramSource implements Source {
     const {
       command: [program, ...args],
       frameBytes,
-      decode,
+      decoder,
     } = this.options
+    const decode = decoder()
     live.begin()
     const child = spawn(program!, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     const closed = once(child, 'close').catch(() => {}) // Its error has a listener of its own.

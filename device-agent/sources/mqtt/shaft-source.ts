@@ -46,6 +46,10 @@ export class ShaftSource implements Source {
     return this.source.overruns
   }
 
+  get foreign(): number | undefined {
+    return this.source.foreign
+  }
+
   async *windows(signal: AbortSignal): AsyncGenerator<SourceWindow, void, void> {
     const ending = new AbortController()
     const following = this.follow(AbortSignal.any([signal, ending.signal]))
