@@ -83,7 +83,7 @@ export class Authentication {
     return this.identities.get(client)
   }
 
-  /** Whether somebody is logged in with a client id. */
+  /** Whether a client is logged in with a client id. */
   isConnected(clientId: string): boolean {
     return this.holders.get(clientId)?.client.closed === false
   }

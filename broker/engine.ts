@@ -141,7 +141,7 @@ export class Engine {
   private async publishStored(packet: PublishPacket): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const settle = (error?: Error | null) => (error ? reject(error) : resolve())
-      // As for a client, which is told only once it is stored.
+      // As for a client, which gets its PUBACK only once it is stored.
       this.persistence.store(packet as AedesPublishPacket, error => {
         if (error) reject(error)
         else this.aedes.publish(packet, settle)

@@ -27,7 +27,7 @@ export interface RedisLinkOptions {
   logger: Logger
 }
 
-/** The Redis that brokers share: one connection for commands and as many more as somebody asks for. */
+/** The Redis that brokers share: one connection for commands and as many more as are asked for. */
 export class RedisLink {
   /** For commands; what is sent over it is done in that order. */
   readonly db: Redis

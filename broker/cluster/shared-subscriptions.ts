@@ -35,7 +35,7 @@ export interface ClusterSharesOptions {
 
 /**
  * Shared subscriptions whose members are clients of any broker. Redis keeps each group's members in a ring and divides
- * its messages, one script at a time: so each has one member, in turn, whoever published it. A broker is told what its
+ * its messages, one script at a time: so each has one member, in turn, at whichever broker it was published. A broker learns what its
  * members were given, sends it, and says when it was acknowledged.
  */
 export class ClusterShares implements Shares {
@@ -103,7 +103,7 @@ export class ClusterShares implements Shares {
     return false
   }
 
-  /** Somebody published at QoS 0, which is not stored. */
+  /** Gives a member what was published at QoS 0, which is not stored. */
   async pass({ topic, payload }: Pick<AedesPublishPacket, 'topic' | 'payload'>): Promise<void> {
     const { persistence, link, membership, dropped } = this.options
     for (const { clientId: group } of await persistence.subscriptionsByTopic(topic)) {
@@ -141,7 +141,7 @@ export class ClusterShares implements Shares {
     this.send(group, member, decodeMessage(message, stamp) as AedesPublishPacket, stamp)
   }
 
-  /** Sends what members were given while nobody heard of it, and ends groups that nobody comes back to. */
+  /** Sends what members were given unheard, and ends groups to which no member comes back. */
   async look(): Promise<void> {
     const { link, limits, dropped } = this.options
     for (const key of this.departures.keys()) await this.depart(key)
