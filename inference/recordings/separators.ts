@@ -1,4 +1,3 @@
-import { parse } from 'csv-parse/sync'
 import { type DecimalMark, isWord, momentIn, numberIn } from './cells.ts'
 
 /** What lies between the cells of a row; `blank` is any run of blanks and tabs, `none` a table of one column. */
@@ -15,9 +14,9 @@ export interface Grid extends Marks {
   cells: number
 }
 
-/** In the order in which they are preferred where several fit. */
+/** In the order in which they are preferred where several fit. Cells in quotes may have commas for both. */
 const candidates: readonly Marks[] = separators.flatMap(separator =>
-  (['.', ','] as const).filter(decimal => decimal !== separator).map((decimal): Marks => ({ separator, decimal })),
+  (['.', ','] as const).map((decimal): Marks => ({ separator, decimal })),
 )
 
 /** Lines that are looked at to tell how a table is separated. */
@@ -34,7 +33,21 @@ export function cellsOf(line: string, separator: Separator): string[] {
     ]
   if (separator === 'blank') return line.trim().split(/\s+/)
   if (!line.includes('"')) return line.split(separator).map(cell => cell.trim())
-  const [cells = []] = parse(line, { delimiter: separator, relax_quotes: true, trim: separator !== '\t' }) as string[][]
+  return unquoted(line, separator)
+}
+
+/** Cells of a line with quotes: separators between them are text, and two in a row are one of the text. */
+function unquoted(line: string, separator: string): string[] {
+  const cells = ['']
+  let inside = false
+  for (let at = 0; at < line.length; at++) {
+    const sign = line[at]!
+    const isDouble = inside && sign === '"' && line[at + 1] === '"'
+    if (isDouble) at++
+    if (sign === '"' && !isDouble) inside = !inside
+    else if (sign === separator && !inside) cells.push('')
+    else cells[cells.length - 1] += sign
+  }
   return cells.map(cell => cell.trim())
 }
 
@@ -57,7 +70,7 @@ export function marksOf(lines: readonly string[], given: Partial<Marks> = {}): G
   const decimals = fitting.find(({ marks }) => marks.separator === 'none' && marks.decimal === ',')
   const columns = fitting.find(({ marks }) => marks.separator === ',')
   if (decimals && columns) return gridOf(commasAre(lines, sampled) === 'decimals' ? decimals : columns)
-  if (first.marks.separator === ',' && looksLikeFractions(sampled))
+  if (first.marks.separator === ',' && first.marks.decimal === '.' && looksLikeFractions(sampled))
     throw new Error('has commas that both separate cells and mark decimals: export it with ";" or a tab between cells')
   return gridOf(first)
 }
@@ -80,6 +93,7 @@ function scoreOf(lines: readonly string[], { separator, decimal }: Marks): { sco
     if (separator !== 'none' && cells.length < 2) continue
     // A tab separates, whatever else is in the line.
     if ((separator === 'none' || separator === ',') && line.includes('\t')) continue
+    if (separator === decimal && !line.includes('"')) continue
     // A column of words is no fault, a number with the other mark is.
     if (!cells.some(cell => numberIn(cell, decimal) !== undefined)) continue
     if (!cells.every(cell => isWord(cell) || numberIn(cell, decimal) !== undefined || momentIn(cell) !== undefined))

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { openRecordingFile, type RecordingFileOptions, readRecordingFile } from '@faultline/inference'
+import fc from 'fast-check'
 import { temporaryDirectory } from '../support/temp.ts'
 
 async function fileOf(t: TestContext, content: string | Buffer, name = 'recording'): Promise<string> {
@@ -45,6 +46,30 @@ for (const [separator, decimal] of [
       assert.equal(signal.rateHz, 12_000)
     }
   })
+
+test('cells in quotes are read between all separators, and with separators and quotes in them', async t => {
+  for (const [separator, decimal] of [';,', ';.', ',.', '\t,', ',,'].map(marks => [...marks] as [string, string])) {
+    const quote = (cells: string[]) => cells.map(cell => `"${cell}"`).join(separator)
+    const rows = tableOf(';', decimal).map(row => quote(row.split(';')))
+    const content = [quote(['time', `accel${separator} ""z""`]), ...rows].join('\n')
+    const { samples: found, rateHz } = await read(t, content, { column: `accel${separator} "z"` })
+    assert.deepEqual(rounded(found), samples, separator + decimal)
+    assert.equal(rateHz, 12_000)
+  }
+})
+
+test('any text at all is read or refused with a code', async t => {
+  const path = await fileOf(t, '')
+  const line = fc.string({ unit: fc.constantFrom(...'0123456789.,;\t "-+e#%:aT\n'), maxLength: 60 })
+  await fc.assert(
+    fc.asyncProperty(fc.array(line, { maxLength: 8 }), async lines => {
+      await writeFile(path, lines.join('\n'))
+      const found = await readRecordingFile(path, { column: 0 }).catch(error => error.code)
+      assert.ok(found === 'RECORDING_INVALID' || found.samples.length > 0, String(found))
+    }),
+    { numRuns: 500 },
+  )
+})
 
 test('one column of decimal commas is one column, with a head, without and in quotes', async t => {
   const rows = samples.map(value => local(value, ','))
