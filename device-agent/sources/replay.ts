@@ -50,7 +50,7 @@ export class ReplaySource implements Source {
       const wanted = resampled ? Math.ceil((windowSamples * recording.rateHz) / rateHz) : windowSamples
       throw new FaultlineError(
         'RECORDING_INVALID',
-        `${recording.id}: samples ${from} to ${to} of ${samples.length} do not hold a window of ${wanted}${gaps.length > 0 ? ' without a gap' : ''}`,
+        `${recording.id}: samples ${from} to ${to} of ${samples.length} do not hold a window of ${wanted}${gaps.length > 0 ? ' without a gap (acrossGaps: true lets windows reach over gaps)' : ''}`,
       )
     }
     this.options = options
