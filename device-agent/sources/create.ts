@@ -16,7 +16,7 @@ import { csvLines } from './live/csv-lines.ts'
 import { ProgramSource, type ProgramSourceOptions } from './live/program-source.ts'
 import { MqttSource } from './mqtt/mqtt-source.ts'
 import { ReplaySource } from './replay.ts'
-import { gOf, type StatedUnit } from './signal-unit.ts'
+import { gOf, type StatedUnit, signalUnits } from './signal-unit.ts'
 import { SimulatedSource } from './simulated.ts'
 import type { Source } from './source.ts'
 import { checkBand } from './source-rate.ts'
@@ -124,16 +124,16 @@ async function replayOf(config: Extract<SourceConfig, { kind: 'replay' }>, input
   if (!recording) {
     throw new FaultlineError('RECORDING_INVALID', `${config.directory} has no recording "${config.recording}"`)
   }
-  const { samples, gaps } = await dataset.signal(recording.id)
-  const played = { recording, samples: inG(samples, config), gaps: config.acrossGaps ? [] : gaps }
+  const { samples, gaps, unit } = await dataset.signal(recording.id)
+  const played = { recording, samples: inG(samples, statedIn(config, unit)), gaps: config.acrossGaps ? [] : gaps }
   return new ReplaySource({ ...config, ...windowOf(input), ...played })
 }
 
 async function fileOf(config: Extract<SourceConfig, { kind: 'file' }>, input: SignalInput): Promise<Source> {
   const { file, shaftHz, scale } = config
-  const { rateHz = input.rateHz, samples, gaps } = await readRecordingFile(file, config)
+  const { rateHz = input.rateHz, samples, gaps, unit } = await readRecordingFile(file, config)
   const recording = { id: file, rateHz, ...(shaftHz !== undefined && { shaftHz }) }
-  const factor = scale * gOf(config)
+  const factor = scale * gOf(statedIn(config, unit))
   return new ReplaySource({
     ...config,
     ...windowOf(input),
@@ -141,6 +141,11 @@ async function fileOf(config: Extract<SourceConfig, { kind: 'file' }>, input: Si
     samples: samples.map(value => value * factor),
     gaps: config.acrossGaps ? [] : gaps,
   })
+}
+
+/** What the configuration states, else the recording itself. */
+function statedIn({ unit, sensitivityMvPerG }: StatedUnit, recorded: string | undefined): StatedUnit {
+  return { unit: unit ?? signalUnits.find(known => known === recorded), sensitivityMvPerG }
 }
 
 /** What every source that knows its own rate has to come to. */

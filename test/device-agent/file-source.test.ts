@@ -52,8 +52,34 @@ test('snapshots that are shorter than a window are joined only where that is sai
   await assert.rejects(open(join(run, '?*.csv')), { code: 'RECORDING_UNREADABLE' })
 })
 
-test('a table whose times say another rate than the model wants is refused with both', async t => {
-  const rows = Array.from({ length: 40 }, (_, i) => `${(i / 25_600).toFixed(8)},${i}`)
+test('a table whose times say another rate is brought to that of the model, and a rate stated against them is refused', async t => {
+  const rows = Array.from({ length: 25_600 }, (_, i) => {
+    const s = i / 25_600
+    return `${s.toFixed(8)},${Math.sin(2 * Math.PI * 50 * s).toFixed(6)}`
+  })
   const file = await fileOf(t, 'a.csv', ['time,accel', ...rows].join('\n'))
-  await assert.rejects(open(file), { code: 'RECORDING_INVALID', message: /25600 Hz.*1000 Hz/ })
+  const source = await createSource(sourceConfig.parse({ kind: 'file', file, from: 2_560 }), {
+    samples: 200,
+    rateHz: 1_000,
+  })
+  for await (const { window } of source.windows(new AbortController().signal)) {
+    // Ten periods of 20 samples in the middle of the recording.
+    for (const [i, value] of window.samples.subarray(60, 140).entries())
+      assert.ok(Math.abs(value - Math.sin((Math.PI * i) / 10)) < 0.02, `${i}: ${value}`)
+    break
+  }
+  await assert.rejects(open(file, { rateHz: 12_000 }), {
+    code: 'RECORDING_INVALID',
+    message: /25600 Hz.*12000 Hz/,
+  })
+})
+
+test('a unit in the head of a table counts where the configuration states none', async t => {
+  const file = await fileOf(t, 'a.csv', 'accel (m/s²)\n9.80665\n19.6133\n0\n-9.80665')
+  const rounded = async (more: object) =>
+    (await windowsOf(await open(file, { speed: 0.05, ...more }))).map(window =>
+      window.map(value => Number(value.toFixed(4))),
+    )
+  assert.deepEqual(await rounded({}), [[1, 2, 0, -1]])
+  assert.deepEqual(await rounded({ unit: 'g' }), [[9.8067, 19.6133, 0, -9.8067]])
 })
