@@ -92,6 +92,7 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
       ...(this.running?.store.problems ?? []),
       ...(other ? [{ code: other.error.code, message: other.error.message, since: other.since }] : []),
       ...(this.options.problems?.() ?? []),
+      ...(this.running?.missingSpeed.problems ?? []),
     ].slice(0, 16)
   }
 

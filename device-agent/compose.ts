@@ -18,6 +18,7 @@ import { ServerLoads } from './link/server-loads.ts'
 import { boundsOf, type DeviceAgentOptions, type InferenceEvent, settingsOf } from './options.ts'
 import { type MonitorHandlers, PointMonitor } from './point-monitor.ts'
 import type { Running } from './running.ts'
+import { MissingSpeed } from './sensors/missing-speed.ts'
 import { WindowPace } from './sensors/window-pace.ts'
 import type { SourceWindow } from './sources/source.ts'
 import { Outbox } from './spool/outbox.ts'
@@ -115,8 +116,13 @@ export function compose(options: DeviceAgentOptions, store: Store, hooks: AgentH
       restart: () => hooks.restart(),
     }),
   )
+  const missingSpeed = new MissingSpeed(classifier.bundle?.description.input, logger, () => {
+    hooks.stateChanged()
+    hooks.sensorChanged()
+  })
   const handlers: MonitorHandlers = {
     window: (point, window) => {
+      missingSpeed.seen(point.point, window.window)
       hooks.window(point.point, window)
       return flow.handle(point, window)
     },
@@ -145,6 +151,7 @@ export function compose(options: DeviceAgentOptions, store: Store, hooks: AgentH
     commands,
     energy: options.energy && new EnergyEstimate(options.energy),
     pace,
+    missingSpeed,
     monitors,
   }
 }

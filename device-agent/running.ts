@@ -12,6 +12,7 @@ import type { MeteredPublisher } from './link/metered-publisher.ts'
 import type { Pricing } from './link/pricing.ts'
 import type { ServerLoads } from './link/server-loads.ts'
 import type { PointMonitor } from './point-monitor.ts'
+import type { MissingSpeed } from './sensors/missing-speed.ts'
 import type { WindowPace } from './sensors/window-pace.ts'
 import type { Outbox } from './spool/outbox.ts'
 import type { Store } from './spool/store.ts'
@@ -38,5 +39,6 @@ export interface Running {
   commands: Commands
   energy: EnergyEstimate | undefined
   pace: WindowPace
+  missingSpeed: MissingSpeed
   monitors: PointMonitor[]
 }

@@ -9,7 +9,7 @@ export {
   type ReliabilityTable,
 } from './bundle/description.ts'
 export { verifyGolden } from './bundle/golden.ts'
-export { imageExtents, inputShape, inputSize, type PreparedInput, prepare } from './bundle/input.ts'
+export { imageExtents, inputShape, inputSize, needsShaftSpeed, type PreparedInput, prepare } from './bundle/input.ts'
 export { describeBundle, type LoadOptions, loadBundle } from './bundle/loader.ts'
 export { probabilitiesOf } from './bundle/output.ts'
 export { readSignature, signBundle } from './bundle/signature.ts'

@@ -6,6 +6,7 @@ import {
   checkWindow,
   type Decision,
   type DecisionContext,
+  type InputDescription,
   isValid,
   type LocalResult,
   type ServerTrustModel,
@@ -15,6 +16,7 @@ import {
 } from '@faultline/inference'
 import { type ModelReference, unknownLabel } from '@faultline/protocol'
 import type { WindowQuote } from '../link/pricing.ts'
+import { lacksSpeed } from '../sensors/missing-speed.ts'
 import type { Commissioned, WindowJudge } from './commissioning-keeper.ts'
 import type { Decider } from './policy-keeper.ts'
 
@@ -28,6 +30,7 @@ export interface LocalModel extends Pick<Classifier, 'model' | 'classes' | 'task
   /** What policies take from the bundle, where there is one. */
   readonly bundle?: {
     description: {
+      input?: InputDescription
       normal?: string
       calibration: { threshold?: number; correctness?: CalibrationModel; server?: ServerTrustModel }
     }
@@ -66,8 +69,9 @@ export const publishedFeatures = [
  * window is normal and accepted, and the model is not asked. Above it, the window is not normal: where the model names
  * a fault, its answer goes the usual way; where it says normal, or nothing, the window is escalated, and is `not-normal`
  * until a server names it. While the point learns, its windows are `unknown`. Throws `WINDOW_INVALID` for a window that is none: empty,
- * or with samples that are not finite. Whatever else keeps the model from answering, a shaft speed that nobody measured
- * among it, is an invalid answer, which is escalated: the window is one, and somebody else may be able to judge it.
+ * or with samples that are not finite. Without the
+ * shaft speed that the model needs, a window is `unknown` and is not sent: no server of the task can judge it either. Whatever
+ * else keeps the model from answering is an invalid answer, which is escalated: the window is one, and somebody else may be able to judge it.
  */
 export async function assess(
   window: Window,
@@ -104,9 +108,10 @@ export async function assess(
         classes,
       }
   const normal = model.bundle?.description.normal
+  const unjudgeable = !valid && lacksSpeed(window, model.bundle?.description.input)
   if (judged && (!valid || local.label === normal)) {
     const decision: Decision = {
-      action: 'escalate',
+      action: unjudgeable ? 'accept' : 'escalate',
       reason: 'above-limit',
       numbers: { ...numbers, ...numbersOf(judged, context.price) },
     }
@@ -114,7 +119,9 @@ export async function assess(
   }
   const decision: Decision = valid
     ? policy.decide(local, context)
-    : { action: 'escalate', reason: 'invalid-output', numbers: { price: context.price } }
+    : unjudgeable
+      ? { action: 'accept', reason: 'no-shaft-speed', numbers: { price: context.price } }
+      : { action: 'escalate', reason: 'invalid-output', numbers: { price: context.price } }
   decision.numbers = { ...numbers, ...decision.numbers }
   return { local, valid, decision, features: featuresOf(window, answer?.features) }
 }

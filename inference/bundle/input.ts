@@ -3,8 +3,8 @@ import type { ImageExtents } from '../recordings/images.ts'
 import type { Bearing } from '../signal/bearing.ts'
 import { skf6205 } from '../signal/bearing.ts'
 import { checkWindow } from '../signal/check.ts'
-import { extractFeatures, pickFeatures } from '../signal/features.ts'
-import { represent } from '../signal/representations.ts'
+import { extractFeatures, isOrderFeature, pickFeatures } from '../signal/features.ts'
+import { isOrderRepresentation, represent } from '../signal/representations.ts'
 import type { Window } from '../window.ts'
 import type { InputDescription } from './description.ts'
 
@@ -24,6 +24,12 @@ export function inputSize(input: InputDescription): number {
 /** Shape of one network input, without the batch. */
 export function inputShape(input: InputDescription): readonly number[] {
   return input.kind === 'features' ? [input.features.length] : input.shape
+}
+
+/** Whether a model cannot judge a window without its shaft speed. */
+export function needsShaftSpeed(input: InputDescription): boolean {
+  if (input.kind === 'features') return input.features.some(isOrderFeature)
+  return input.kind === 'signal' && isOrderRepresentation(input.representation)
 }
 
 /** Height, width and channels of the images a model takes, whatever the layout of its network. */

@@ -49,6 +49,9 @@ export function extractFeatures(window: Window, bearing: Bearing = window.bearin
   return features
 }
 
+/** Whether a feature is seen in orders, and needs the shaft speed. */
+export const isOrderFeature = (name: string): boolean => orderNames.includes(name)
+
 /** Throws `FEATURE_UNKNOWN` for the first name that is no feature. */
 export function checkFeatureNames(names: readonly string[]): void {
   const wrong = names.find(name => !known.has(name))

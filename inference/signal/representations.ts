@@ -75,6 +75,12 @@ const representations: Record<string, Representation> = {
   },
 }
 
+/** Those that are seen in orders. */
+const inOrders = ['envelope-spectrum-orders', 'spectra', 'band-limited-spectra', 'bearing-signature']
+
+/** Whether a representation needs the shaft speed. */
+export const isOrderRepresentation = (name: string): boolean => inOrders.includes(name)
+
 /**
  * Names a bundle may use: `samples` (as they are), `raw` (the samples standardised), `spectrum` (logarithmic amplitudes from 0 to half the sampling rate),
  * `envelope-spectrum-orders` (logarithmic amplitudes of the squared envelope from 0 to 12 orders; needs the shaft
