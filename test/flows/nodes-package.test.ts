@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { packNodes } from '@faultline/flows'
 import RED from 'node-red'
+import { flowsStarted } from '../../flows/flows-started.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 
 const name = 'node-red-contrib-faultline'
@@ -39,9 +40,21 @@ test('packed, and installed in an empty user directory, the nodes load with help
   assert.ok(description.keywords.includes('node-red'))
   assert.equal(description.dependencies, undefined, 'everything is in the bundle')
 
+  // The shipped flow as somebody imports it. The dashboard is beside Node-RED, and finds the pages without `nodesDir`.
+  const [shipped] = await readdir(join(installed, 'examples'))
+  await copyFile(join(installed, 'examples', shipped!), join(userDir, 'flows.json'))
+
   const server = createServer((request, response) => RED.httpAdmin(request, response))
-  RED.init(server, { userDir, httpAdminRoot: '/', httpNodeRoot: false, logging: { console: { level: 'off' } } })
+  RED.init(server, {
+    userDir,
+    flowFile: 'flows.json',
+    httpAdminRoot: '/',
+    httpNodeRoot: '/nodes',
+    logging: { console: { level: 'off' } },
+  })
+  const started = flowsStarted(RED.events)
   await RED.start()
+  await started
   t.after(() => RED.stop())
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -80,7 +93,9 @@ test('packed, and installed in an empty user directory, the nodes load with help
   ]
   assert.ok(types.includes(widget))
   const script = await get(`/resources/${name}/${output}`)
-  assert.ok(script.includes(component), 'the pages are built, and the dashboard finds them')
+  assert.ok(script.includes(component), 'the pages are built')
+  const { ui } = RED.nodes.getNode('fl-ui') as unknown as { ui: { widgets: Map<string, { src?: object }> } }
+  assert.deepEqual(ui.widgets.get('fl-view')?.src, { package: name, name: widget, src: output, component })
 
   const examples = await readdir(join(installed, 'examples'))
   assert.ok(examples.length > 0)
