@@ -10,18 +10,25 @@ interface DashboardSocket {
 
 const pageKey: InjectionKey<PageModel> = Symbol('page')
 
+/** Of widgets by address: the dashboard makes its widgets anew with every connection, and a page goes on where it was. */
+const pages = new Map<string, PageModel>()
+
 export const useSocket = (): DashboardSocket => inject<DashboardSocket>('$socket')!
 
 /** The model of a page while its widget is there, connected to the node of the widget. */
 export function providePage(id: string, look: AskedLook): PageModel {
   const socket = useSocket()
-  const page = shallowReactive(
-    new PageModel({
-      look,
-      send: message => socket.emit('widget-send', id, message),
-      isVisible: () => !document.hidden,
-    }),
-  )
+  const place = `${id} ${window.location.href}`
+  const page =
+    pages.get(place) ??
+    shallowReactive(
+      new PageModel({
+        look,
+        send: message => socket.emit('widget-send', id, message),
+        isVisible: () => !document.hidden,
+      }),
+    )
+  pages.set(place, page)
   provide(pageKey, page)
   const heard = `msg-input:${id}`
   const hear = (message: Parameters<PageModel['hear']>[0]) => page.hear(message)
