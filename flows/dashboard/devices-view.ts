@@ -2,6 +2,8 @@ import type {
   DeviceState,
   Health,
   Message,
+  RolloutServiceState,
+  RolloutStatus,
   ServerState,
   TopicAddress,
   UpdateOffer,
@@ -70,11 +72,15 @@ export type DevicesParts = {
   sites: string[]
   servers: ServerRow[]
   rollouts: Rollout[]
+  /** What can be rolled out; null while no rollout service is connected. */
+  artifacts: Artifact[] | null
   open: OpenDevice | null
   /** Devices that fit the look, and which of them the rows begin with. */
   matching: number
   from: number
 }
+
+type Artifact = Extract<RolloutServiceState, { online: true }>['artifacts'][number]
 
 interface DeviceRecord {
   site: string
@@ -100,6 +106,8 @@ export class DevicesView {
   private readonly now: () => number
   private readonly devices = new Map<string, DeviceRecord>()
   private readonly servers = new Map<string, ServerState>()
+  private readonly rollouts = new Map<string, RolloutStatus>()
+  private readonly services = new Map<string, RolloutServiceState>()
 
   constructor(now: () => number = Date.now) {
     this.now = now
@@ -114,13 +122,23 @@ export class DevicesView {
     else if (kind === 'update-offer') this.device(address).offer = payload
     else if (kind === 'update-status') this.device(address).status = payload
     else if (kind === 'server-state') this.servers.set(address.server, payload)
+    else if (kind === 'rollout') this.rollouts.set(address.rollout, payload)
+    else if (kind === 'rollout-service') this.services.set(address.service, payload)
   }
 
   clear(address: TopicAddress): void {
     if (address.kind === 'state') this.devices.delete(`${address.site}/${address.device}`)
     else if (address.kind === 'server-state') this.servers.delete(address.server)
+    else if (address.kind === 'rollout') this.rollouts.delete(address.rollout)
+    else if (address.kind === 'rollout-service') this.services.delete(address.service)
     else if (address.kind === 'update-offer') delete this.devices.get(`${address.site}/${address.device}`)?.offer
     else if (address.kind === 'update-status') delete this.devices.get(`${address.site}/${address.device}`)?.status
+  }
+
+  /** What the rollout service can roll out; null while none is connected. */
+  get artifacts(): Artifact[] | null {
+    for (const state of this.services.values()) if (state.online) return state.artifacts
+    return null
   }
 
   show(look: Look): { rows: DeviceRow[]; parts: DevicesParts } {
@@ -133,7 +151,8 @@ export class DevicesView {
         counts: { all: all.length, online: count('online'), offline: count('offline'), attention: count('attention') },
         sites: [...new Set(all.map(({ site }) => site))],
         servers: [...this.servers].map(serverRow).sort((a, b) => compareTexts(a.server, b.server)),
-        rollouts: rolloutsOf([...this.devices.values()]),
+        rollouts: rolloutsOf([...this.devices.values()], this.rollouts),
+        artifacts: this.artifacts,
         open: this.open(look.open),
         matching,
         from,

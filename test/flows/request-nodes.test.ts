@@ -2,8 +2,16 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { FlowRunner } from '@faultline/flows'
-import { type Command, type ConfigDesired, identityOf } from '@faultline/protocol'
+import {
+  type Command,
+  type ConfigDesired,
+  examples,
+  identityOf,
+  type RolloutCommand,
+  topicFilter,
+} from '@faultline/protocol'
 import { MqttSession, silentLogger } from '@faultline/runtime'
 import { InProcessHost, ServerAgent } from '@faultline/server-agent'
 import { createStore } from '@faultline/telemetry'
@@ -67,6 +75,7 @@ before(async () => {
     },
     { id: 'store', type: 'faultline-store' },
     { id: 'no-store', type: 'faultline-store', kind: 'sqlite', path: join(directory, 'nowhere.db') },
+    node('devices', 'faultline-devices', { broker: 'broker', wires: [['sink'], []] }),
     command('recalibrate', 'recalibrate'),
     command('capture', 'capture'),
     command('configure', 'configure'),
@@ -259,4 +268,80 @@ test('a payload that is no window, and a window that no model takes, are errors'
 
 test('without the identity of a device there is nothing to escalate with', () => {
   assert.equal(RED.nodes.getNode('wrong').listenerCount('input'), 0)
+})
+
+test('the Devices page commands rollouts through their service, in the name of who is logged in, and viewers do not', async () => {
+  const look = async () => {
+    send('devices', { topic: 'look', payload: {} })
+    const { payload } = await next('devices')
+    return (payload as { parts: { artifacts: { digest: string }[] | null; rollouts: { id: string; state: string }[] } })
+      .parts
+  }
+  const anna = { name: 'anna', role: 'operator' }
+  send('devices', { topic: 'rollout', payload: { action: 'pause', rollout: 'r-1' }, user: anna })
+  assert.equal((await next('catch')).error?.code, 'ROLLOUTS_NOT_SERVED')
+
+  const asked: { rollout: string; command: RolloutCommand }[] = []
+  const service: MqttSession = new MqttSession({
+    url: broker.url,
+    identity: identityOf('operator', 'rollouts'),
+    secret,
+    subscriptions: [topicFilter('rollout-command')],
+    onMessage: async ({ kind, address, payload }) => {
+      if (kind !== 'rollout-command') return
+      const { rollout } = address
+      asked.push({ rollout, command: payload })
+      const at = new Date().toISOString()
+      const refused = { ok: false, error: { code: 'ROLLOUT_INVALID', message: 'is paused already' } }
+      await service.publish(
+        { kind: 'rollout-result', rollout },
+        { id: payload.id, at, ...(payload.name === 'pause' ? refused : { ok: true }) },
+      )
+    },
+    logger: silentLogger,
+  })
+  await service.start()
+  shared.after(() => service.stop())
+  await service.whenOnline()
+  const { payload: status } = examples.rollout
+  await service.publish({ kind: 'rollout', rollout: 'r-1' }, status)
+  const { payload: state } = examples['rollout-service']
+  await service.publish({ kind: 'rollout-service', service: 'rollouts' }, state)
+  let parts = await look()
+  while (!parts.artifacts || parts.rollouts.length === 0) {
+    await delay(20)
+    parts = await look()
+  }
+  assert.deepEqual(
+    parts.rollouts.map(({ id, state: said }) => [id, said]),
+    [['r-1', 'running']],
+  )
+
+  send('devices', { topic: 'rollout', payload: { action: 'pause', rollout: 'r-1' }, user: anna })
+  const { error } = await next('catch')
+  assert.deepEqual([error?.code, /paused already/.test(error!.message)], ['ROLLOUT_INVALID', true])
+  assert.deepEqual(
+    asked.map(({ rollout, command: { by, name } }) => [rollout, by, name]),
+    [['r-1', 'anna', 'pause']],
+  )
+  const pause = {
+    topic: 'rollout',
+    payload: { action: 'pause', rollout: 'r-1' },
+    user: { name: 'guest', role: 'viewer' },
+  }
+  send('devices', pause)
+  assert.equal((await next('catch')).error?.code, 'NOT_ALLOWED')
+  send('devices', { topic: 'rollout', payload: { action: 'start' }, user: anna })
+  assert.equal((await next('catch')).error?.code, 'MESSAGE_INVALID')
+  const start = { action: 'start', artifact: parts.artifacts[0]!.digest, site: 'plant-a' }
+  send('devices', { topic: 'rollout', payload: start, user: anna })
+  send('devices', { topic: 'rollout', payload: { action: 'pause', rollout: 'r-1' }, user: anna })
+  await next('catch')
+  assert.deepEqual(
+    asked.slice(1).map(({ command: { by, name, start: order } }) => [by, name, order?.artifact]),
+    [
+      ['anna', 'start', start.artifact],
+      ['anna', 'pause', undefined],
+    ],
+  )
 })
