@@ -1,26 +1,47 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { createProgram, inspectStore, runProgram, type StoreReport, version } from '@faultline/runtime'
+import {
+  createProgram,
+  inspectStore,
+  lowerSchema,
+  parseInteger,
+  runProgram,
+  type StoreReport,
+  version,
+} from '@faultline/runtime'
 import { storeKinds } from './store-kinds.ts'
 
 const program = createProgram(
   'npm run store --',
-  'Checks stores of any program, running or not: kind, schema, integrity, what is in them. Writes nothing; exits with 1 when one is faulty.',
+  'Checks stores of any program, running or not: kind, schema, integrity, what is in them. Writes nothing without --schema; exits with 1 when one is faulty.',
 )
   .version(version)
   .argument('<files...>', 'databases, and directories: the spool of the recorder, the archive of a server agent')
+  .option(
+    '--schema <version>',
+    'first bring databases to an older schema, for a return to an older version',
+    parseInteger(1, 10_000),
+  )
   .action(run)
 
-function run(files: readonly string[]): void {
+function run(files: readonly string[], { schema }: { schema?: number }): void {
+  if (schema !== undefined) for (const file of files) lowerSchema(databaseOf(file), storeKinds, schema)
   const reports = files.map(inspect)
   process.stdout.write(reports.map(textOf).join(''))
   if (reports.some(({ fault }) => fault !== undefined)) process.exitCode = 1
 }
 
 function inspect(path: string): StoreReport {
-  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return inspectStore(path, storeKinds)
+  const database = databaseOf(path)
+  return statSync(database, { throwIfNoEntry: false })?.isDirectory()
+    ? inspectSpool(database)
+    : inspectStore(database, storeKinds)
+}
+
+/** An archive is a directory with its index; what else is a directory has no database. */
+function databaseOf(path: string): string {
   const index = join(path, 'index.db')
-  return existsSync(index) ? inspectStore(index, storeKinds) : inspectSpool(path)
+  return existsSync(index) ? index : path
 }
 
 /** The spool of the recorder: files of points, a JSON object a line. */

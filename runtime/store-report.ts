@@ -12,6 +12,8 @@ export interface StoreKind {
   /** Tables that together only this kind has. */
   tables: readonly string[]
   migrations: readonly string[]
+  /** By version of the schema, a script that goes back to the one before; absent where something would be lost. */
+  reversals?: Readonly<Record<number, string>>
   /** Queries that give one number, by what they count. */
   counts: Readonly<Record<string, string>>
 }

@@ -64,6 +64,7 @@ export const brokerStore: StoreKind = {
   name: 'broker store',
   tables: ['subscriptions', 'queue', 'retained', 'incoming'],
   migrations,
+  reversals: { 2: 'ALTER TABLE queue DROP COLUMN queued_at; DROP TABLE clock' },
   counts: {
     sessions: 'SELECT count(DISTINCT client) FROM subscriptions',
     'queued messages': 'SELECT count(*) FROM queue',

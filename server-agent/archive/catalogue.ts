@@ -33,6 +33,7 @@ export const archiveDatabase: StoreKind = {
   name: 'index of an archive of hard windows',
   tables: ['segments', 'windows', 'answers', 'labels'],
   migrations,
+  reversals: { 2: 'DROP TABLE clock' },
   counts: { windows: 'SELECT windows FROM total', labels: 'SELECT count(*) FROM labels' },
 }
 

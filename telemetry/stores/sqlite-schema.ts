@@ -37,6 +37,7 @@ export const telemetryDatabase: StoreKind = {
   name: 'telemetry store',
   tables: ['series', 'points'],
   migrations,
+  reversals: { 3: 'DROP TABLE clock' },
   counts: { series: 'SELECT count(*) FROM series', points: 'SELECT count(*) FROM points' },
 }
 

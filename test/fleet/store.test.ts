@@ -96,3 +96,33 @@ test('a damaged, an empty, an unknown and a newer store are faults, and one that
   assert.match(aside!, /^0 ok .*set aside: \S+aside\.db\.damaged-/)
   assert.match(agent!, /^0 ok .*100 spooled messages/)
 })
+
+test('a store that no program uses is brought to an older schema and keeps what it holds', async t => {
+  const directory = await temporaryDirectory(t)
+  const path = join(directory, 'telemetry.db')
+  const telemetry = new SqliteStore({ path })
+  await telemetry.start()
+  const points = [
+    { measurement: 'health', tags: { device: 'a' }, fields: { spool: 1 }, time: Date.now(), offset: 0 },
+  ] as const
+  await telemetry.write(points)
+  const used = await store('--schema', '2', path)
+  assert.deepEqual([used.code, /locked by another process/.test(used.stderr)], [1, true], used.stderr)
+  await telemetry.stop()
+  const lowered = await store('--schema', '2', path)
+  assert.match(lowered.stdout, /^ok .*schema 2 /, lowered.stderr)
+  const below = await store('--schema', '1', path)
+  assert.match(below.stderr, /^error DATABASE_FAILED: .*cannot go below schema 2/)
+  const before = new DatabaseSync(path, { readOnly: true })
+  t.after(() => before.close())
+  assert.deepEqual(
+    before.prepare("SELECT name FROM sqlite_schema WHERE name = 'clock'").all(),
+    [],
+    'the older version has no such table',
+  )
+  assert.equal(before.prepare('SELECT count(*) AS count FROM points').get()!.count, 1)
+  const again = new SqliteStore({ path })
+  await again.start()
+  await again.stop()
+  assert.match((await store(path)).stdout, /1 points/)
+})
