@@ -9,7 +9,7 @@ import { deviceAgentConfig } from '@faultline/device-agent'
 import { loadBundle } from '@faultline/inference'
 import type { Alarm } from '@faultline/protocol'
 import { Registry } from '@faultline/provisioning'
-import { checkConfig, inspectStore, openReadOnly, readEntries } from '@faultline/runtime'
+import { checkConfig, inspectStore, lowerSchema, openReadOnly, readEntries } from '@faultline/runtime'
 import { ArchiveReader, serverAgentConfig } from '@faultline/server-agent'
 import { recorderConfig } from '@faultline/telemetry'
 import { parseDocument } from 'yaml'
@@ -25,7 +25,7 @@ import { type Facts, releasedDirectory, releasedVersions } from './format.ts'
 
 const limitMs = 120_000
 
-const schemas = {
+const configurations = {
   broker: brokerConfig,
   recorder: recorderConfig,
   spare: recorderConfig,
@@ -65,14 +65,14 @@ const isWithin = (part: readonly string[], whole: Iterable<string>): boolean => 
 for (const version of releasedVersions()) {
   test(`stores, configuration files, rollouts, an archive and a bundle of ${version} are opened`, async t => {
     const { directory, facts } = await unpacked(t, version)
-    for (const [name, schema] of Object.entries(schemas)) {
+    for (const [name, schema] of Object.entries(configurations)) {
       const file = join(directory, 'configuration', `${name}.yaml`)
       checkConfig(schema, await readEntries(file), file, () => {})
     }
-    const databases = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter(path => path.endsWith('.db'))
-    assert.equal(databases.filter(path => !path.startsWith('node-red')).length, 7)
-    for (const path of databases.filter(path => !path.startsWith('node-red'))) {
-      const { fault, kind } = inspectStore(join(directory, path), storeKinds)
+    const databases = databasesIn(directory)
+    assert.equal(databases.length, 7)
+    for (const path of databases) {
+      const { fault, kind } = inspectStore(path, storeKinds)
       assert.deepEqual([fault, typeof kind], [undefined, 'string'], path)
     }
 
@@ -118,6 +118,7 @@ for (const version of releasedVersions()) {
     timeout: 300_000,
   }, async t => {
     const { directory, facts } = await unpacked(t, version)
+    const schemas = databasesIn(directory).map((path): [string, number] => [path, schemaOf(path)])
     const port = await freePort()
     const url = `mqtt://127.0.0.1:${port}`
     const configuration = (name: string) => join(directory, 'configuration', `${name}.yaml`)
@@ -177,9 +178,25 @@ for (const version of releasedVersions()) {
     assert.ok(
       observer.of('alarm').some(({ payload }) => nameOf(payload) === nameOf(acknowledged) && payload.acknowledged),
     )
-    for (const { output } of programs) assert.doesNotMatch(output, /message refused|"level":(50|60)/)
+    for (const program of programs.reverse()) {
+      await program.stop()
+      assert.doesNotMatch(program.output, /message refused|"level":(50|60)/)
+    }
+    // What a migration adds has to be able to go again, so that the release before it opens the store.
+    for (const [path, schema] of schemas) {
+      lowerSchema(path, storeKinds, schema)
+      assert.equal(schemaOf(path), schema, path)
+    }
   })
 }
+
+/** Stores of ours. */
+const databasesIn = (directory: string): string[] =>
+  readdirSync(directory, { recursive: true, encoding: 'utf8' })
+    .filter(path => path.endsWith('.db') && !path.startsWith('node-red'))
+    .map(path => join(directory, path))
+
+const schemaOf = (path: string): number => inspectStore(path, storeKinds).schema!.found
 
 function pointsIn(path: string): number {
   const store = openReadOnly(path)

@@ -1,8 +1,11 @@
-import { execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFile, execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { root } from './processes.ts'
+
+const execute = promisify(execFile)
 
 /** For a test's `skip`: false where the history holds the commit, otherwise a sentence. */
 export function missingCommit(commit: string): false | string {
@@ -18,13 +21,10 @@ export function missingCommit(commit: string): false | string {
 export async function checkOut(commit: string, directory: string): Promise<string> {
   mkdirSync(directory, { recursive: true })
   const wanted = ['.', ':!docs', ':!test', ':!models/image-local', ':!models/image-server']
-  const archive = spawn('git', ['archive', commit, '--', ...wanted], {
-    cwd: root,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const unpack = spawn('tar', ['-x', '-C', directory], { stdio: [archive.stdout, 'inherit', 'inherit'] })
-  const codes = await Promise.all([archive, unpack].map(async child => (await once(child, 'close'))[0] as number))
-  if (codes.some(code => code !== 0)) throw new Error(`git archive ${commit} | tar -x: ${codes}`)
+  const archive = join(directory, 'archive.tar')
+  await execute('git', ['archive', '-o', archive, commit, '--', ...wanted], { cwd: root })
+  await execute('tar', ['-xf', archive, '-C', directory])
+  await rm(archive)
   for (const workspace of ['.', 'runtime', 'lab']) linkPackages(workspace, directory)
   return directory
 }

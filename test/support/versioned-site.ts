@@ -80,6 +80,7 @@ export class VersionedSite {
   readonly outputs = new Map<ComponentName, RunningProgram[]>()
   readonly secrets = new Map<string, string>()
   readonly url: string
+  private readonly codes = new Map<ComponentName, string>()
   private readonly t: Test
   private readonly options: VersionedSiteOptions
   private readonly code: string
@@ -108,20 +109,17 @@ export class VersionedSite {
   configurationOf = (name: string): string => join(this.directory, 'configuration', `${name}.yaml`)
 
   /** Starts a component with the code of a version, and waits until it says that it works. */
-  async start(name: ComponentName, code = this.code): Promise<RunningProgram> {
-    const program = this.launch(name, code)
-    await program.said(programs[name].ready)
-    return program
-  }
-
-  /** Starts a component that is not expected to work. */
-  launch(name: ComponentName, code = this.code): RunningProgram {
+  async start(name: ComponentName, code = this.code): Promise<void> {
     const { entry } = programs[name]
+    this.codes.set(name, code)
     const args = ['--config', this.configurationOf(name)]
     const started = startScript(this.t, entry, args, { NODE_TEST_CONTEXT: undefined }, code)
     this.outputs.set(name, [...(this.outputs.get(name) ?? []), started])
-    return started
+    await started.said(programs[name].ready)
   }
+
+  /** Root of the code that a component was started with last. */
+  codeOf = (name: ComponentName): string => this.codes.get(name) ?? this.code
 
   async stop(name: ComponentName): Promise<void> {
     const running = this.outputs.get(name)?.at(-1)
