@@ -51,6 +51,13 @@ export const rolloutDatabase: StoreKind = {
   // Those of the first version, whose files are told by them, too.
   tables: ['rollouts', 'rollout_devices'],
   migrations,
+  reversals: {
+    // The version before knows no pause; its rollouts run only while a person has them run.
+    2: `UPDATE rollouts SET state = 'running' WHERE state = 'paused';
+        ALTER TABLE rollout_devices DROP COLUMN waited_ms;
+        ALTER TABLE rollouts DROP COLUMN cleared;
+        DROP TABLE artifacts`,
+  },
   counts: {
     rollouts: 'SELECT count(*) FROM rollouts',
     'running rollouts': "SELECT count(*) FROM rollouts WHERE state IN ('running', 'paused')",

@@ -118,7 +118,7 @@ async function addRollouts(directory: string, code: string): Promise<void> {
   const terms = { probation, maxFailures: { count: 1 }, advanceAt: 100, lostAfterMs: 86_400_000 }
   store.create('r-1', artifact, terms, [['devices/plant-a/pi-1']])
   store.note('r-1', 'devices/plant-a/pi-1', 'succeeded')
-  store.end('r-1', 'finished')
+  store.end('r-1', 'done')
   store.create('r-2', artifact, terms, [['devices/plant-a/pi-1'], ['devices/plant-a/pi-2']])
   store.note('r-2', 'devices/plant-a/pi-1', 'offered')
   await store.stop()
