@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Command,
+  type CommandResult,
   type ConfigReported,
   encodePayload,
   type FaultlineError,
@@ -277,10 +278,17 @@ export class DeviceAgent extends EventEmitter<DeviceAgentEvents> implements Serv
 
   private async execute(command: Command): Promise<void> {
     const { site, device } = this.options
-    const result = await this.running?.commands.execute(command)
+    const result = await this.running?.commands.execute(command).catch(thrown => this.refusalOf(command, thrown))
     if (!result) return
     this.running?.outbox.send({ kind: 'command-result', site, device }, encodePayload('command-result', result))
     if (this.restartWanted) await this.restart()
+  }
+
+  /** The result of a command that could not be kept: its message is acknowledged, so its sender has to hear of it. */
+  private refusalOf({ id, name }: Command, thrown: unknown): CommandResult {
+    this.failed(thrown, 'a command could not be kept')
+    const { code, message } = toFaultlineError(thrown)
+    return { id, name, at: new Date().toISOString(), ok: false, error: { code, message } }
   }
 
   /** Once the result is in the spool: the first start that has a connection sends it. */

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
+import { agentDatabase } from '@faultline/device-agent'
 import { examples, type Inference, isRejected } from '@faultline/protocol'
+import { openDatabase } from '@faultline/runtime'
+import { fileOf } from '../../device-agent/spool/storage.ts'
 import { startAgentBroker } from '../support/agent-broker.ts'
 import { device, machine, point, site, startDevice, startServer, startVoice } from '../support/edge.ts'
 import { observe } from '../support/observer.ts'
@@ -304,6 +307,20 @@ test('a command is carried out once, and its repetition gets the same result', a
   await watcher.session.publish(to, { id: 'two', name: 'constructor', args: {} })
   const unknown = await watcher.seeOne('command-result', ({ id }) => id === 'two')
   assert.equal(unknown.error?.code, 'COMMAND_UNKNOWN')
+})
+
+test('a command whose record is damaged has a result that says so, as its message is acknowledged', async t => {
+  const broker = await startAgentBroker(t)
+  const watcher = await observe(t, broker)
+  const dataDirectory = await temporaryDirectory(t)
+  const edge = await startDevice(t, broker, { dataDirectory })
+  await edge.online()
+  const database = openDatabase(fileOf(dataDirectory), agentDatabase.migrations)
+  database.exec("INSERT INTO command_results (id, result) VALUES ('one', '{')")
+  database.close()
+  await watcher.session.publish({ kind: 'command', site, device }, { id: 'one', name: 'ping', args: {} })
+  const { ok, error } = await watcher.seeOne('command-result', ({ id }) => id === 'one')
+  assert.deepEqual([ok, error?.code], [false, 'DATABASE_FAILED'])
 })
 
 test('two server agents that both answer settle a window once', async t => {
