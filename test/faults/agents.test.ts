@@ -46,7 +46,12 @@ async function outlive(t: TestContext, seed: number): Promise<void> {
   )
   await watcher.seeOne('inference', ({ decidedBy }) => decidedBy === 'server')
   for (const program of [server, device]) await program.turnOn()
-  await pause(faultsMs)
+  // Commands that are acknowledged while calls fail: each has a result in the end.
+  const pings = Array.from({ length: 20 }, (_, i) => `ping-${i}`)
+  for (const id of pings) {
+    await watcher.session.publish({ kind: 'command', site: 'plant-a', device: 'pi-1' }, { id, name: 'ping', args: {} })
+    await pause(faultsMs / pings.length)
+  }
   for (const [name, program] of [
     ['server agent', server],
     ['device agent', device],
@@ -55,7 +60,8 @@ async function outlive(t: TestContext, seed: number): Promise<void> {
     await program.turnOff()
     const thrown = await program.thrown()
     t.diagnostic(`seed ${seed}: ${thrown} calls of the ${name} failed`)
-    assert.ok(thrown > 5, `${thrown} calls of the ${name} failed`)
+    // A device agent does without a store that has failed, and tries it again seconds later.
+    assert.ok(thrown > 0, `${thrown} calls of the ${name} failed`)
   }
   const before = watcher.of('inference').length
   const decided = () =>
@@ -66,6 +72,7 @@ async function outlive(t: TestContext, seed: number): Promise<void> {
   const signal = AbortSignal.timeout(30_000)
   while (decided().length < 5 && !signal.aborted) await pause(100)
   assert.ok(decided().length >= 5, device.program.output.slice(-3_000))
+  for (const id of pings) await watcher.seeOne('command-result', result => result.id === id)
   // Each window ended in one way; one whose message could not be taken out of the spool came more than once.
   const { counters } = watcher.of('health').at(-1)!.payload
   const { windows, accepted, answered, late, rejected, offline, withheld, pending } = counters
