@@ -69,6 +69,7 @@ const asJson = (value: unknown): unknown =>
 const refusedBy: Record<string, readonly string[]> = {
   '0.1.0': [
     'config-reported.ignored',
+    'health.foreign',
     'health.problems',
     'health.queues.inMemory',
     'server-state.contract',

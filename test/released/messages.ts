@@ -72,7 +72,7 @@ function variantsOf({ encodeWindow, examples }: typeof Protocol): Variant[] {
     [
       'health',
       'without a disk',
-      { ...health.payload, problems: [problem], queues: { ...health.payload.queues, inMemory: 3 } },
+      { ...health.payload, problems: [problem], foreign: 4, queues: { ...health.payload.queues, inMemory: 3 } },
       '1.1',
     ],
     ['config-reported', 'with ignored entries', { ...reported.payload, ignored: ['config.mood'] }, '1.1'],
