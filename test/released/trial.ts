@@ -4,6 +4,7 @@ import type { TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { openReadOnly, schemaVersion } from '@faultline/runtime'
 import { runCommand } from '../support/command.ts'
+import { root } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/temp.ts'
 import { rounds } from '../support/thorough.ts'
 import { type ComponentName, componentNames, VersionedSite } from '../support/versioned-site.ts'
@@ -70,6 +71,7 @@ export class Trial {
    * back to it before the older version starts. Who only reads the store leaves it for a moment.
    */
   private async lowerSchema(name: ComponentName): Promise<void> {
+    if (name === 'flows' && this.site.codeOf(name) === root) await this.site.putBackFlows()
     const store = { broker: 'broker.db', recorder: 'telemetry.db', server: 'archive/index.db' }[name as string]
     if (store === undefined) return
     const path = join(this.site.directory, store)

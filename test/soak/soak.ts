@@ -164,9 +164,13 @@ export class Soak {
 
   private async killRedis(redis: TestRedis, broker: MortalBroker, traffic: Traffic): Promise<void> {
     await this.live(broker, traffic, lifeMs.max)
+    // A broker that is starting ends without its Redis, and is started again.
+    this.mayEnd = true
     await redis.kill()
     await delay(this.between(0, lifeMs.max))
     await redis.restart()
+    for (const one of this.brokers) await this.revive(one)
+    this.mayEnd = false
     this.killsOfRedis++
   }
 
@@ -181,12 +185,16 @@ export class Soak {
 
   /** Resolves once it listens, started again where it has ended by itself. */
   private async restore(broker: MortalBroker): Promise<void> {
+    await this.revive(broker)
+    this.mayEnd = false
+  }
+
+  private async revive(broker: MortalBroker): Promise<void> {
     const listens = await broker.listening().then(
       () => true,
       () => false,
     )
     if (!listens) await broker.start()
-    this.mayEnd = false
   }
 
   /** Resolves when all has arrived, or nothing arrives any more. */

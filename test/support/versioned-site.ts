@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Identity, identityOf } from '@faultline/protocol'
 import { stringify } from 'yaml'
@@ -133,6 +133,16 @@ export class VersionedSite {
     const saved = JSON.parse(await readFile(path, 'utf8')) as { id: string; wires?: string[][] }[]
     saved.find(({ id }) => id === 'fl-alarm')!.wires![0]!.push('own-acknowledge')
     await writeFile(path, JSON.stringify([...saved, ...ownFlow], null, 1))
+  }
+
+  /** Puts back the flows from before this version changed them, as the guide has it for a roll-back. */
+  async putBackFlows(): Promise<void> {
+    const directory = join(this.directory, 'node-red')
+    const backup = (await readdir(directory))
+      .filter(name => /^flows\.json\..*\.backup$/.test(name))
+      .sort()
+      .at(-1)
+    if (backup !== undefined) await copyFile(join(directory, backup), join(directory, 'flows.json'))
   }
 
   /** Lines in which a program said that it refused a message, and those that are errors. */
