@@ -64,7 +64,8 @@ export class WriteQueue implements Service {
     this.spool.start()
     if (this.spool.length === 0) return
     this.logger.info({ points: this.spool.length }, 'telemetry of an earlier run waits to be written')
-    this.beginWriting()
+    // A store that was away when it was started is being asked already; two at a time would take each other's batches.
+    if (!this.writing) this.beginWriting()
   }
 
   /** Writes what is left as long as the store takes it, five seconds at most; the rest waits on disk for the next start. */
