@@ -17,6 +17,7 @@ interface Flags {
   seed?: number
   quiet: number
   cluster: boolean
+  killRedis: boolean
   memory: boolean
   json?: string
 }
@@ -35,18 +36,15 @@ and reports what was acknowledged and lost, and what of QoS 2 was delivered twic
     parseSeconds,
     30,
   )
-  .option(
-    '--cluster',
-    'two brokers over one Redis: kills one broker at a time, and every tenth time the Redis; no full disk',
-    false,
-  )
+  .option('--cluster', 'two brokers over one Redis, of which one is killed at a time; no full disk', false)
+  .option('--kill-redis', 'with --cluster: every tenth kill is one of the Redis', false)
   .option('--memory', 'a broker that forgets everything when it is killed, to see that this is noticed', false)
   .option('--json <file>', 'also write the report to a file')
   .allowExcessArguments(false)
   .action(run)
 
 async function run(flags: Flags): Promise<void> {
-  const { kills, minutes, quiet, seed = Date.now() % 1_000_000, cluster, memory, json } = flags
+  const { kills, minutes, quiet, seed = Date.now() % 1_000_000, cluster, killRedis, memory, json } = flags
   await checkOutput(json)
   const interrupted = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort())
@@ -57,6 +55,7 @@ async function run(flags: Flags): Promise<void> {
     maxMs: minutes * 60_000,
     quietMs: quiet * 1_000,
     cluster,
+    killRedis,
     memory,
     signal: interrupted.signal,
     progress: (done, acknowledged) => bar.update(done, `${acknowledged} messages acknowledged`),

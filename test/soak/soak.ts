@@ -17,8 +17,10 @@ export interface SoakSettings {
   maxMs: number
   /** What has not arrived when nothing has for so long, with nothing killed any more, is lost. */
   quietMs: number
-  /** Two brokers over one Redis, of which one is killed at a time, or the Redis, in place of one with a store. */
+  /** Two brokers over one Redis, of which one is killed at a time, in place of one with a store. */
   cluster: boolean
+  /** Has every tenth kill of a cluster be one of its Redis. */
+  killRedis?: boolean
   /** A store in memory, to see that what a broker forgets is noticed. */
   memory: boolean
   signal?: AbortSignal
@@ -131,7 +133,7 @@ export class Soak {
       const broker = this.pick(this.brokers)
       const isSpecial = this.kills % specialEvery === specialAt
       if (this.disk && isSpecial) await this.killWithFullDisk(broker, traffic, this.disk)
-      else if (this.redis && isSpecial) await this.killRedis(this.redis, broker, traffic)
+      else if (this.redis && isSpecial && this.settings.killRedis) await this.killRedis(this.redis, broker, traffic)
       else await this.kill(broker, traffic)
       this.kills++
       progress?.(this.kills, traffic.acknowledged)
